@@ -1,0 +1,1 @@
+# install(): the library, its headers and the CMake package. (Filled in with the house.)

@@ -1,0 +1,105 @@
+// A pretrained transformer (Model: immutable after loading, every method const) and a run of it (Session: mutable, one
+// per conversation, holds the KV cache). Llama family from GGUF files.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bareattn/points.h"
+#include "bareattn/tokenizer.h"
+
+namespace bareattn {
+
+enum class Precision { f32, bf16 };
+const char* precision_name(Precision precision);  // "f32", "bf16"
+
+struct ModelConfig {
+  std::string architecture;  // general.architecture: "llama"
+  std::string name;          // general.name
+  std::string file_type;     // what most weights are stored as: "Q4_1"
+  int layers = 0;
+  int heads = 0;       // Hq
+  int kv_heads = 0;    // Hkv
+  int head_dim = 0;    // D
+  int width = 0;       // W
+  int mlp_width = 0;   // F
+  int vocab_size = 0;  // V
+  int context_length = 0;
+  float rope_base = 10000.0F;
+  int rope_dim = 0;
+  float norm_epsilon = 1e-5F;
+};
+
+struct LoadOptions {
+  Precision precision = Precision::f32;  // of the projections; attention itself is f32
+  int threads = 0;                       // 0: all cores
+};
+
+class Model {
+ public:
+  /// Maps and checks the file. FileError where it cannot be used.
+  static std::shared_ptr<const Model> load(const std::string& path, const LoadOptions& options = {});
+  virtual ~Model() = default;
+  virtual const ModelConfig& config() const = 0;
+  virtual const Tokenizer& tokenizer() const = 0;
+  virtual Precision precision() const = 0;
+  virtual const std::string& path() const = 0;
+  virtual int64_t parameters() const = 0;
+  /// SHA-256 of the file, lower-case hex (computed on first use).
+  virtual std::string sha256() const = 0;
+};
+
+/// Called with tokens done and tokens in all; returning false stops the run (Cancelled is thrown).
+using Progress = std::function<bool(int64_t done, int64_t total)>;
+
+struct SessionOptions {
+  int threads = 0;           // 0: all cores. The bits of every result are the same for any number.
+  int64_t max_tokens = 0;    // room in the cache; 0: the model's context length
+  int64_t chunk = 512;       // rows that go through the layers at once; the bits are the same for any number
+};
+
+enum class Logits { none, last, all };
+
+class Session {
+ public:
+  Session(std::shared_ptr<const Model> model, const SessionOptions& options = {});
+  ~Session();
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+
+  /// Appends tokens [n] to the sequence. An id out of range or more tokens than there is room for: InputError, and the
+  /// session is as it was. Returns logits [rows, V] (rows = 0, 1 or n), valid until the next call.
+  TensorView<const float> run(std::span<const int32_t> tokens, Logits logits = Logits::last,
+                              Observer* observer = nullptr, const Progress& progress = {});
+  int64_t length() const;          // tokens in the cache
+  void truncate(int64_t length);   // forget all after `length`
+  const Model& model() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Thrown when a Progress callback said stop.
+struct Cancelled {};
+
+struct SamplingOptions {
+  float temperature = 0;  // 0: greedy (lowest id on a tie)
+  int top_k = 0;          // 0: all
+  float top_p = 1;
+  uint64_t seed = 0;
+};
+
+/// Generates up to `count` tokens after what the session holds, from `logits` [V] of the last token; stops after the
+/// model's end-of-sequence token. `emit` sees each token as it is made; false stops.
+std::vector<int32_t> generate(Session& session, TensorView<const float> logits, int count,
+                              const SamplingOptions& options = {}, const std::function<bool(int32_t)>& emit = {},
+                              Observer* observer = nullptr);
+
+/// exp of the mean negative log-likelihood of tokens[1..] given what precedes each. At least two tokens.
+double perplexity(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens, int threads = 0);
+
+}  // namespace bareattn

@@ -1,0 +1,94 @@
+// What one observed run over a text leaves: every head's measures per row and per key, a pooled map of the whole
+// weighting, and (kept for those heads one asks for) Q, K and LSE, from which any cell is exact on demand.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bareattn/model.h"
+
+namespace bareattn {
+
+struct HeadId {
+  int layer = 0;
+  int head = 0;
+  friend bool operator==(const HeadId&, const HeadId&) = default;
+};
+
+/// A measure of one row (or, averaged, of one head): see docs/measures.md.
+enum class Measure : int {
+  entropy,             // nats
+  normalized_entropy,  // entropy / ln(i + 1), 0..1
+  effective_context,   // exp(entropy), tokens
+  max_weight,          // weight of the strongest key
+  max_logit,
+  lse,
+  mean_distance,       // tokens
+  first_mass,          // weight on token 0
+  self_weight,
+  previous_weight,
+  recent_mass,         // weight on the last 64 tokens
+};
+inline constexpr int measure_count = static_cast<int>(Measure::recent_mass) + 1;
+
+struct MeasureInfo {
+  const char* id;           // "entropy": the name in JSON and on the command line
+  const char* title;        // "Entropy"
+  const char* unit;         // "nats", "tokens", ""
+  const char* description;  // one sentence that a person understands without a manual
+};
+const MeasureInfo& measure_info(Measure measure);
+
+/// A head's simple role, from its means alone; `evidence` is the sentence that says why.
+struct Role {
+  std::string name;      // "first-token", "previous-token", "self", "local", "broad", "mixed"
+  double score = 0;      // the measure that decided, 0..1
+  std::string evidence;  // "puts 0.93 of its weight on the first token"
+};
+
+struct ObservationOptions {
+  int pool_block = 0;       // 0: chosen from the length; else a multiple of 16
+  bool keep_qk = true;      // keep Q and K (f16) of every head; LSE is always kept
+};
+
+class Observation {
+ public:
+  virtual ~Observation() = default;
+  virtual const Model& model() const = 0;
+  virtual const std::vector<int32_t>& tokens() const = 0;  // [N]
+  /// The text of each token as valid UTF-8; a character split over tokens stands whole at its first one, the others are
+  /// empty; bytes that are no UTF-8 show as U+FFFD. Joined they are the text (invalid bytes aside).
+  virtual const std::vector<std::string>& token_texts() const = 0;
+  virtual double seconds() const = 0;  // of the run itself
+
+  /// Mean over the rows [1, N) where the measure is defined (row 0 only ever sees itself).
+  virtual double mean(Measure measure, HeadId head) const = 0;
+  /// Per row, [N].
+  virtual std::vector<float> rows(Measure measure, HeadId head) const = 0;
+  /// Weight received per key, summed over rows, [N]; and the strongest key of each row, [N].
+  virtual std::vector<double> received(HeadId head) const = 0;
+  virtual std::vector<int32_t> max_key(HeadId head) const = 0;
+
+  /// Pooled map: [blocks (blocks + 1) / 2], row block r, key block c <= r at r (r + 1) / 2 + c.
+  virtual int pool_block() const = 0;
+  virtual int64_t pool_blocks() const = 0;
+  virtual std::vector<double> pool_sum(HeadId head) const = 0;
+  virtual std::vector<float> pool_max(HeadId head) const = 0;
+
+  /// Q [N, D] of a query head and K [N, D] of its key-value head, IEEE binary16 bits; empty where not kept.
+  virtual std::vector<uint16_t> q_f16(HeadId head) const = 0;
+  virtual std::vector<uint16_t> k_f16(int layer, int kv_head) const = 0;
+
+  virtual Role role(HeadId head) const = 0;
+  /// The strongest `count` keys of row i by weight, best first: (key, weight).
+  virtual std::vector<std::pair<int32_t, float>> top_keys(HeadId head, int64_t row, int count) const = 0;
+};
+
+/// Runs the model over the tokens once and observes every head.
+std::unique_ptr<Observation> observe(const std::shared_ptr<const Model>& model, std::vector<int32_t> tokens,
+                                     const ObservationOptions& options = {}, int threads = 0,
+                                     const Progress& progress = {});
+
+}  // namespace bareattn

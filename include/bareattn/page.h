@@ -1,0 +1,21 @@
+// The page: one self-contained HTML file that shows an Observation. No request to anything, opens from file://.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bareattn/observation.h"
+
+namespace bareattn {
+
+struct PageOptions {
+  std::string title;
+  int64_t size_budget = 25'000'000;  // bytes of the whole file; decides how many heads are exact
+  std::vector<HeadId> exact;         // heads to embed exactly; empty: chosen (all where they fit, else the most telling)
+  std::vector<HeadId> telling;       // heads, most telling first: who goes in first, and what the page opens with
+};
+
+/// The page as HTML text. Deterministic for the same observation and options.
+std::string render_page(const Observation& observation, const PageOptions& options = {});
+
+}  // namespace bareattn

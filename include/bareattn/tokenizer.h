@@ -1,0 +1,57 @@
+// Text to token ids and back. Byte-level BPE ("gpt2" in GGUF) from the model file's own vocabulary and merges.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bareattn {
+
+/// What a tokenizer is made from, as a model file states it. Checked by the constructor (InputError).
+struct TokenizerSpec {
+  std::string model;                   // tokenizer.ggml.model: "gpt2"
+  std::string pre;                     // tokenizer.ggml.pre: "smollm", ...
+  std::vector<std::string> tokens;     // id -> token, in the vocabulary's byte alphabet
+  std::vector<int32_t> token_types;    // 1 normal, 2 unknown, 3 control, 4 user-defined, 6 byte; empty = all normal
+  std::vector<std::string> merges;     // "left right", best first
+  int32_t bos_id = -1, eos_id = -1, unknown_id = -1, padding_id = -1;
+  bool add_bos = false;
+  bool add_space_prefix = false;
+  std::string chat_template;           // Jinja text as stored; recognised forms are applied, others refused by name
+};
+
+struct ChatMessage {
+  std::string role;  // system, user, assistant
+  std::string content;
+};
+
+class Tokenizer {
+ public:
+  explicit Tokenizer(TokenizerSpec spec);
+  ~Tokenizer();
+  Tokenizer(Tokenizer&&) noexcept;
+  Tokenizer& operator=(Tokenizer&&) noexcept;
+
+  /// Any bytes (invalid UTF-8 too) to ids; linear time. parse_special: recognise control tokens such as <|im_start|>
+  /// in the text; otherwise they are spelled out as ordinary characters.
+  std::vector<int32_t> encode(std::string_view text, bool parse_special = false, bool add_bos = false) const;
+  /// Ids to bytes, exactly: decode(encode(x)) == x. An id out of range is std::invalid_argument.
+  std::string decode(std::span<const int32_t> ids) const;
+  /// One token's bytes.
+  std::string_view piece(int32_t id) const;
+  bool is_special(int32_t id) const;
+
+  /// The model's chat template applied (chatml; default system message as the template has it).
+  std::string apply_chat_template(std::span<const ChatMessage> messages, bool add_generation_prompt) const;
+
+  int32_t size() const;
+  const TokenizerSpec& spec() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace bareattn
