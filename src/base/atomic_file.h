@@ -1,0 +1,51 @@
+// A file that is either written whole or not at all: the bytes go to a temporary file in the same directory; commit()
+// flushes it to disk (fsync), renames it over the target and flushes the directory. Until then, and after any failure,
+// the target is as it was and the temporary file is gone. Refuses a target that is a directory, device, FIFO or socket,
+// and one in a place that cannot be written. All failures are OutputError. Where the target is a symbolic link, the
+// file that it points to is replaced, not the link.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace bareattn::base {
+
+/// OutputError unless a file could be written at `path` now (it tries, with a temporary file). Call it before long
+/// work.
+void check_writable(const std::string& path);
+
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::string& path);
+  ~AtomicFile();  // without commit(): the temporary file is removed
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  /// Appends, buffered.
+  void write(std::string_view bytes);
+  void write(std::span<const std::byte> bytes);
+  /// Writes at an absolute offset, for parts that are ready in another order; the file grows as needed (holes are
+  /// zeros). Parts that overlap what write() appended must come after it.
+  void write_at(uint64_t offset, std::span<const std::byte> bytes);
+  /// Bytes appended by write() so far.
+  uint64_t position() const { return position_; }
+  void commit();
+
+ private:
+  void flush();
+  void put(uint64_t offset, const char* data, size_t size);
+
+  std::string path_;       // as given, for messages
+  std::string target_;     // links resolved
+  std::string temporary_;  // empty: none left to remove
+  int fd_ = -1;
+  uint64_t position_ = 0;
+  std::string buffer_;
+};
+
+/// The whole content at once.
+void write_file(const std::string& path, std::string_view content);
+
+}  // namespace bareattn::base

@@ -1,0 +1,149 @@
+// See mapped_file.h.
+#include "base/mapped_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "bareattn/error.h"
+
+namespace bareattn::base {
+namespace {
+
+const char* kind_of(mode_t mode) {
+  if (S_ISDIR(mode)) return "a directory";
+  if (S_ISFIFO(mode)) return "a FIFO";
+  if (S_ISSOCK(mode)) return "a socket";
+  if (S_ISCHR(mode) || S_ISBLK(mode)) return "a device";
+  return "not a file";
+}
+
+[[noreturn]] void fail(const std::string& path, const std::string& doing, int error) {
+  throw FileError(path, FileError::no_offset, doing + ": " + std::strerror(error));
+}
+
+void require_regular(const std::string& path, const struct stat& status) {
+  if (S_ISREG(status.st_mode)) return;
+  throw FileError(path, FileError::no_offset, std::string("is ") + kind_of(status.st_mode) + "; a file is needed");
+}
+
+bool same_time(const timespec& a, const timespec& b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; }
+
+}  // namespace
+
+MappedFile::MappedFile(const std::string& path) : path_(path) {
+  if (path.empty()) throw FileError("(no name)", FileError::no_offset, "the file's name is empty");
+  if (path.find('\0') != std::string::npos) {
+    throw FileError(path.substr(0, path.find('\0')), FileError::no_offset, "the file's name contains a NUL character");
+  }
+  struct stat status {};
+  // Look before opening: opening a device can act on it, and a FIFO would wait for a writer.
+  if (stat(path.c_str(), &status) != 0) fail(path, "cannot be opened", errno);
+  require_regular(path, status);
+  fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (fd_ < 0) fail(path, "cannot be opened", errno);
+  try {
+    // Again on what was really opened; from here on only the descriptor counts, not the name.
+    if (fstat(fd_, &status) != 0) fail(path, "cannot be examined", errno);
+    require_regular(path, status);
+    size_ = static_cast<uint64_t>(status.st_size);
+    modified_ = status.st_mtim;
+    if (size_ > static_cast<uint64_t>(std::numeric_limits<ptrdiff_t>::max())) fail(path, "cannot be mapped", EFBIG);
+    if (size_ != 0) {
+      void* map = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd_, 0);
+      if (map == MAP_FAILED) fail(path, "cannot be mapped (" + std::to_string(size_) + " bytes)", errno);
+      data_ = static_cast<const std::byte*>(map);
+    }
+  } catch (...) {
+    close();
+    throw;
+  }
+}
+
+MappedFile::~MappedFile() { close(); }
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      fd_(std::exchange(other.fd_, -1)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      modified_(other.modified_) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  if (this == &other) return *this;
+  close();
+  path_ = std::move(other.path_);
+  fd_ = std::exchange(other.fd_, -1);
+  data_ = std::exchange(other.data_, nullptr);
+  size_ = std::exchange(other.size_, 0);
+  modified_ = other.modified_;
+  return *this;
+}
+
+void MappedFile::close() noexcept {
+  if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
+  if (fd_ >= 0) ::close(fd_);
+  data_ = nullptr;
+  fd_ = -1;
+  size_ = 0;
+}
+
+void MappedFile::read_at(uint64_t offset, std::span<std::byte> target) const {
+  if (offset > size_ || target.size() > size_ - offset) {
+    throw FileError(path_, static_cast<int64_t>(std::min<uint64_t>(offset, std::numeric_limits<int64_t>::max())),
+                    std::to_string(target.size()) + " bytes are needed here; the file has " + std::to_string(size_));
+  }
+  while (!target.empty()) {
+    const ssize_t got = pread(fd_, target.data(), target.size(), static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail(path_, "cannot be read at offset " + std::to_string(offset), errno);
+    if (got == 0) {
+      throw FileError(path_, static_cast<int64_t>(offset), "the file became shorter while it was being read");
+    }
+    offset += static_cast<uint64_t>(got);
+    target = target.subspan(static_cast<size_t>(got));
+  }
+}
+
+void MappedFile::check_unchanged() const {
+  struct stat status {};
+  if (fstat(fd_, &status) != 0) fail(path_, "cannot be examined", errno);
+  if (static_cast<uint64_t>(status.st_size) != size_) {
+    throw FileError(path_, FileError::no_offset,
+                    "the file changed while it was in use: it had " + std::to_string(size_) + " bytes, now it has " +
+                        std::to_string(status.st_size));
+  }
+  if (!same_time(status.st_mtim, modified_)) {
+    throw FileError(path_, FileError::no_offset, "the file was written to while it was in use");
+  }
+}
+
+void MappedFile::forget(uint64_t offset, uint64_t size) const {
+  if (data_ == nullptr || offset >= size_) return;
+  const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  const uint64_t end = offset + std::min(size, size_ - offset);
+  const uint64_t first = (offset + page - 1) / page * page;
+  const uint64_t last = end == size_ ? end : end / page * page;
+  if (first < last) madvise(const_cast<std::byte*>(data_) + first, last - first, MADV_DONTNEED);
+}
+
+std::string read_file(const std::string& path, uint64_t limit) {
+  const MappedFile file(path);
+  if (file.size() > limit) {
+    throw FileError(path, FileError::no_offset,
+                    "the file has " + std::to_string(file.size()) + " bytes; at most " + std::to_string(limit) +
+                        " are accepted here");
+  }
+  std::string content(file.size(), '\0');
+  file.read_at(0, std::as_writable_bytes(std::span(content)));
+  return content;
+}
+
+}  // namespace bareattn::base
