@@ -1,0 +1,78 @@
+// The kernel table: every inner loop of attention, as plain functions over plain pointers; one table per instruction
+// set, and the scalar twin (reference.cc), all of them equal bit for bit. No SIMD type or ISA name goes past this
+// header. Preconditions (shapes, alignment, padding) are the caller's and are only asserted.
+//
+// Layouts. A panel holds 64 keys (or 64 rows of a weight matrix) dim-major: panel[d * 64 + key], 64-byte aligned, zero
+// padded. A strip holds scores, then weights: strip[row * lds + key], keys counted from the strip's own start, lds a
+// multiple of 16.
+#pragma once
+#include <cstdint>
+
+namespace bareattn::kernels {
+
+inline constexpr int64_t panel_keys = 64;   // keys in a packed panel
+inline constexpr int64_t block_keys = 512;  // keys at which a row is cut, at absolute multiples: part of the contract
+inline constexpr int tile_rows = 6;         // rows in a register tile
+inline constexpr int lanes = 16;            // virtual lanes of every sum over keys, whatever the hardware width
+
+/// A row's state over one block: maximum, sum of e^(s - max), sum of e^(s - max) (s - max), first key with s = max.
+struct BlockState {
+  float max;
+  float sum;
+  float entropy;
+  int32_t max_key;  // relative to the block; -1 where nothing is visible
+};
+
+/// finish_rows: one block of a strip whose rows are finished, rows 1..4. Weights w = p * factor, counted in units of
+/// 2^-27 (so w here is the weight times 2^27, exactly).
+struct FinishArgs {
+  const float* p;         // [rows, padded], the block's e^(s - block max)
+  int64_t ldp;
+  int rows;
+  int64_t padded;         // keys, a multiple of 16, zero past the visible ones
+  const float* factor27;  // [rows]: e^(block max - row max) / row sum * 2^27
+  const float* origin;    // [rows]: position of the row - position of the block's first key
+  uint32_t* received;     // [padded]: added to, round(w); at most 31 rows before it must be carried on
+  float* largest;         // [padded]: raised to w
+  float* lane_sums;       // [rows, 2, 16]: sum of w^2 and of w * (distance to the key), lane = key mod 16, go on
+};
+
+struct KernelTable {
+  const char* name;  // "avx512", "avx2", "scalar": as BAREATTN_ISA names them
+
+  /// s[r * lds + c] (+)= sum over d of q[r * ldq + d] * panel[d * 64 + c], one fma chain in d order per (r, c);
+  /// rows 1..6, columns rounded up to whole vectors of at most 16 (strips and panels are padded for it).
+  /// accumulate: the chain goes on from what s holds, else from 0.
+  void (*score_tile)(const float* q, int64_t ldq, int rows, int64_t d, const float* panel, int columns, float* s,
+                     int64_t lds, bool accumulate);
+
+  /// s[0, keys) of one row and block: state, and s becomes e^(s - max), zero up to `padded` (a multiple of 16).
+  /// -inf scores are masked: weight 0. want_entropy: state.entropy and state.max_key are filled, else left.
+  void (*softmax_block)(float* s, int64_t keys, int64_t padded, bool want_entropy, BlockState* state);
+
+  /// o[r * ldo + e] = sum over keys of p[r * ldp + key] * v[key * ldv + e], one fma chain in key order from 0, then
+  /// + 0 (so that no -0 is left). rows 1..6; dv rounded up to whole vectors of at most 16 (v and o are padded for it).
+  void (*blend)(const float* p, int64_t ldp, int rows, int64_t keys, const float* v, int64_t ldv, int64_t dv, float* o,
+                int64_t ldo);
+
+  /// o[e] = fma(o[e], a, block[e] * b), e in [0, dv)
+  void (*merge)(float* o, const float* block, float a, float b, int64_t dv);
+
+  void (*finish_rows)(const FinishArgs& args);
+
+  /// The same tile for bf16: q [rows, d] and panel [d / 2][64][2] as bf16 bits (d even, zero padded), f32 accumulation
+  /// in d order; products are exact, each addition rounds to nearest even, denormal sums and inputs count as 0 (the
+  /// hardware instruction's rule, kept by all).
+  void (*score_tile_bf16)(const uint16_t* q, int64_t ldq, int rows, int64_t d, const uint16_t* panel, int columns,
+                          float* s, int64_t lds, bool accumulate);
+};
+
+/// The best table for this CPU, or the one that the environment variable BAREATTN_ISA names (avx512, avx2, scalar);
+/// an unknown name or an instruction set that the CPU lacks: std::invalid_argument at first use.
+const KernelTable& table();
+/// All tables that this CPU can run, best first, the scalar twin last.
+int tables(const KernelTable* out[], int capacity);
+/// The scalar twin: plain C++, std::fma, the same order of every rounding.
+const KernelTable& reference_table();
+
+}  // namespace bareattn::kernels

@@ -1,0 +1,97 @@
+// The scalar twin: what every kernel computes, one number at a time, slow and clear. It ships, it is the table of
+// machines without a fused multiply-add unit, and the tests hold every fast table to it with memcmp.
+#include <cmath>
+#include <limits>
+
+#include "kernels/bf16.h"
+#include "kernels/exp.h"
+#include "kernels/kernels.h"
+#include "kernels/tree.h"
+
+namespace bareattn::kernels {
+namespace {
+
+constexpr float infinity = std::numeric_limits<float>::infinity();
+
+void score_tile(const float* q, int64_t ldq, int rows, int64_t dims, const float* panel, int columns, float* s,
+                int64_t lds, bool accumulate) {
+  for (int r = 0; r < rows; ++r)
+    for (int c = 0; c < columns; ++c) {
+      float acc = accumulate ? s[r * lds + c] : 0.0F;
+      for (int64_t d = 0; d < dims; ++d) acc = std::fma(q[r * ldq + d], panel[d * panel_keys + c], acc);
+      s[r * lds + c] = acc;
+    }
+}
+
+void score_tile_bf16(const uint16_t* q, int64_t ldq, int rows, int64_t dims, const uint16_t* panel, int columns,
+                     float* s, int64_t lds, bool accumulate) {
+  for (int r = 0; r < rows; ++r)
+    for (int c = 0; c < columns; ++c) {
+      float acc = accumulate ? s[r * lds + c] : 0.0F;
+      for (int64_t d = 0; d < dims; d += 2)
+        acc = dot_pair_bf16(q + r * ldq + d, panel + d * panel_keys + 2 * c, acc);
+      s[r * lds + c] = acc;
+    }
+}
+
+void softmax_block(float* s, int64_t keys, int64_t padded, bool want_entropy, BlockState* state) {
+  float max = -infinity;
+  int32_t max_key = -1;
+  for (int64_t j = 0; j < keys; ++j)
+    if (s[j] > max) {
+      max = s[j];
+      max_key = static_cast<int32_t>(j);
+    }
+  const float m = max == -infinity ? 0.0F : max;
+  float sum[lanes] = {}, entropy[lanes] = {};
+  for (int64_t j = 0; j < keys; ++j) {
+    const float x = s[j] - m;
+    const float p = exp_below(x);
+    sum[j % lanes] += p;
+    entropy[j % lanes] = std::fma(p, x > -1e30F ? x : -1e30F, entropy[j % lanes]);
+    s[j] = p;
+  }
+  for (int64_t j = keys; j < padded; ++j) s[j] = 0.0F;
+  state->max = max;
+  state->sum = tree_sum(sum);
+  if (!want_entropy) return;
+  state->entropy = tree_sum(entropy);
+  state->max_key = max_key;
+}
+
+void blend(const float* p, int64_t ldp, int rows, int64_t keys, const float* v, int64_t ldv, int64_t dv, float* o,
+           int64_t ldo) {
+  for (int r = 0; r < rows; ++r)
+    for (int64_t e = 0; e < dv; ++e) {
+      float acc = 0.0F;
+      for (int64_t j = 0; j < keys; ++j) acc = std::fma(p[r * ldp + j], v[j * ldv + e], acc);
+      o[r * ldo + e] = acc + 0.0F;
+    }
+}
+
+void merge(float* o, const float* block, float a, float b, int64_t dv) {
+  for (int64_t e = 0; e < dv; ++e) o[e] = std::fma(o[e], a, block[e] * b);
+}
+
+void finish_rows(const FinishArgs& args) {
+  for (int r = 0; r < args.rows; ++r) {
+    float* squares = args.lane_sums + (r * 2 + 0) * lanes;
+    float* distance = args.lane_sums + (r * 2 + 1) * lanes;
+    for (int64_t j = 0; j < args.padded; ++j) {
+      const float w = args.p[r * args.ldp + j] * args.factor27[r];
+      args.received[j] += static_cast<uint32_t>(static_cast<int32_t>(std::nearbyint(w)));
+      args.largest[j] = w > args.largest[j] ? w : args.largest[j];
+      squares[j % lanes] = std::fma(w, w, squares[j % lanes]);
+      distance[j % lanes] = std::fma(w, args.origin[r] - static_cast<float>(j), distance[j % lanes]);
+    }
+  }
+}
+
+}  // namespace
+
+const KernelTable& reference_table() {
+  static const KernelTable table = {"scalar", score_tile, softmax_block, blend, merge, finish_rows, score_tile_bf16};
+  return table;
+}
+
+}  // namespace bareattn::kernels

@@ -1,0 +1,137 @@
+// The pass over a strip of scores: maximum, exponentials, sums (softmax_block), and, once a row is finished, what its
+// weights add up to (finish_rows). Sums run in 16 virtual lanes (key mod 16) and end in one fixed tree, so that the
+// width of the hardware does not show.
+#if defined(BAREATTN_KERNELS_SOFTMAX_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef BAREATTN_KERNELS_SOFTMAX_INL_H_
+#undef BAREATTN_KERNELS_SOFTMAX_INL_H_
+#else
+#define BAREATTN_KERNELS_SOFTMAX_INL_H_
+#endif
+#include <hwy/highway.h>
+
+#include <limits>
+
+#include "kernels/exp-inl.h"
+#include "kernels/kernels.h"
+#include "kernels/tile-inl.h"
+#include "kernels/tree.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace bareattn::kernels::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+constexpr int kParts = lanes / kLanes;  // vectors that make up the 16 virtual lanes
+
+HWY_INLINE float TreeSum(const VF (&part)[kParts]) {
+  HWY_ALIGN float lane[lanes];
+  for (int i = 0; i < kParts; ++i) hn::Store(part[i], DF(), lane + i * kLanes);
+  return tree_sum(lane);
+}
+
+// Keys past `keys` up to the next multiple of 16 are -inf before anything is read.
+HWY_INLINE float BlockMax(const float* s, int64_t padded) {
+  const DF d;
+  VF m[4];
+  for (auto& v : m) v = hn::Set(d, -std::numeric_limits<float>::infinity());
+  // Max(new, old) keeps old where new is NaN (x86), and the order of the rest does not matter.
+  int64_t j = 0;
+  for (; j + 4 * kLanes <= padded; j += 4 * kLanes) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) m[i] = hn::Max(hn::LoadU(d, s + j + i * kLanes), m[i]);
+  }
+  for (; j < padded; j += kLanes) m[0] = hn::Max(hn::LoadU(d, s + j), m[0]);
+  return hn::GetLane(hn::MaxOfLanes(d, hn::Max(hn::Max(m[0], m[1]), hn::Max(m[2], m[3]))));
+}
+
+template <bool kEntropy>
+HWY_INLINE void SoftmaxBlock(float* HWY_RESTRICT s, int64_t keys, int64_t padded, BlockState* HWY_RESTRICT state) {
+  const DF d;
+  const int64_t whole = (keys + lanes - 1) / lanes * lanes;
+  for (int64_t j = keys; j < whole; ++j) s[j] = -std::numeric_limits<float>::infinity();
+  const float max = BlockMax(s, whole);
+  const bool nothing = max == -std::numeric_limits<float>::infinity();
+  const VF m = hn::Set(d, nothing ? 0.0F : max);
+  if constexpr (kEntropy) {  // in the scores: e^x is already 1 half an ulp below the maximum
+    state->max_key = -1;
+    const VF top = hn::Set(d, max);
+    for (int64_t j = 0; j < whole && !nothing; j += kLanes) {
+      const intptr_t lane = hn::FindFirstTrue(d, hn::Eq(hn::LoadU(d, s + j), top));
+      if (lane < 0) continue;
+      state->max_key = static_cast<int32_t>(j + lane);
+      break;
+    }
+  }
+  VF sum[kParts], entropy[kParts];
+  for (int i = 0; i < kParts; ++i) sum[i] = entropy[i] = hn::Zero(d);
+  const VF lowest = hn::Set(d, -1e30F);
+  for (int64_t j = 0; j < whole; j += lanes) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kParts; ++i) {
+      const VF x = hn::Sub(hn::LoadU(d, s + j + i * kLanes), m);
+      const VF p = ExpBelow(d, x);
+      hn::StoreU(p, d, s + j + i * kLanes);
+      sum[i] = hn::Add(sum[i], p);
+      // 0 * -inf would be NaN: a masked key counts as very far instead.
+      if constexpr (kEntropy) entropy[i] = hn::MulAdd(p, hn::Max(x, lowest), entropy[i]);
+    }
+  }
+  for (int64_t j = whole; j < padded; j += kLanes) hn::StoreU(hn::Zero(d), d, s + j);
+  state->max = max;
+  state->sum = TreeSum(sum);
+  if constexpr (kEntropy) state->entropy = TreeSum(entropy);
+}
+
+void SoftmaxBlockAny(float* s, int64_t keys, int64_t padded, bool want_entropy, BlockState* state) {
+  want_entropy ? SoftmaxBlock<true>(s, keys, padded, state) : SoftmaxBlock<false>(s, keys, padded, state);
+}
+
+template <int R>
+HWY_INLINE void FinishRows(const FinishArgs& args) {
+  const DF d;
+  const hn::RebindToUnsigned<DF> du;
+  for (int part = 0; part < kParts; ++part) {
+    VF f[R], origin[R], squares[R], distance[R];
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      f[r] = hn::Set(d, args.factor27[r]);
+      origin[r] = hn::Set(d, args.origin[r]);
+      squares[r] = hn::LoadU(d, args.lane_sums + (r * 2 + 0) * lanes + part * kLanes);
+      distance[r] = hn::LoadU(d, args.lane_sums + (r * 2 + 1) * lanes + part * kLanes);
+    }
+    VF at = hn::Iota(d, static_cast<float>(part * kLanes));
+    const VF step = hn::Set(d, static_cast<float>(lanes));
+    for (int64_t j = part * kLanes; j < args.padded; j += lanes) {
+      auto fixed = hn::LoadU(du, args.received + j);
+      VF largest = hn::LoadU(d, args.largest + j);
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r) {
+        const VF w = hn::Mul(hn::LoadU(d, args.p + r * args.ldp + j), f[r]);
+        fixed = hn::Add(fixed, hn::BitCast(du, hn::NearestInt(w)));
+        largest = hn::Max(w, largest);
+        squares[r] = hn::MulAdd(w, w, squares[r]);
+        distance[r] = hn::MulAdd(w, hn::Sub(origin[r], at), distance[r]);
+      }
+      at = hn::Add(at, step);
+      hn::StoreU(fixed, du, args.received + j);
+      hn::StoreU(largest, d, args.largest + j);
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      hn::StoreU(squares[r], d, args.lane_sums + (r * 2 + 0) * lanes + part * kLanes);
+      hn::StoreU(distance[r], d, args.lane_sums + (r * 2 + 1) * lanes + part * kLanes);
+    }
+  }
+}
+
+void FinishRowsAny(const FinishArgs& args) {
+  switch (args.rows) {
+    case 4: return FinishRows<4>(args);
+    case 3: return FinishRows<3>(args);
+    case 2: return FinishRows<2>(args);
+    default: return FinishRows<1>(args);
+  }
+}
+
+}  // namespace bareattn::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+#endif

@@ -1,0 +1,132 @@
+// Register tiles, written once for any vector width: scores (q . k, also the projections) and the blend (p . v).
+// Lanes are keys (or value dims), so every width gives the same bits. 6 rows x 4 vectors of 16 keep 24 accumulators in
+// the 32 registers of AVX-512 (two FMA pipes need at least 8 to hide the latency; 10 loads per 24 FMAs leave the load
+// pipes half idle); with 16 registers, 6 x 2.
+#if defined(BAREATTN_KERNELS_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef BAREATTN_KERNELS_TILE_INL_H_
+#undef BAREATTN_KERNELS_TILE_INL_H_
+#else
+#define BAREATTN_KERNELS_TILE_INL_H_
+#endif
+#include <hwy/highway.h>
+
+#include "kernels/kernels.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace bareattn::kernels::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using DF = hn::CappedTag<float, 16>;
+using VF = hn::Vec<DF>;
+constexpr int kLanes = static_cast<int>(hn::MaxLanes(DF()));
+constexpr int kMaxVectors = HWY_MAX_BYTES >= 64 ? 4 : 2;
+
+// s[R][NV vectors] over d. GCC keeps acc[][] in registers only when every index is a constant: hence the unrolling.
+template <int R, int NV>
+HWY_INLINE void ScoreTile(const float* HWY_RESTRICT q, int64_t ldq, int64_t d_count, const float* HWY_RESTRICT panel,
+                          float* HWY_RESTRICT s, int64_t lds, bool accumulate) {
+  const DF d;
+  VF acc[R][NV];
+  if (accumulate) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) acc[r][v] = hn::LoadU(d, s + r * lds + v * kLanes);
+  } else {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) acc[r][v] = hn::Zero(d);
+  }
+  for (int64_t i = 0; i < d_count; ++i) {
+    VF k[NV];
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) k[v] = hn::Load(d, panel + i * panel_keys + v * kLanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const VF x = hn::Set(d, q[r * ldq + i]);
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) acc[r][v] = hn::MulAdd(x, k[v], acc[r][v]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) hn::StoreU(acc[r][v], d, s + r * lds + v * kLanes);
+}
+
+template <int R, int NV>
+HWY_INLINE void BlendTile(const float* HWY_RESTRICT p, int64_t ldp, int64_t keys, const float* HWY_RESTRICT values,
+                          int64_t ldv, float* HWY_RESTRICT o, int64_t ldo) {
+  const DF d;
+  VF acc[R][NV];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) acc[r][v] = hn::Zero(d);
+  for (int64_t j = 0; j < keys; ++j) {
+    VF x[NV];
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) x[v] = hn::LoadU(d, values + j * ldv + v * kLanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const VF w = hn::Set(d, p[r * ldp + j]);
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) acc[r][v] = hn::MulAdd(w, x[v], acc[r][v]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) hn::StoreU(hn::Add(acc[r][v], hn::Zero(d)), d, o + r * ldo + v * kLanes);
+}
+
+// Runtime rows and vectors to template arguments; F is a generic lambda (rows, vectors) -> void.
+template <int R, class F>
+HWY_INLINE void WithVectors(int vectors, F&& f) {
+  using std::integral_constant;
+  if constexpr (kMaxVectors == 4) {
+    if (vectors == 4) return f(integral_constant<int, R>(), integral_constant<int, 4>());
+    if (vectors == 3) return f(integral_constant<int, R>(), integral_constant<int, 3>());
+  }
+  if (vectors == 2) return f(integral_constant<int, R>(), integral_constant<int, 2>());
+  return f(integral_constant<int, R>(), integral_constant<int, 1>());
+}
+template <class F>
+HWY_INLINE void WithTile(int rows, int vectors, F&& f) {
+  switch (rows) {
+    case 6: return WithVectors<6>(vectors, f);
+    case 5: return WithVectors<5>(vectors, f);
+    case 4: return WithVectors<4>(vectors, f);
+    case 3: return WithVectors<3>(vectors, f);
+    case 2: return WithVectors<2>(vectors, f);
+    default: return WithVectors<1>(vectors, f);
+  }
+}
+
+void ScoreTileAny(const float* q, int64_t ldq, int rows, int64_t dims, const float* panel, int columns, float* s,
+                  int64_t lds, bool accumulate) {
+  for (int left = (columns + kLanes - 1) / kLanes, at = 0; left > 0; left -= kMaxVectors, at += kMaxVectors * kLanes)
+    WithTile(rows, HWY_MIN(left, kMaxVectors), [&](auto r, auto v) HWY_ATTR {
+      ScoreTile<r(), v()>(q, ldq, dims, panel + at, s + at, lds, accumulate);
+    });
+}
+
+void BlendAny(const float* p, int64_t ldp, int rows, int64_t keys, const float* v, int64_t ldv, int64_t dv, float* o,
+              int64_t ldo) {
+  for (int64_t left = (dv + kLanes - 1) / kLanes, at = 0; left > 0; left -= kMaxVectors, at += kMaxVectors * kLanes)
+    WithTile(rows, static_cast<int>(HWY_MIN(left, int64_t{kMaxVectors})), [&](auto r, auto n) HWY_ATTR {
+      BlendTile<r(), n()>(p, ldp, keys, v + at, ldv, o + at, ldo);
+    });
+}
+
+void MergeAny(float* o, const float* block, float a, float b, int64_t dv) {
+  const DF d;
+  const VF va = hn::Set(d, a), vb = hn::Set(d, b);
+  for (int64_t e = 0; e < dv; e += kLanes)  // padded to 16
+    hn::StoreU(hn::MulAdd(hn::LoadU(d, o + e), va, hn::Mul(hn::LoadU(d, block + e), vb)), d, o + e);
+}
+
+}  // namespace bareattn::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+#endif
