@@ -39,7 +39,7 @@ std::string resolve_target(const std::string& path) {
     if (!S_ISREG(status.st_mode)) {
       throw OutputError(path + ": is a device, FIFO or socket; only a regular file can be replaced safely");
     }
-    if (access(target.c_str(), W_OK) != 0) fail(path, "cannot be written", errno);
+    if (faccessat(AT_FDCWD, target.c_str(), W_OK, AT_EACCESS) != 0) fail(path, "cannot be written", errno);
   } else if (errno != ENOENT) {
     fail(path, "cannot be written", errno);
   } else if (target.back() == '/') {
