@@ -21,8 +21,8 @@ const KernelTable* Table() {
   static const KernelTable table = {HWY_TARGET == HWY_AVX3   ? "avx512"
                                     : HWY_TARGET == HWY_AVX2 ? "avx2"
                                                              : "neon",
-                                    ScoreTileAny, SoftmaxBlockAny, BlendAny, MergeAny, FinishRowsAny,
-                                    ScoreTileBf16Emulated};
+                                    ScoreTileAny, SoftmaxBlockAny, BlendAny, MergeStatesAny, ExpBelowAny, MergeAny, FinishRowsAny,
+                                    CarryAny, ScoreTileBf16Emulated};
   return &table;
 #else
   return nullptr;

@@ -55,10 +55,19 @@ struct KernelTable {
   void (*blend)(const float* p, int64_t ldp, int rows, int64_t keys, const float* v, int64_t ldv, int64_t dv, float* o,
                 int64_t ldo);
 
+  /// Row states (max, sum) take in one block's, per row i in [0, n), n padded to 16: m' = max(m, block max),
+  /// a = e^(m - m'), b = e^(block max - m'), sum = fma(sum, a, block_sum * b). A row that has seen nothing has max -inf.
+  void (*merge_states)(float* max, float* sum, const float* block_max, const float* block_sum, float* a, float* b,
+                       int64_t n);
+  /// y[i] = e^x[i] (exp.h), n padded to 16.
+  void (*exp_below)(const float* x, float* y, int64_t n);
   /// o[e] = fma(o[e], a, block[e] * b), e in [0, dv)
   void (*merge)(float* o, const float* block, float a, float b, int64_t dv);
 
   void (*finish_rows)(const FinishArgs& args);
+
+  /// sums[i] += fixed[i], i in [0, n), n padded to 16.
+  void (*carry)(const uint32_t* fixed, uint64_t* sums, int64_t n);
 
   /// The same tile for bf16: q [rows, d] and panel [d / 2][64][2] as bf16 bits (d even, zero padded), f32 accumulation
   /// in d order; products are exact, each addition rounds to nearest even, denormal sums and inputs count as 0 (the

@@ -69,6 +69,26 @@ void blend(const float* p, int64_t ldp, int rows, int64_t keys, const float* v, 
     }
 }
 
+void merge_states(float* max, float* sum, const float* block_max, const float* block_sum, float* a, float* b,
+                  int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float now = max[i] > block_max[i] ? max[i] : block_max[i];
+    const float base = now == -infinity ? 0.0F : now;
+    a[i] = exp_below(max[i] - base);
+    b[i] = exp_below(block_max[i] - base);
+    max[i] = now;
+    sum[i] = std::fma(sum[i], a[i], block_sum[i] * b[i]);
+  }
+}
+
+void exp_array(const float* x, float* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = exp_below(x[i]);
+}
+
+void carry(const uint32_t* fixed, uint64_t* sums, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) sums[i] += fixed[i];
+}
+
 void merge(float* o, const float* block, float a, float b, int64_t dv) {
   for (int64_t e = 0; e < dv; ++e) o[e] = std::fma(o[e], a, block[e] * b);
 }
@@ -90,7 +110,8 @@ void finish_rows(const FinishArgs& args) {
 }  // namespace
 
 const KernelTable& reference_table() {
-  static const KernelTable table = {"scalar", score_tile, softmax_block, blend, merge, finish_rows, score_tile_bf16};
+  static const KernelTable table = {"scalar", score_tile, softmax_block, blend, merge_states, exp_array, merge, finish_rows, carry,
+                                    score_tile_bf16};
   return table;
 }
 

@@ -132,6 +132,34 @@ void FinishRowsAny(const FinishArgs& args) {
   }
 }
 
+void MergeStatesAny(float* max, float* sum, const float* block_max, const float* block_sum, float* a, float* b,
+                    int64_t n) {
+  const DF d;
+  const VF nothing = hn::Set(d, -std::numeric_limits<float>::infinity());
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const VF old = hn::LoadU(d, max + i), block = hn::LoadU(d, block_max + i);
+    const VF now = hn::Max(old, block);
+    const VF base = hn::IfThenElse(hn::Eq(now, nothing), hn::Zero(d), now);
+    const VF va = ExpBelow(d, hn::Sub(old, base)), vb = ExpBelow(d, hn::Sub(block, base));
+    hn::StoreU(va, d, a + i);
+    hn::StoreU(vb, d, b + i);
+    hn::StoreU(now, d, max + i);
+    hn::StoreU(hn::MulAdd(hn::LoadU(d, sum + i), va, hn::Mul(hn::LoadU(d, block_sum + i), vb)), d, sum + i);
+  }
+}
+
+void ExpBelowAny(const float* x, float* y, int64_t n) {
+  const DF d;
+  for (int64_t i = 0; i < n; i += kLanes) hn::StoreU(ExpBelow(d, hn::LoadU(d, x + i)), d, y + i);
+}
+
+void CarryAny(const uint32_t* fixed, uint64_t* sums, int64_t n) {
+  const hn::Rebind<uint64_t, hn::Half<DF>> dw;
+  const hn::Rebind<uint32_t, decltype(dw)> dn;
+  for (int64_t i = 0; i < n; i += static_cast<int64_t>(hn::MaxLanes(dw)))
+    hn::StoreU(hn::Add(hn::LoadU(dw, sums + i), hn::PromoteTo(dw, hn::LoadU(dn, fixed + i))), dw, sums + i);
+}
+
 }  // namespace bareattn::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 #endif

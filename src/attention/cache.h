@@ -1,0 +1,53 @@
+// Keys and values as the kernels want them, packed once when they arrive and read by every query tile and every head of
+// a group: K in panels of 64 keys, dim-major; V as rows. Memory comes in blocks of 512 keys (the contract's block), so
+// a cache grows without copying and takes O(keys); it is the KV cache of a Session and the scratch of one call alike.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "bareattn/tensor_view.h"
+#include "base/aligned.h"
+#include "kernels/kernels.h"
+
+namespace bareattn::attention {
+
+/// One block of one key-value head.
+struct KvBlock {
+  const float* k;    // [8 panels][D][64]
+  const float* v;    // [512, ldv]
+  bool finite;       // every V in it is finite: a zero weight times it is zero
+};
+
+class KvCache {
+ public:
+  KvCache(int64_t kv_heads, int64_t head_dim, int64_t value_dim);
+
+  /// Room for keys [0, length) from now on; not thread-safe. Keys past the written ones are zero.
+  void resize(int64_t length);
+  /// Writes keys [first, first + rows) of one head; rows within the length. Different heads, or rows of different
+  /// blocks, may be written by different threads. k [rows, D], v [rows, Dv].
+  void write(int64_t head, int64_t first, TensorView<const float> k, TensorView<const float> v);
+
+  KvBlock block(int64_t head, int64_t index) const;
+  int64_t length() const { return length_; }
+  int64_t kv_heads() const { return kv_heads_; }
+  int64_t head_dim() const { return head_dim_; }
+  int64_t value_dim() const { return value_dim_; }
+  int64_t value_stride() const { return value_stride_; }  // of V rows: Dv up to a multiple of 16
+  int64_t bytes() const;
+  /// K of one key, D elements apart by 64: element d is key(...)[d * 64].
+  const float* key(int64_t head, int64_t index) const;
+
+ private:
+  struct Block {
+    base::AlignedBuffer data;  // K of every head, then V of every head
+    std::vector<uint8_t> infinite;  // per head
+  };
+  float* k_of(int64_t block, int64_t head) const;
+  float* v_of(int64_t block, int64_t head) const;
+
+  int64_t kv_heads_, head_dim_, value_dim_, value_stride_, length_ = 0;
+  std::vector<Block> blocks_;
+};
+
+}  // namespace bareattn::attention

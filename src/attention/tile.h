@@ -1,0 +1,63 @@
+// One tile: up to tile_height rows (of one head in prefill, of a whole head group in decode) against all keys that they
+// see. It holds the strip of weights and the state of every row while blocks are merged. One per worker, reused.
+#pragma once
+#include <cstdint>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "attention/run.h"
+#include "base/aligned.h"
+#include "kernels/kernels.h"
+
+namespace bareattn::attention {
+
+inline constexpr int64_t tile_height = 48;
+
+struct TileRow {
+  int64_t head;  // query head
+  int64_t row;   // of the call
+};
+
+class Tile {
+ public:
+  /// O of the rows (all of one key-value head), and what was asked of their statistics; `locks` [Hq] guard the per-key
+  /// sums, which several workers add to.
+  void compute(const Sequence& sequence, std::span<const TileRow> rows, std::span<std::mutex> locks);
+
+ private:
+  struct Seen {
+    int64_t begin, end;  // keys that a row sees
+  };
+  void prepare(const Sequence& sequence, std::span<const TileRow> rows);
+  void scores(const Sequence& sequence, const KvBlock& kv, int64_t index);
+  void softmax(int64_t index);
+  void blend(const Sequence& sequence, const KvBlock& kv, int64_t index);
+  void write_output(const Sequence& sequence);
+  void observe(const Sequence& sequence, std::span<std::mutex> locks);
+  void observe_rows(const Sequence& sequence, int64_t begin, int64_t end);
+  void row_statistics(const Sequence& sequence, int64_t e);
+  void add_to_keys(const Sequence& sequence, int64_t begin, int64_t end);
+
+  float* strip(int64_t e, int64_t index) const;             // weights of row e in block `index`
+  Seen within(int64_t e, int64_t index) const;              // what row e sees of the block, relative to it
+  Seen within_group(int64_t begin, int64_t end, int64_t index) const;  // the union over rows [begin, end)
+  float weight(int64_t e, int64_t key) const;               // finished weight of one visible key
+
+  const kernels::KernelTable* kernels_ = nullptr;
+  std::vector<TileRow> rows_;
+  int64_t count_ = 0, first_block_ = 0, blocks_ = 0, strip_stride_ = 0, padded_ = 0;
+  bool keep_ = false;                      // the whole strip stays for observe()
+  mutable base::AlignedBuffer strip_;      // [rows, keys seen] or [rows, 512]
+  base::AlignedBuffer q_, o_, block_o_;    // [rows, D] scaled; [rows, ldv]; [6, ldv]
+  std::vector<Seen> seen_;                 // [rows]
+  std::vector<float> block_max_, block_sum_, block_entropy_;  // [blocks, tile_height]
+  std::vector<int32_t> block_key_;         // [blocks, tile_height], key or -1
+  std::vector<float> max_, sum_, a_, b_;   // [tile_height]
+  std::vector<float> factor_;              // [rows, blocks]: weight = strip * factor
+  std::vector<float> lane_sums_;           // [rows, 2, 16]
+  std::vector<uint32_t> received_;         // [blocks * 512]
+  std::vector<float> largest_;             // [blocks * 512]
+};
+
+}  // namespace bareattn::attention
