@@ -1,5 +1,6 @@
 // What one observed run over a text leaves: every head's measures per row and per key, a pooled map of the whole
-// weighting, and (kept for those heads one asks for) Q, K and LSE, from which any cell is exact on demand.
+// weighting, and Q, K and LSE, from which any cell is exact on demand. Nothing N x N is ever held: memory is
+// O(N) per head (docs/measures.md, "What it costs").
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -20,16 +21,16 @@ struct HeadId {
 /// A measure of one row (or, averaged, of one head): see docs/measures.md.
 enum class Measure : int {
   entropy,             // nats
-  normalized_entropy,  // entropy / ln(i + 1), 0..1
+  normalized_entropy,  // entropy / ln(i + 1), 0..1; NaN for row 0, which has only itself
   effective_context,   // exp(entropy), tokens
   max_weight,          // weight of the strongest key
   max_logit,
   lse,
-  mean_distance,       // tokens
-  first_mass,          // weight on token 0
+  mean_distance,  // tokens
+  first_mass,     // weight on token 0
   self_weight,
   previous_weight,
-  recent_mass,         // weight on the last 64 tokens
+  recent_mass,  // weight on the last 64 tokens
 };
 inline constexpr int measure_count = static_cast<int>(Measure::recent_mass) + 1;
 
@@ -49,8 +50,8 @@ struct Role {
 };
 
 struct ObservationOptions {
-  int pool_block = 0;       // 0: chosen from the length; else a multiple of 16
-  bool keep_qk = true;      // keep Q and K (f16) of every head; LSE is always kept
+  int pool_block = 0;   // 0: chosen from the length; else a multiple of 16
+  bool keep_qk = true;  // keep Q and K (f16) of every head; LSE is always kept
 };
 
 class Observation {
@@ -62,8 +63,9 @@ class Observation {
   /// empty; bytes that are no UTF-8 show as U+FFFD. Joined they are the text (invalid bytes aside).
   virtual const std::vector<std::string>& token_texts() const = 0;
   virtual double seconds() const = 0;  // of the run itself
+  virtual int threads() const = 0;     // that ran it
 
-  /// Mean over the rows [1, N) where the measure is defined (row 0 only ever sees itself).
+  /// Mean over the rows [1, N) (row 0 only ever sees itself); NaN for a text of one token.
   virtual double mean(Measure measure, HeadId head) const = 0;
   /// Per row, [N].
   virtual std::vector<float> rows(Measure measure, HeadId head) const = 0;
@@ -82,11 +84,17 @@ class Observation {
   virtual std::vector<uint16_t> k_f16(int layer, int kv_head) const = 0;
 
   virtual Role role(HeadId head) const = 0;
-  /// The strongest `count` keys of row i by weight, best first: (key, weight).
+  /// The weights of row i on the keys [0, i], [i + 1]: exp(logit - LSE), raw (they sum to 1 within the bound). The last
+  /// row's logits come from f32 Q and a K good to 22 bits: within 2 D 2^-24 scale sum |q k| of the pass's own. All
+  /// other rows' come from the kept f16: within 1.01 * 2^-10 scale sum |q k|. That error of the logit is the relative
+  /// error of the weight. std::invalid_argument where Q and K were not kept or there is no such row.
+  virtual std::vector<float> row_weights(HeadId head, int64_t row) const = 0;
+  /// The strongest `count` keys of row i by weight, best first, the lower key on a tie: (key, weight). As row_weights.
   virtual std::vector<std::pair<int32_t, float>> top_keys(HeadId head, int64_t row, int count) const = 0;
 };
 
-/// Runs the model over the tokens once and observes every head.
+/// Runs the model over the tokens once and observes every head. At least one token; more than the model's context
+/// length is an InputError; a false from `progress` throws Cancelled.
 std::unique_ptr<Observation> observe(const std::shared_ptr<const Model>& model, std::vector<int32_t> tokens,
                                      const ObservationOptions& options = {}, int threads = 0,
                                      const Progress& progress = {});

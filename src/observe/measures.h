@@ -1,0 +1,19 @@
+// The derived measures: what the attention pass wrote per row (attention.h) made into the measures that people read
+// (observation.h). One row in, one number out; definitions with sources in docs/measures.md.
+// To add a measure: the enum in observation.h, a line in `infos` (measures.cc), a case in row_measure, docs, a test.
+#pragma once
+#include <cstdint>
+
+#include "bareattn/attention.h"
+#include "bareattn/observation.h"
+
+namespace bareattn::observing {
+
+/// The measure of the row at absolute position `row`, whose statistics stand at `at` in every per-row array.
+/// Raw: a NaN that the pass wrote comes through.
+float row_measure(Measure measure, const AttentionStatistics& statistics, int64_t at, int64_t row);
+
+/// How many of the last keys recent_mass spans, the row's own included (fixed by the attention pass).
+inline constexpr int recent_window = 64;
+
+}  // namespace bareattn::observing

@@ -1,0 +1,197 @@
+// See recorder.h.
+#include "observe/recorder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+#include "kernels/convert.h"
+
+namespace bareattn::observing {
+namespace {
+
+constexpr int row_arrays = 10;
+
+void require(bool ok, const std::string& sentence) {
+  if (!ok) throw std::invalid_argument(sentence);
+}
+
+// [N, D] of one head, whatever the strides; `to` is dense.
+struct Rows {
+  const float* data;
+  int64_t row_stride, dim_stride;
+  const float* row(int64_t i, int dim, std::vector<float>& scratch) const {
+    const float* from = data + i * row_stride;
+    if (dim_stride == 1) return from;
+    for (int d = 0; d < dim; ++d) scratch[d] = from[d * dim_stride];
+    return scratch.data();
+  }
+};
+
+Rows rows_of(const TensorView<const float>& values, int64_t head) {
+  return {values.data + head * values.stride[1], values.stride[0], values.stride[2]};
+}
+
+}  // namespace
+
+int choose_pool_block(int64_t tokens) {
+  int64_t block = 16;
+  while ((tokens + block - 1) / block > 256) block *= 2;
+  return static_cast<int>(block);
+}
+
+Recorder::Recorder(const ModelConfig& config, int64_t tokens, const ObservationOptions& options)
+    : tokens_(tokens),
+      layers_(config.layers),
+      heads_(config.heads),
+      kv_heads_(config.kv_heads),
+      head_dim_(config.head_dim),
+      keep_qk_(options.keep_qk),
+      pool_block_(options.pool_block == 0 ? choose_pool_block(tokens) : options.pool_block) {
+  require(tokens > 0, "tokens: an observation needs at least one, got " + std::to_string(tokens));
+  require(pool_block_ > 0 && pool_block_ % 16 == 0,
+          "pool_block: needs a positive multiple of 16, got " + std::to_string(pool_block_));
+  const int64_t all_heads = int64_t{layers_} * heads_, blocks = pool_blocks();
+  row_floats_ = base::AlignedBuffer(sizeof(float) * row_arrays * all_heads * tokens);
+  received_ = base::AlignedBuffer(sizeof(uint64_t) * all_heads * tokens);
+  pool_sum_ = base::AlignedBuffer(sizeof(uint64_t) * all_heads * blocks * (blocks + 1) / 2);
+  pool_max_ = base::AlignedBuffer(sizeof(float) * all_heads * blocks * (blocks + 1) / 2);
+  handed_.resize(layers_);
+  if (!keep_qk_) return;
+  const int64_t kv_values = int64_t{layers_} * kv_heads_ * tokens * head_dim_;
+  q_ = std::make_unique_for_overwrite<uint16_t[]>(all_heads * tokens * head_dim_);
+  k_ = std::make_unique_for_overwrite<uint16_t[]>(kv_values);
+  k_low_ = std::make_unique_for_overwrite<uint16_t[]>(kv_values);
+  last_q_.resize(all_heads * head_dim_);
+}
+
+bool Recorder::wants(Point point, int layer) {
+  (void)layer;
+  return keep_qk_ && (point == Point::rot_q || point == Point::rot_k);
+}
+
+void Recorder::see(const Event& event) {
+  const bool is_q = event.point == Point::rot_q;
+  const int heads = is_q ? heads_ : kv_heads_;
+  const auto& v = event.values;
+  require(v.rank == 3 && v.shape[1] == heads && v.shape[2] == head_dim_ && event.first_row >= 0 &&
+              event.first_row + v.shape[0] <= tokens_ && event.layer >= 0 && event.layer < layers_,
+          point_name(event.point, event.layer) + ": not of the run announced, [<= " + std::to_string(tokens_) + ", " +
+              std::to_string(heads) + ", " + std::to_string(head_dim_) + "]");
+  is_q ? keep_q(event) : keep_k(event);
+}
+
+void Recorder::keep_q(const Event& event) {
+  std::vector<float> scratch(head_dim_);
+  for (int head = 0; head < heads_; ++head) {
+    const Rows rows = rows_of(event.values, head);
+    uint16_t* to = q_.get() + (index({event.layer, head}) * tokens_ + event.first_row) * head_dim_;
+    for (int64_t i = 0; i < event.values.shape[0]; ++i) {
+      const float* row = rows.row(i, head_dim_, scratch);
+      kernels::f16_from_f32(row, to + i * head_dim_, head_dim_);
+      if (event.first_row + i == tokens_ - 1) {
+        std::copy_n(row, head_dim_, last_q_.begin() + index({event.layer, head}) * head_dim_);
+      }
+    }
+  }
+}
+
+void Recorder::keep_k(const Event& event) {
+  std::vector<float> scratch(head_dim_), rest(head_dim_);
+  for (int head = 0; head < kv_heads_; ++head) {
+    const Rows rows = rows_of(event.values, head);
+    const int64_t begin = ((int64_t{event.layer} * kv_heads_ + head) * tokens_ + event.first_row) * head_dim_;
+    for (int64_t i = 0; i < event.values.shape[0]; ++i) {
+      const float* row = rows.row(i, head_dim_, scratch);
+      uint16_t* high = k_.get() + begin + i * head_dim_;
+      kernels::f16_from_f32(row, high, head_dim_);
+      kernels::f32_from_f16(high, rest.data(), head_dim_);
+      for (int d = 0; d < head_dim_; ++d) rest[d] = row[d] - rest[d];
+      kernels::f16_from_f32(rest.data(), k_low_.get() + begin + i * head_dim_, head_dim_);
+    }
+  }
+}
+
+AttentionStatistics Recorder::statistics_from(int64_t head_index, int64_t row) const {
+  const int64_t array = int64_t{layers_} * heads_ * tokens_, cells = pool_blocks() * (pool_blocks() + 1) / 2;
+  // The buffers are the recorder's own; what is handed out of a const recorder is only read.
+  float* f = const_cast<float*>(row_floats_.as<float>()) + head_index * tokens_ + row;
+  AttentionStatistics s;
+  s.row_stride = tokens_;
+  s.lse = f;
+  s.max_logit = f + array;
+  s.entropy = f + 2 * array;
+  s.sum_squares = f + 3 * array;
+  s.mean_distance = f + 4 * array;
+  s.first_mass = f + 5 * array;
+  s.self_weight = f + 6 * array;
+  s.previous_weight = f + 7 * array;
+  s.recent_mass = f + 8 * array;
+  s.max_key = reinterpret_cast<int32_t*>(f + 9 * array);
+  s.key_stride = tokens_;
+  s.received = const_cast<uint64_t*>(received_.as<uint64_t>()) + head_index * tokens_;
+  s.pool_block = pool_block_;
+  s.pool_stride = cells;
+  s.pool_sum = const_cast<uint64_t*>(pool_sum_.as<uint64_t>()) + head_index * cells;
+  s.pool_max = const_cast<float*>(pool_max_.as<float>()) + head_index * cells;
+  return s;
+}
+
+const AttentionStatistics* Recorder::attention_statistics(int layer, int64_t first_row, int64_t rows) {
+  require(layer >= 0 && layer < layers_ && first_row >= 0 && rows >= 0 && first_row + rows <= tokens_,
+          "rows [" + std::to_string(first_row) + ", " + std::to_string(first_row + rows) + ") of layer " +
+              std::to_string(layer) + ": the run announced has " + std::to_string(tokens_) + " tokens and " +
+              std::to_string(layers_) + " layers");
+  handed_[layer] = statistics_from(int64_t{layer} * heads_, first_row);
+  return &handed_[layer];
+}
+
+AttentionStatistics Recorder::head_statistics(HeadId head) const { return statistics_from(index(head), 0); }
+
+const uint16_t* Recorder::q(HeadId head) const { return q_.get() + index(head) * tokens_ * head_dim_; }
+
+const uint16_t* Recorder::k(int layer, int kv_head) const {
+  return k_.get() + (int64_t{layer} * kv_heads_ + kv_head) * tokens_ * head_dim_;
+}
+
+void Recorder::finish() {
+  if (!keep_qk_) return;
+  last_row_.resize(int64_t{layers_} * heads_ * tokens_);
+  std::vector<float> logits(tokens_);
+  for (int layer = 0; layer < layers_; ++layer) {
+    for (int head = 0; head < heads_; ++head) {
+      const int64_t at = index({layer, head}), kv_head = head / (heads_ / kv_heads_);
+      const int64_t begin = (int64_t{layer} * kv_heads_ + kv_head) * tokens_ * head_dim_;
+      row_logits(last_q_.data() + at * head_dim_, k_.get() + begin, k_low_.get() + begin, head_dim_, logits);
+      const float lse = statistics_from(at, tokens_ - 1).lse[0];
+      for (int64_t j = 0; j < tokens_; ++j) last_row_[at * tokens_ + j] = std::exp(logits[j] - lse);
+    }
+  }
+  k_low_.reset();
+  last_q_ = {};
+}
+
+void row_logits(const float* q, const uint16_t* k, const uint16_t* low, int dim, std::vector<float>& logits) {
+  constexpr int lanes = 16;  // independent sums, so that the compiler may use vectors
+  const float scale = 1.0F / std::sqrt(static_cast<float>(dim));
+  std::vector<float> row(dim), rest(dim);
+  for (size_t j = 0; j < logits.size(); ++j) {
+    kernels::f32_from_f16(k + j * dim, row.data(), dim);
+    if (low != nullptr) {
+      kernels::f32_from_f16(low + j * dim, rest.data(), dim);
+      for (int d = 0; d < dim; ++d) row[d] += rest[d];
+    }
+    float sums[lanes] = {};
+    int d = 0;
+    for (; d + lanes <= dim; d += lanes) {
+      for (int lane = 0; lane < lanes; ++lane) sums[lane] += q[d + lane] * row[d + lane];
+    }
+    for (; d < dim; ++d) sums[d % lanes] += q[d] * row[d];
+    for (int half = lanes / 2; half > 0; half /= 2) {
+      for (int lane = 0; lane < half; ++lane) sums[lane] += sums[lane + half];
+    }
+    logits[j] = sums[0] * scale;
+  }
+}
+
+}  // namespace bareattn::observing

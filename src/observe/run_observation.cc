@@ -1,0 +1,163 @@
+// See run_observation.h.
+#include "observe/run_observation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+
+#include "kernels/convert.h"
+#include "observe/measures.h"
+
+namespace bareattn::observing {
+namespace {
+
+class RunObservation final : public Observation {
+ public:
+  RunObservation(std::shared_ptr<const Model> model, RunFacts facts, std::unique_ptr<Recorder> recorder)
+      : model_(std::move(model)), facts_(std::move(facts)), recorder_(std::move(recorder)) {
+    for (int layer = 0; layer < recorder_->layers(); ++layer) {
+      for (int head = 0; head < recorder_->heads(); ++head) means_.push_back(means_of({layer, head}));
+    }
+  }
+
+  const Model& model() const override { return *model_; }
+  const std::vector<int32_t>& tokens() const override { return facts_.tokens; }
+  const std::vector<std::string>& token_texts() const override { return facts_.texts; }
+  double seconds() const override { return facts_.seconds; }
+  int threads() const override { return facts_.threads; }
+
+  double mean(Measure measure, HeadId head) const override {
+    measure_info(measure);  // refuses what is none
+    return means(head)[static_cast<int>(measure)];
+  }
+
+  std::vector<float> rows(Measure measure, HeadId head) const override {
+    measure_info(measure);
+    const AttentionStatistics s = statistics(head);
+    std::vector<float> values(length());
+    for (int64_t i = 0; i < length(); ++i) values[i] = row_measure(measure, s, i, i);
+    return values;
+  }
+
+  std::vector<double> received(HeadId head) const override { return fixed(statistics(head).received, length()); }
+  std::vector<int32_t> max_key(HeadId head) const override {
+    const int32_t* keys = statistics(head).max_key;
+    return {keys, keys + length()};
+  }
+
+  int pool_block() const override { return recorder_->pool_block(); }
+  int64_t pool_blocks() const override { return recorder_->pool_blocks(); }
+  std::vector<double> pool_sum(HeadId head) const override { return fixed(statistics(head).pool_sum, cells()); }
+  std::vector<float> pool_max(HeadId head) const override {
+    const float* values = statistics(head).pool_max;
+    return {values, values + cells()};
+  }
+
+  std::vector<uint16_t> q_f16(HeadId head) const override {
+    check(head);
+    if (!recorder_->keeps_qk()) return {};
+    const uint16_t* q = recorder_->q(head);
+    return {q, q + length() * recorder_->head_dim()};
+  }
+  std::vector<uint16_t> k_f16(int layer, int kv_head) const override {
+    if (layer < 0 || layer >= recorder_->layers() || kv_head < 0 || kv_head >= recorder_->kv_heads()) {
+      throw std::invalid_argument("key-value head " + std::to_string(layer) + "." + std::to_string(kv_head) +
+                                  ": the model has " + std::to_string(recorder_->layers()) + " layers of " +
+                                  std::to_string(recorder_->kv_heads()));
+    }
+    if (!recorder_->keeps_qk()) return {};
+    const uint16_t* k = recorder_->k(layer, kv_head);
+    return {k, k + length() * recorder_->head_dim()};
+  }
+
+  Role role(HeadId head) const override { return role_of(means(head), length()); }
+
+  std::vector<float> row_weights(HeadId head, int64_t row) const override {
+    check(head);
+    if (row < 0 || row >= length()) {
+      throw std::invalid_argument("row " + std::to_string(row) + ": the text has " + std::to_string(length()) +
+                                  " tokens");
+    }
+    if (!recorder_->keeps_qk()) throw std::invalid_argument("row_weights: Q and K were not kept (keep_qk is off)");
+    if (row == length() - 1) {
+      const float* last = recorder_->last_row(head);
+      return {last, last + length()};
+    }
+    const int dim = recorder_->head_dim();
+    std::vector<float> q(dim), weights(row + 1);
+    kernels::f32_from_f16(recorder_->q(head) + row * dim, q.data(), dim);
+    const int kv_head = head.head / (recorder_->heads() / recorder_->kv_heads());
+    row_logits(q.data(), recorder_->k(head.layer, kv_head), nullptr, dim, weights);
+    const float lse = statistics(head).lse[row];
+    for (float& w : weights) w = std::exp(w - lse);
+    return weights;
+  }
+
+  std::vector<std::pair<int32_t, float>> top_keys(HeadId head, int64_t row, int count) const override {
+    if (count < 0) throw std::invalid_argument("count: needs 0 or more, got " + std::to_string(count));
+    const std::vector<float> weights = row_weights(head, row);
+    std::vector<std::pair<int32_t, float>> keys(weights.size());
+    for (size_t j = 0; j < weights.size(); ++j) keys[j] = {static_cast<int32_t>(j), weights[j]};
+    const size_t kept = std::min(keys.size(), static_cast<size_t>(count));
+    const auto value = [](float w) { return std::isnan(w) ? INFINITY : w; };  // NaN is shown first; the order stays one
+    std::partial_sort(keys.begin(), keys.begin() + static_cast<int64_t>(kept), keys.end(),
+                      [&](const auto& a, const auto& b) {
+                        const float wa = value(a.second), wb = value(b.second);
+                        return wa != wb ? wa > wb : a.first < b.first;
+                      });
+    keys.resize(kept);
+    return keys;
+  }
+
+ private:
+  int64_t length() const { return recorder_->tokens(); }
+  int64_t cells() const { return pool_blocks() * (pool_blocks() + 1) / 2; }
+
+  void check(HeadId head) const {
+    if (head.layer < 0 || head.layer >= recorder_->layers() || head.head < 0 || head.head >= recorder_->heads()) {
+      throw std::invalid_argument("head " + std::to_string(head.layer) + "." + std::to_string(head.head) +
+                                  ": the model has " + std::to_string(recorder_->layers()) + " layers of " +
+                                  std::to_string(recorder_->heads()) + " heads, both counted from 0");
+    }
+  }
+  AttentionStatistics statistics(HeadId head) const {
+    check(head);
+    return recorder_->head_statistics(head);
+  }
+  const Means& means(HeadId head) const {
+    check(head);
+    return means_[static_cast<size_t>(head.layer) * recorder_->heads() + head.head];
+  }
+
+  static std::vector<double> fixed(const uint64_t* sums, int64_t count) {
+    std::vector<double> values(count);
+    for (int64_t i = 0; i < count; ++i) values[i] = from_fixed(sums[i]);
+    return values;
+  }
+
+  Means means_of(HeadId head) const {
+    const AttentionStatistics s = recorder_->head_statistics(head);
+    Means means{};
+    for (int m = 0; m < measure_count; ++m) {
+      double sum = 0;
+      for (int64_t i = 1; i < length(); ++i) sum += row_measure(static_cast<Measure>(m), s, i, i);
+      means[m] = length() > 1 ? sum / static_cast<double>(length() - 1) : std::numeric_limits<double>::quiet_NaN();
+    }
+    return means;
+  }
+
+  std::shared_ptr<const Model> model_;
+  RunFacts facts_;
+  std::unique_ptr<Recorder> recorder_;
+  std::vector<Means> means_;  // [L Hq]
+};
+
+}  // namespace
+
+std::unique_ptr<Observation> make_observation(std::shared_ptr<const Model> model, RunFacts facts,
+                                              std::unique_ptr<Recorder> recorder) {
+  return std::make_unique<RunObservation>(std::move(model), std::move(facts), std::move(recorder));
+}
+
+}  // namespace bareattn::observing
