@@ -1,0 +1,164 @@
+// The table of pre-tokenizers, and PCRE2 around it. A rule is one or more patterns: each is applied to the pieces that
+// the one before left, a match and what lies between matches both being pieces. Look-aheads see a piece's end as the
+// end of the text.
+//
+// Possessive quantifiers (++) say what is true anyway, that giving a character back cannot help, so that neither the
+// match limit nor the JIT stack can be reached by a run of a million letters. The white space class is written out:
+// PCRE2's \s would also take U+180E, which Unicode dropped in version 6.3, and neither llama.cpp nor the Rust regex
+// engines do.
+#include "text/pre_tokenizer.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#include <simdjson.h>
+
+#include <stdexcept>
+
+#include "bareattn/error.h"
+#include "base/utf8.h"
+#include "text/quote.h"
+
+namespace bareattn::text {
+namespace {
+
+#define SPACE R"(\x09-\x0D\x20\x85\xA0\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})"
+#define CONTRACTIONS "'s|'t|'re|'ve|'m|'ll|'d"
+
+// GPT-2's own pattern: contractions, then letters, numbers or other signs with at most one space before, then white
+// space, of which the last character is left to the word after it.
+constexpr const char* kGpt2 =
+    CONTRACTIONS R"(| ?\p{L}++| ?\p{N}++| ?[^)" SPACE R"(\p{L}\p{N}]++|[)" SPACE "]+(?![^" SPACE "])|[" SPACE "]++";
+
+// Every number character is cut out first, then GPT-2's pattern runs on what is between. As one pattern: a number is a
+// word alone (never with a space before it), and a number after white space counts as the end of the text.
+constexpr const char* kDigitsThenGpt2 =
+    CONTRACTIONS R"(|\p{N}| ?\p{L}++| ?[^)" SPACE R"(\p{L}\p{N}]++|[)" SPACE "]+(?![^" SPACE R"(\p{N}])|[)" SPACE "]++";
+
+// What llama.cpp does for a file that says "default": punctuation runs, GPT-2, number runs, numbers by threes.
+constexpr const char* kPunctuation = R"([\p{P}$+<=>^~|]++)";
+constexpr const char* kNumbers = R"(\p{N}++)";
+constexpr const char* kThreeDigits = "[0-9][0-9][0-9]";
+
+struct Rule {
+  const char* name;
+  std::vector<const char*> patterns;
+};
+
+const std::vector<Rule>& rules() {
+  static const std::vector<Rule> table = {
+      {"smollm", {kDigitsThenGpt2}},
+      {"gpt-2", {kGpt2}},
+      {"default", {kPunctuation, kGpt2, kNumbers, kThreeDigits}},
+  };
+  return table;
+}
+
+std::string pcre2_message(int code) {
+  PCRE2_UCHAR buffer[256] = {};
+  pcre2_get_error_message(code, buffer, sizeof buffer);
+  return reinterpret_cast<const char*>(buffer);
+}
+
+// PCRE2 needs valid UTF-8. Every byte that is in no valid character becomes U+0001: to the patterns it is what U+FFFD
+// is, and being one byte long it leaves all offsets as they are.
+std::string with_placeholders(std::string_view bytes) {
+  std::string out(bytes);
+  for (size_t i = 0; i < bytes.size();) {
+    const base::Utf8Step step = base::decode_utf8(bytes, i);
+    if (!step.valid) out.replace(i, step.length, step.length, '\x01');
+    i += step.length;
+  }
+  return out;
+}
+
+struct FreeMatch {
+  void operator()(pcre2_match_data* m) const { pcre2_match_data_free(m); }
+};
+
+}  // namespace
+
+struct PreTokenizer::Pattern {
+  struct FreeCode {
+    void operator()(pcre2_code* c) const { pcre2_code_free(c); }
+  };
+  std::unique_ptr<pcre2_code, FreeCode> code;
+  bool jit = false;
+
+  Pattern(const char* text, bool with_jit) {
+    int error = 0;
+    PCRE2_SIZE offset = 0;
+    code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text), PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &error,
+                             &offset, nullptr));
+    if (!code) throw std::logic_error(std::string("pre-tokenizer pattern: ") + pcre2_message(error));
+    // No JIT (a build of PCRE2 without it, or memory that may not be made executable) only costs time.
+    jit = with_jit && pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE) == 0;
+  }
+
+  /// Splits one piece that begins at `from` and ends at `to`.
+  void split(std::string_view text, size_t from, size_t to, pcre2_match_data* match, std::vector<size_t>& ends) const {
+    const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data()) + from;
+    const size_t length = to - from;
+    const PCRE2_SIZE* found = pcre2_get_ovector_pointer(match);
+    size_t done = 0;
+    while (done < length) {
+      const int rc = jit ? pcre2_jit_match(code.get(), subject, length, done, 0, match, nullptr)
+                         : pcre2_match(code.get(), subject, length, done, PCRE2_NO_UTF_CHECK, match, nullptr);
+      if (rc == PCRE2_ERROR_NOMATCH) break;
+      if (rc < 0) throw std::runtime_error("pre-tokenizer: PCRE2 stopped: " + pcre2_message(rc));
+      if (found[0] > done) ends.push_back(from + found[0]);
+      ends.push_back(from + found[1]);  // no pattern matches nothing, so this moves on
+      done = found[1];
+    }
+    if (done < length) ends.push_back(to);
+  }
+};
+
+PreTokenizer::PreTokenizer(std::string_view name, bool jit) {
+  std::string known;
+  for (const Rule& rule : rules()) {
+    if (name == rule.name) {
+      for (const char* pattern : rule.patterns) patterns_.emplace_back(pattern, jit);
+      return;
+    }
+    known += (known.empty() ? "" : ", ") + std::string(rule.name);
+  }
+  throw InputError("tokenizer.ggml.pre is " + quoted(name) +
+                   ", a pre-tokenizer that is not known here (known: " + known + ")");
+}
+
+PreTokenizer::~PreTokenizer() = default;
+PreTokenizer::PreTokenizer(PreTokenizer&&) noexcept = default;
+PreTokenizer& PreTokenizer::operator=(PreTokenizer&&) noexcept = default;
+
+void PreTokenizer::split(std::string_view text, std::vector<size_t>& ends) const {
+  if (simdjson::validate_utf8(text.data(), text.size())) {
+    split_valid(text, ends);
+  } else {
+    split_valid(with_placeholders(text), ends);
+  }
+}
+
+void PreTokenizer::split_valid(std::string_view text, std::vector<size_t>& ends) const {
+  if (text.empty()) return;
+  // One block for each call, so that a const PreTokenizer can be used by many threads.
+  const std::unique_ptr<pcre2_match_data, FreeMatch> match(pcre2_match_data_create(1, nullptr));
+  if (!match) throw std::bad_alloc();
+  if (patterns_.size() == 1) {
+    patterns_[0].split(text, 0, text.size(), match.get(), ends);
+    return;
+  }
+  std::vector<size_t> pieces = {text.size()};
+  std::vector<size_t> next;
+  for (const Pattern& pattern : patterns_) {
+    next.clear();
+    size_t from = 0;
+    for (const size_t to : pieces) {
+      pattern.split(text, from, to, match.get(), next);
+      from = to;
+    }
+    pieces.swap(next);
+  }
+  ends.insert(ends.end(), pieces.begin(), pieces.end());
+}
+
+}  // namespace bareattn::text

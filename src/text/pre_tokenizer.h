@@ -1,0 +1,35 @@
+// Cuts a text into words before BPE merges inside each of them ("pre-tokenization"). Which rule a model was trained
+// with is named by tokenizer.ggml.pre; an unknown name is refused, because a wrong rule gives plausible wrong ids.
+// The rules are regular expressions, run by PCRE2 (JIT, UTF and Unicode properties). To add one, add a row to the
+// table in pre_tokenizer.cc and a set of golden ids for it.
+#pragma once
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bareattn::text {
+
+class PreTokenizer {
+ public:
+  /// `name` as in tokenizer.ggml.pre; InputError when it is not in the table. Without `jit` the patterns are
+  /// interpreted (the same words; the test compares).
+  explicit PreTokenizer(std::string_view name, bool jit = true);
+  ~PreTokenizer();
+  PreTokenizer(PreTokenizer&&) noexcept;
+  PreTokenizer& operator=(PreTokenizer&&) noexcept;
+
+  /// Appends to `ends` the end offset of every word of `text`, ascending; the last one is text.size(). Words cover the
+  /// text without gaps and are not empty. Any bytes are accepted: each byte that is in no valid UTF-8 character counts
+  /// as one U+FFFD, which to every pattern is a sign (not space, letter, number or line end). Of a character that is
+  /// cut off, each byte counts singly, as in llama.cpp. Time is linear in the length and memory for matching constant:
+  /// no pattern backtracks over more than one character.
+  void split(std::string_view text, std::vector<size_t>& ends) const;
+
+ private:
+  struct Pattern;
+  void split_valid(std::string_view text, std::vector<size_t>& ends) const;
+  std::vector<Pattern> patterns_;
+};
+
+}  // namespace bareattn::text

@@ -1,0 +1,220 @@
+// Text to ids: special tokens are taken out (special_tokens.h), the rest is cut into words (pre_tokenizer.h), and in
+// each word bytes merge (bpe.h). Ids to text: pieces one after the other.
+//
+// Any bytes come back exactly, even those that a vocabulary has no token for. SmolLM2's lacks 21 bytes (six control
+// characters, and bytes that stand in no assigned character); llama.cpp and Hugging Face tokenizers drop them in
+// silence. Here such a byte becomes five tokens: the three bytes of U+FFFD singly, then its value as two hexadecimal
+// digits, so that a reader of the tokens sees "U+FFFD F5". Text never leads to those three singly, because in text they
+// are in one word and the vocabulary merges them (checked when it is read); so decode() can tell the two apart. A
+// vocabulary that can do neither refuses the text, and loses nothing.
+#include "bareattn/tokenizer.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+
+#include "bareattn/error.h"
+#include "text/chat_template.h"
+#include "text/pre_tokenizer.h"
+#include "text/quote.h"
+#include "text/vocabulary.h"
+
+namespace bareattn {
+namespace {
+
+/// Words seen in this call, and where their ids are in the output. Most words of a text are repeats: this saves four
+/// fifths of the merging. One entry for each hash value, the last word wins; no memory of its own for words or ids.
+class WordCache {
+ public:
+  explicit WordCache(size_t text_size)
+      : entries_(std::bit_ceil(std::clamp<size_t>(text_size / 4, 16, 16'384))), mask_(entries_.size() - 1) {}
+
+  struct Entry {
+    const char* data = nullptr;  // into the text
+    uint32_t length = 0;
+    uint32_t count = 0;  // of ids
+    size_t at = 0;       // in the output
+    bool is(std::string_view word) const {
+      return length == word.size() && std::memcmp(data, word.data(), word.size()) == 0;
+    }
+  };
+  Entry& at(std::string_view word) {
+    uint64_t hash = word.size();
+    for (const char c : word) hash = (hash ^ static_cast<unsigned char>(c)) * 0x9E3779B97F4A7C15u;
+    return entries_[(hash >> 40) & mask_];
+  }
+
+ private:
+  std::vector<Entry> entries_;
+  size_t mask_;
+};
+
+constexpr size_t kLongestCachedWord = 64;
+constexpr size_t kLongestText = std::numeric_limits<int32_t>::max();  // indices of symbols are 32 bits wide
+
+}  // namespace
+
+struct Tokenizer::Impl {
+  TokenizerSpec spec;
+  text::PreTokenizer pre_tokenizer;
+  text::Vocabulary vocabulary;
+
+  explicit Impl(TokenizerSpec&& s) : spec(std::move(s)), pre_tokenizer(spec.pre), vocabulary(spec) {}
+
+  struct Work {
+    std::string_view whole;  // the text of this call, for offsets in messages
+    std::vector<int32_t>& out;
+    WordCache cache;
+    std::vector<size_t> ends;
+    std::vector<int32_t> word;
+    text::BpeScratch scratch;
+  };
+
+  void encode_words(std::string_view text, Work& work) const;
+  void encode_word(std::string_view word, Work& work) const;
+  void append_escape(uint8_t byte, size_t offset, std::vector<int32_t>& out) const;
+  int escaped_byte(std::span<const int32_t> ids) const;
+  void check_id(int32_t id, const char* what) const;
+};
+
+void Tokenizer::Impl::encode_words(std::string_view text, Work& work) const {
+  work.ends.clear();
+  pre_tokenizer.split(text, work.ends);
+  size_t begin = 0;
+  for (const size_t end : work.ends) {
+    const std::string_view word = text.substr(begin, end - begin);
+    begin = end;
+    if (word.size() > kLongestCachedWord) {
+      encode_word(word, work);
+      continue;
+    }
+    auto& entry = work.cache.at(word);
+    auto& out = work.out;
+    const size_t at = out.size();
+    if (entry.is(word)) {
+      out.resize(at + entry.count);
+      std::copy_n(out.begin() + static_cast<ptrdiff_t>(entry.at), entry.count,
+                  out.begin() + static_cast<ptrdiff_t>(at));
+    } else {
+      encode_word(word, work);
+      entry = {word.data(), static_cast<uint32_t>(word.size()), static_cast<uint32_t>(out.size() - at), at};
+    }
+  }
+}
+
+void Tokenizer::Impl::encode_word(std::string_view word, Work& work) const {
+  work.word.clear();
+  // A byte without a token stands as a negative number until the merging is done: it merges with nothing.
+  for (const char c : word) {
+    const auto byte = static_cast<uint8_t>(c);
+    const int32_t id = vocabulary.byte_token(byte);
+    work.word.push_back(id >= 0 ? id : -1 - byte);
+  }
+  text::merge_word(vocabulary.merges(), work.word, work.scratch);
+  for (const int32_t id : work.word) {
+    if (id >= 0) {
+      work.out.push_back(id);
+    } else {
+      const auto byte = static_cast<uint8_t>(-1 - id);
+      const size_t offset = static_cast<size_t>(word.data() - work.whole.data()) + word.find(static_cast<char>(byte));
+      append_escape(byte, offset, work.out);
+    }
+  }
+}
+
+void Tokenizer::Impl::append_escape(uint8_t byte, size_t offset, std::vector<int32_t>& out) const {
+  const text::ByteEscape& escape = vocabulary.escape();
+  if (!escape.available) {
+    const char* digits = "0123456789ABCDEF";
+    throw InputError("the text has the byte 0x" + std::string{digits[byte >> 4], digits[byte & 15]} + " at offset " +
+                     std::to_string(offset) + ", for which this model's vocabulary has no token");
+  }
+  out.insert(out.end(), escape.mark.begin(), escape.mark.end());
+  out.push_back(escape.digit[byte >> 4]);
+  out.push_back(escape.digit[byte & 15]);
+}
+
+/// The byte whose escape `ids` begin with, or -1.
+int Tokenizer::Impl::escaped_byte(std::span<const int32_t> ids) const {
+  const text::ByteEscape& escape = vocabulary.escape();
+  if (!escape.available || ids.size() < 5 || !std::equal(escape.mark.begin(), escape.mark.end(), ids.begin()))
+    return -1;
+  const auto value = [&](int32_t id) {
+    return std::find(escape.digit.begin(), escape.digit.end(), id) - escape.digit.begin();
+  };
+  const auto high = value(ids[3]), low = value(ids[4]);
+  if (high == 16 || low == 16) return -1;
+  const auto byte = static_cast<uint8_t>(high * 16 + low);
+  return vocabulary.byte_token(byte) < 0 ? byte : -1;
+}
+
+void Tokenizer::Impl::check_id(int32_t id, const char* what) const {
+  if (id >= 0 && id < vocabulary.size()) return;
+  throw std::invalid_argument(std::string(what) + " is " + std::to_string(id) + "; the vocabulary has " +
+                              std::to_string(vocabulary.size()) + " tokens (ids 0 to " +
+                              std::to_string(vocabulary.size() - 1) + ")");
+}
+
+Tokenizer::Tokenizer(TokenizerSpec spec) : impl_(std::make_unique<Impl>(std::move(spec))) {}
+Tokenizer::~Tokenizer() = default;
+Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
+Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
+
+std::vector<int32_t> Tokenizer::encode(std::string_view text, bool parse_special, bool add_bos) const {
+  if (text.size() > kLongestText) {
+    throw InputError("the text has " + std::to_string(text.size()) + " bytes; a tokenizer call takes at most " +
+                     std::to_string(kLongestText));
+  }
+  std::vector<int32_t> out;
+  out.reserve(text.size() / 3 + 8);
+  if (add_bos) {
+    if (impl_->spec.bos_id < 0) throw InputError("the model names no BOS token (tokenizer.ggml.bos_token_id) to add");
+    out.push_back(impl_->spec.bos_id);
+  }
+  Impl::Work work = {text, out, WordCache(text.size()), {}, {}, {}};
+  for (size_t at = 0; at < text.size();) {
+    const auto special = impl_->vocabulary.special_tokens().find(text, at, parse_special);
+    const size_t end = special.id < 0 ? text.size() : special.begin;
+    impl_->encode_words(text.substr(at, end - at), work);
+    if (special.id < 0) break;
+    out.push_back(special.id);
+    at = special.end;
+  }
+  return out;
+}
+
+std::string Tokenizer::decode(std::span<const int32_t> ids) const {
+  std::string out;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] < 0 || ids[i] >= size()) impl_->check_id(ids[i], ("ids[" + std::to_string(i) + "]").c_str());
+    if (const int byte = impl_->escaped_byte(ids.subspan(i)); byte >= 0) {
+      out += static_cast<char>(byte);
+      i += 4;
+    } else {
+      out += impl_->vocabulary.piece(ids[i]);
+    }
+  }
+  return out;
+}
+
+std::string_view Tokenizer::piece(int32_t id) const {
+  impl_->check_id(id, "id");
+  return impl_->vocabulary.piece(id);
+}
+
+bool Tokenizer::is_special(int32_t id) const {
+  impl_->check_id(id, "id");
+  const auto type = impl_->vocabulary.type(id);
+  return type == text::TokenType::control || type == text::TokenType::unknown;
+}
+
+std::string Tokenizer::apply_chat_template(std::span<const ChatMessage> messages, bool add_generation_prompt) const {
+  return text::apply_chatml(text::recognise_chat_template(impl_->spec.chat_template), messages, add_generation_prompt);
+}
+
+int32_t Tokenizer::size() const { return impl_->vocabulary.size(); }
+const TokenizerSpec& Tokenizer::spec() const { return impl_->spec; }
+
+}  // namespace bareattn
