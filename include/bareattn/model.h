@@ -48,7 +48,9 @@ class Model {
   virtual Precision precision() const = 0;
   virtual const std::string& path() const = 0;
   virtual int64_t parameters() const = 0;
-  /// SHA-256 of the file, lower-case hex (computed on first use).
+  /// What is odd about the file but no reason to refuse it ("tensor 'x' holds weights that are NaN or infinite").
+  virtual const std::vector<std::string>& warnings() const = 0;
+  /// SHA-256 of the file, lower-case hex (computed on first use; FileError where the file has changed since loading).
   virtual std::string sha256() const = 0;
 };
 
@@ -75,7 +77,8 @@ class Session {
   TensorView<const float> run(std::span<const int32_t> tokens, Logits logits = Logits::last,
                               Observer* observer = nullptr, const Progress& progress = {});
   int64_t length() const;          // tokens in the cache
-  void truncate(int64_t length);   // forget all after `length`
+  int64_t capacity() const;        // tokens it has room for
+  void truncate(int64_t length);   // forget all after `length` (0..length(), else std::invalid_argument)
   const Model& model() const;
 
  private:
@@ -93,8 +96,10 @@ struct SamplingOptions {
   uint64_t seed = 0;
 };
 
-/// Generates up to `count` tokens after what the session holds, from `logits` [V] of the last token; stops after the
-/// model's end-of-sequence token. `emit` sees each token as it is made; false stops.
+/// Generates up to `count` tokens after what the session holds, from `logits` [V] of the last token (a view of what
+/// run() returned is fine); stops after the model's end-of-sequence token and where the session has no more room.
+/// `emit` sees each token as it is made; false stops. The last token is returned but not run: the session holds the
+/// others. Sampling: temperature, then top_k, then top_p, then one draw from splitmix64 seeded with `seed`.
 std::vector<int32_t> generate(Session& session, TensorView<const float> logits, int count,
                               const SamplingOptions& options = {}, const std::function<bool(int32_t)>& emit = {},
                               Observer* observer = nullptr);

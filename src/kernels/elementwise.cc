@@ -2,10 +2,15 @@
 // sets without a fused multiply-add run the scalar twin. Where to go next: elementwise_reference.cc is the contract.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/elementwise.cc"
+// Without a fused multiply-add there is no contract to keep: those machines run the scalar twin.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
+// clang-format off
 #include <hwy/foreach_target.h>  // IWYU pragma: keep, must come before highway.h
+// clang-format on
+#include "kernels/elementwise.h"
+
 #include <hwy/highway.h>
 
-#include "kernels/elementwise.h"
 #include "kernels/exp-inl.h"
 #include "kernels/tree.h"
 

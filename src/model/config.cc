@@ -1,0 +1,178 @@
+// See config.h. To add a model family: accept its name in read_config, and say in weights.cc and layer.cc what differs.
+#include "model/config.h"
+
+#include <algorithm>
+#include <map>
+
+namespace bareattn::model {
+namespace {
+
+// Limits far above any real model, low enough that no product of a few of them comes near 2^63.
+constexpr uint64_t max_layers = 4'096;
+constexpr uint64_t max_heads = 65'536;
+constexpr uint64_t max_width = 1'048'576;
+constexpr uint64_t max_context = 1'073'741'824;
+constexpr uint64_t max_vocabulary = 4'194'304;
+
+class Keys {
+ public:
+  Keys(const GgufFile& file, std::string prefix) : file_(file), prefix_(std::move(prefix)) {}
+
+  std::string name(const char* key) const { return prefix_ + key; }
+
+  /// In [1, limit]; `fallback` where the key is absent, 0 for a key that must be there.
+  int positive(const char* key, uint64_t limit, uint64_t fallback = 0) const {
+    const std::string full = name(key);
+    const auto value = file_.integer(full);
+    if (!value && fallback == 0) file_.fail(full, quoted(full) + " is missing; the model cannot be run without it");
+    const uint64_t number = value.value_or(fallback);
+    if (number < 1 || number > limit) {
+      file_.fail(full,
+                 quoted(full) + " is " + std::to_string(number) + "; 1 to " + std::to_string(limit) + " is needed");
+    }
+    return static_cast<int>(number);
+  }
+
+ private:
+  const GgufFile& file_;
+  std::string prefix_;
+};
+
+std::string most_used_type(const GgufFile& file) {
+  std::map<TensorType, double> weights;
+  for (const TensorInfo& tensor : file.tensors())
+    weights[tensor.type] += static_cast<double>(tensor.rows()) * static_cast<double>(tensor.columns());
+  const auto best = std::max_element(weights.begin(), weights.end(),
+                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  return best == weights.end() ? "" : type_name(static_cast<uint32_t>(best->first));
+}
+
+void check_heads(const GgufFile& file, const Keys& keys, const ModelConfig& config) {
+  const std::string kv = keys.name("attention.head_count_kv");
+  if (config.heads % config.kv_heads != 0) {
+    file.fail(kv, quoted(kv) + " is " + std::to_string(config.kv_heads) + ", which does not divide the " +
+                      std::to_string(config.heads) + " query heads");
+  }
+  const std::string value = keys.name("attention.value_length");
+  if (const auto length = file.integer(value); length && *length != static_cast<uint64_t>(config.head_dim)) {
+    file.fail(value, quoted(value) + " is " + std::to_string(*length) + "; it must equal the key length, " +
+                         std::to_string(config.head_dim));
+  }
+  const std::string rope = keys.name("rope.dimension_count");
+  if (config.rope_dim > config.head_dim || config.rope_dim % 2 != 0) {
+    file.fail(rope, quoted(rope) + " is " + std::to_string(config.rope_dim) + "; an even number up to " +
+                        std::to_string(config.head_dim) + " is needed");
+  }
+}
+
+// What would change the result and is not done is refused, not skipped.
+void refuse_variants(const GgufFile& file, const Keys& keys) {
+  const std::string scaling = keys.name("rope.scaling.type");
+  if (const auto type = file.string(scaling); type && *type != "none") {
+    file.fail(scaling, quoted(scaling) + " is " + quoted(*type) + "; only 'none' can be run");
+  }
+  for (const char* key : {"expert_count", "attention.sliding_window"}) {
+    const std::string full = keys.name(key);
+    if (const auto value = file.integer(full); value && *value != 0)
+      file.fail(full, quoted(full) + " is " + std::to_string(*value) + "; only 0 can be run");
+  }
+}
+
+float positive_float(const GgufFile& file, const std::string& key, double fallback, double limit) {
+  const double value = file.number(key).value_or(fallback);
+  if (!(value > 0) || value > limit) {
+    file.fail(key, quoted(key) + " is " + std::to_string(value) + "; a number over 0 and up to " +
+                       std::to_string(limit) + " is needed");
+  }
+  return static_cast<float>(value);
+}
+
+int32_t token_id(const GgufFile& file, const char* key, int vocab_size) {
+  const auto value = file.integer(key);
+  if (!value) return -1;
+  if (*value >= static_cast<uint64_t>(vocab_size)) {
+    file.fail(key, quoted(key) + " is " + std::to_string(*value) + "; the vocabulary has " +
+                       std::to_string(vocab_size) + " tokens");
+  }
+  return static_cast<int32_t>(*value);
+}
+
+}  // namespace
+
+ModelConfig read_config(const GgufFile& file) {
+  ModelConfig config;
+  const auto architecture = file.string("general.architecture");
+  if (!architecture) file.fail("", "'general.architecture' is missing; the file does not say what model it holds");
+  if (*architecture != "llama") {
+    file.fail("general.architecture",
+              "the model's architecture is " + quoted(*architecture) + "; only 'llama' can be run");
+  }
+  config.architecture = std::string(*architecture);
+  config.name = std::string(file.string("general.name").value_or(""));
+  config.file_type = most_used_type(file);
+
+  const Keys keys(file, config.architecture + ".");
+  config.layers = keys.positive("block_count", max_layers);
+  config.context_length = keys.positive("context_length", max_context);
+  config.width = keys.positive("embedding_length", max_width);
+  config.mlp_width = keys.positive("feed_forward_length", max_width);
+  config.heads = keys.positive("attention.head_count", max_heads);
+  config.kv_heads = keys.positive("attention.head_count_kv", max_heads, static_cast<uint64_t>(config.heads));
+  const bool divides = config.width % config.heads == 0;
+  if (!divides && !file.integer(keys.name("attention.key_length"))) {
+    const std::string key = keys.name("attention.head_count");
+    file.fail(key, quoted(key) + " is " + std::to_string(config.heads) + ", which does not divide the width " +
+                       std::to_string(config.width));
+  }
+  config.head_dim = keys.positive("attention.key_length", max_width,
+                                  std::max<uint64_t>(1, static_cast<uint64_t>(config.width / config.heads)));
+  config.rope_dim = keys.positive("rope.dimension_count", max_width, static_cast<uint64_t>(config.head_dim));
+  check_heads(file, keys, config);
+  refuse_variants(file, keys);
+  config.rope_base = positive_float(file, keys.name("rope.freq_base"), 10000.0, 1e12);
+  config.norm_epsilon = positive_float(file, keys.name("attention.layer_norm_rms_epsilon"), 1e-5, 1.0);
+
+  const auto tokens = file.array_length("tokenizer.ggml.tokens", ValueType::string);
+  if (!tokens) file.fail("", "'tokenizer.ggml.tokens' is missing; the file has no vocabulary");
+  if (*tokens < 1 || *tokens > max_vocabulary) {
+    file.fail("tokenizer.ggml.tokens", "the vocabulary has " + std::to_string(*tokens) + " tokens; 1 to " +
+                                           std::to_string(max_vocabulary) + " are needed");
+  }
+  config.vocab_size = static_cast<int>(*tokens);
+  const std::string stated = keys.name("vocab_size");
+  if (const auto size = file.integer(stated); size && *size != *tokens) {
+    file.fail(stated, quoted(stated) + " is " + std::to_string(*size) + ", but the vocabulary has " +
+                          std::to_string(*tokens) + " tokens");
+  }
+  return config;
+}
+
+TokenizerSpec read_tokenizer(const GgufFile& file, const ModelConfig& config) {
+  TokenizerSpec spec;
+  const auto model = file.string("tokenizer.ggml.model");
+  if (!model) file.fail("", "'tokenizer.ggml.model' is missing; the file does not say how text becomes tokens");
+  spec.model = std::string(*model);
+  spec.pre = std::string(file.string("tokenizer.ggml.pre").value_or(""));
+  spec.tokens = *file.strings("tokenizer.ggml.tokens");
+  const auto check_length = [&](const char* key, std::optional<uint64_t> length) {
+    if (!length || *length == static_cast<uint64_t>(config.vocab_size)) return;
+    file.fail(key, quoted(key) + " has " + std::to_string(*length) + " entries, but the vocabulary has " +
+                       std::to_string(config.vocab_size) + " tokens");
+  };
+  if (auto types = file.integers("tokenizer.ggml.token_type")) {
+    check_length("tokenizer.ggml.token_type", types->size());
+    spec.token_types = std::move(*types);
+  }
+  check_length("tokenizer.ggml.scores", file.array_length("tokenizer.ggml.scores", ValueType::f32));
+  if (auto merges = file.strings("tokenizer.ggml.merges")) spec.merges = std::move(*merges);
+  spec.bos_id = token_id(file, "tokenizer.ggml.bos_token_id", config.vocab_size);
+  spec.eos_id = token_id(file, "tokenizer.ggml.eos_token_id", config.vocab_size);
+  spec.unknown_id = token_id(file, "tokenizer.ggml.unknown_token_id", config.vocab_size);
+  spec.padding_id = token_id(file, "tokenizer.ggml.padding_token_id", config.vocab_size);
+  spec.add_bos = file.boolean("tokenizer.ggml.add_bos_token").value_or(false);
+  spec.add_space_prefix = file.boolean("tokenizer.ggml.add_space_prefix").value_or(false);
+  spec.chat_template = std::string(file.string("tokenizer.chat_template").value_or(""));
+  return spec;
+}
+
+}  // namespace bareattn::model

@@ -1,0 +1,38 @@
+// The Model that Model::load makes: file, configuration, tokenizer and weights. Immutable, shared by its sessions.
+#pragma once
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "bareattn/model.h"
+#include "model/gguf.h"
+#include "model/weights.h"
+
+namespace bareattn::model {
+
+class LoadedModel final : public Model {
+ public:
+  LoadedModel(const std::string& path, const LoadOptions& options);
+
+  const ModelConfig& config() const override { return config_; }
+  const Tokenizer& tokenizer() const override { return *tokenizer_; }
+  Precision precision() const override { return precision_; }
+  const std::string& path() const override { return file_.file().path(); }
+  int64_t parameters() const override { return parameters_; }
+  const std::vector<std::string>& warnings() const override { return weights_.warnings; }
+  std::string sha256() const override;
+
+  const Weights& weights() const { return weights_; }
+
+ private:
+  GgufFile file_;
+  ModelConfig config_;
+  Precision precision_;
+  int64_t parameters_ = 0;
+  std::unique_ptr<const Tokenizer> tokenizer_;
+  Weights weights_;
+  mutable std::mutex mutex_;  // guards sha256_
+  mutable std::string sha256_;
+};
+
+}  // namespace bareattn::model

@@ -1,0 +1,28 @@
+// Rotary position embedding: the angles of every position, computed once in double and kept as f32 cosines and sines.
+// Pair i of a head is (x[2i], x[2i + 1]), the pairing of GGUF llama files (the converter reorders Q and K for it);
+// its angle at position p is p * base^(-2i / rope_dim) / factor_i.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace bareattn::model {
+
+class RopeTable {
+ public:
+  RopeTable(int64_t dim, double base, std::span<const float> factors);
+
+  /// Angles for positions [0, count) exist from now on. Not thread-safe.
+  void grow(int64_t count);
+  /// As kernels::rotate_pairs wants them: [dim].
+  const float* cosine(int64_t position) const { return cosine_.data() + position * dim_; }
+  const float* sine(int64_t position) const { return sine_.data() + position * dim_; }
+  int64_t dim() const { return dim_; }
+
+ private:
+  int64_t dim_;
+  std::vector<double> frequency_;     // [dim / 2]
+  std::vector<float> cosine_, sine_;  // [positions, dim]
+};
+
+}  // namespace bareattn::model
