@@ -39,4 +39,31 @@ struct AttentionStatistics {
   float* pool_max = nullptr;
 };
 
+/// A mask over [Hq, Sq, Sk] of one sequence; any stride may be 0 (broadcast) or negative.
+struct MaskView {
+  enum class Kind { none, boolean, additive };  // boolean: true = seen; additive: added to the score, -inf = not seen
+  Kind kind = Kind::none;
+  TensorView<const uint8_t> seen;    // [Hq, Sq, Sk]
+  TensorView<const float> additive;  // [Hq, Sq, Sk]
+};
+
+/// A bias by spans, the one table of steering: score(h, i, j) += value[h][row_span[i]][key_span[j]]; -inf cuts the edge.
+/// Rows and keys name their span by small integers, so the table costs O(Sq + Sk) whatever the spans' shapes.
+struct SpanBias {
+  int row_spans = 0, key_spans = 0;
+  std::span<const uint8_t> row_span;  // [positions]: span of the row at each absolute position
+  std::span<const uint8_t> key_span;  // [positions]
+  std::span<const float> value;       // [Hq, row_spans, key_spans]
+  std::span<const float> head_scale;  // [Hq]: multiplies the scores of a head (inverse temperature); empty = 1
+};
+
+/// Everything that is done to scores after scale * q.k.
+struct ScoreTerms {
+  float softcap = 0;                      // c: s = c tanh(s / c); 0 = off
+  std::span<const float> alibi_slopes;    // [Hq]: s += slope * (j - position of the row)
+  const SpanBias* bias = nullptr;
+  MaskView mask;
+  std::span<const float> sinks;           // [Hq]: a logit that joins the denominator and the LSE, never the blend
+};
+
 }  // namespace bareattn

@@ -23,6 +23,7 @@ struct Sequence {
   int64_t first_row;          // position of row 0 among the keys
   float scale;
   Window window;
+  ScoreTerms terms = {};
   const AttentionStatistics* statistics = nullptr;  // row arrays start at this call's row 0
 };
 

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "attention/modify.h"
+
 namespace bareattn::attention {
 
 using kernels::block_keys;
@@ -47,13 +49,16 @@ Tile::Seen Tile::within_group(int64_t begin, int64_t end, int64_t index) const {
 
 void Tile::compute(const Sequence& sequence, std::span<const TileRow> rows, std::span<std::mutex> locks) {
   prepare(sequence, rows);
+  const bool modify_any = !Modifier(sequence.terms).nothing();
   const int64_t kv_head = rows[0].head / (sequence.q.shape[1] / sequence.cache->kv_heads());
   for (int64_t index = first_block_; index < first_block_ + blocks_; ++index) {
     const KvBlock kv = sequence.cache->block(kv_head, index);
     scores(sequence, kv, index);
+    if (modify_any) modify(sequence, index);
     softmax(index);
     blend(sequence, kv, index);
   }
+  if (!sequence.terms.sinks.empty()) join_sinks(sequence);
   write_output(sequence);
   if (sequence.statistics != nullptr) observe(sequence, locks);
 }
@@ -85,9 +90,14 @@ void Tile::prepare(const Sequence& sequence, std::span<const TileRow> rows) {
   grow(o_, tile_height * sequence.cache->value_stride());
   grow(block_o_, tile_rows * sequence.cache->value_stride());
   std::fill_n(o_.as<float>(), count_ * sequence.cache->value_stride(), 0.0F);
-  for (int64_t e = 0; e < count_; ++e)
-    for (int64_t d = 0; d < dims; ++d)
-      q_.as<float>()[e * dims + d] = sequence.q.at(rows_[e].row, rows_[e].head, d) * sequence.scale;
+  for (int64_t e = 0; e < count_; ++e) {
+    float scale = sequence.scale;
+    if (sequence.terms.bias != nullptr && !sequence.terms.bias->head_scale.empty())
+      scale *= sequence.terms.bias->head_scale[static_cast<size_t>(rows_[e].head)];
+    const float* from = &sequence.q.at(rows_[e].row, rows_[e].head);
+    float* to = q_.as<float>() + e * dims;
+    for (int64_t d = 0, step = sequence.q.stride[2]; d < dims; ++d) to[d] = from[d * step] * scale;
+  }
   max_.assign(tile_height, -infinity);
   sum_.assign(tile_height, 0.0F);
   a_.resize(tile_height);
@@ -142,14 +152,11 @@ void Tile::blend(const Sequence& sequence, const KvBlock& kv, int64_t index) {
     const int64_t rows = std::min<int64_t>(tile_rows, count_ - e);
     const Seen all = within_group(e, e + rows, index);
     if (all.begin >= all.end) continue;
-    // A weight of zero times a value that is not finite would be NaN: such a block is blended row by row, each over
-    // just the keys it sees. Where every value is finite, the zeros add nothing.
-    const int64_t step = kv.finite ? rows : 1;
-    for (int64_t r = 0; r < rows; r += step) {
-      const Seen seen = kv.finite ? all : within(e + r, index);
-      kernels_->blend(strip(e + r, index) + seen.begin, strip_stride_, static_cast<int>(step),
-                      std::max<int64_t>(0, seen.end - seen.begin), kv.v + seen.begin * ldv, ldv, dv, block_o + r * ldv,
-                      ldv);
+    if (kv.finite) {  // a zero weight times a finite value adds nothing
+      kernels_->blend(strip(e, index) + all.begin, strip_stride_, static_cast<int>(rows), all.end - all.begin,
+                      kv.v + all.begin * ldv, ldv, dv, block_o, ldv, false);
+    } else {
+      for (int64_t r = 0; r < rows; ++r) blend_careful(sequence, kv, index, e + r, block_o + r * ldv);
     }
     for (int64_t r = 0; r < rows; ++r) {
       const Seen seen = within(e + r, index);
@@ -157,6 +164,48 @@ void Tile::blend(const Sequence& sequence, const KvBlock& kv, int64_t index) {
         kernels_->merge(o_.as<float>() + (e + r) * ldv, block_o + r * ldv, a_[e + r], b_[e + r], dv);
     }
   }
+}
+
+// Where some value is not finite, zero times it would be NaN: the row is blended over just the runs of keys it sees.
+void Tile::blend_careful(const Sequence& sequence, const KvBlock& kv, int64_t index, int64_t e, float* o) {
+  const int64_t dv = sequence.cache->value_dim(), ldv = sequence.cache->value_stride();
+  const Modifier modifier(sequence.terms);
+  const Seen seen = within(e, index);
+  const auto hidden = [&](int64_t key) {
+    return modifier.masks() && modifier.hides({rows_[e].head, rows_[e].row, sequence.first_row + rows_[e].row,
+                                               index * block_keys + key});
+  };
+  std::fill_n(o, ldv, 0.0F);
+  for (int64_t begin = seen.begin, end; begin < seen.end; begin = end) {
+    for (; begin < seen.end && hidden(begin);) ++begin;
+    for (end = begin; end < seen.end && !hidden(end);) ++end;
+    if (begin < end)
+      kernels_->blend(strip(e, index) + begin, strip_stride_, 1, end - begin, kv.v + begin * ldv, ldv, dv, o, ldv, true);
+  }
+}
+
+void Tile::modify(const Sequence& sequence, int64_t index) {
+  const Modifier modifier(sequence.terms);
+  for (int64_t e = 0; e < count_; ++e) {
+    const Seen seen = within(e, index);
+    if (seen.begin < seen.end)
+      modifier.apply({rows_[e].head, rows_[e].row, sequence.first_row + rows_[e].row, index * block_keys + seen.begin},
+                     strip(e, index) + seen.begin, seen.end - seen.begin);
+  }
+}
+
+// A sink is a last block with one key of weight e^0 and no value.
+void Tile::join_sinks(const Sequence& sequence) {
+  std::vector<float> max(tile_height, -infinity), sum(tile_height, 0.0F);
+  for (int64_t e = 0; e < count_; ++e) {
+    max[e] = sequence.terms.sinks[static_cast<size_t>(rows_[e].head)];
+    sum[e] = max[e] == -infinity ? 0.0F : 1.0F;
+  }
+  kernels_->merge_states(max_.data(), sum_.data(), max.data(), sum.data(), a_.data(), b_.data(), up16(count_));
+  const int64_t ldv = sequence.cache->value_stride();
+  std::vector<float> nothing(static_cast<size_t>(ldv), 0.0F);
+  for (int64_t e = 0; e < count_; ++e)
+    kernels_->merge(o_.as<float>() + e * ldv, nothing.data(), a_[e], b_[e], sequence.cache->value_dim());
 }
 
 void Tile::write_output(const Sequence& sequence) {

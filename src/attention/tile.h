@@ -32,7 +32,10 @@ class Tile {
   void prepare(const Sequence& sequence, std::span<const TileRow> rows);
   void scores(const Sequence& sequence, const KvBlock& kv, int64_t index);
   void softmax(int64_t index);
+  void modify(const Sequence& sequence, int64_t index);
   void blend(const Sequence& sequence, const KvBlock& kv, int64_t index);
+  void blend_careful(const Sequence& sequence, const KvBlock& kv, int64_t index, int64_t e, float* o);
+  void join_sinks(const Sequence& sequence);
   void write_output(const Sequence& sequence);
   void observe(const Sequence& sequence, std::span<std::mutex> locks);
   void observe_rows(const Sequence& sequence, int64_t begin, int64_t end);

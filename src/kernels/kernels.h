@@ -50,10 +50,10 @@ struct KernelTable {
   /// -inf scores are masked: weight 0. want_entropy: state.entropy and state.max_key are filled, else left.
   void (*softmax_block)(float* s, int64_t keys, int64_t padded, bool want_entropy, BlockState* state);
 
-  /// o[r * ldo + e] = sum over keys of p[r * ldp + key] * v[key * ldv + e], one fma chain in key order from 0, then
-  /// + 0 (so that no -0 is left). rows 1..6; dv rounded up to whole vectors of at most 16 (v and o are padded for it).
+  /// o[r * ldo + e] = sum over keys of p[r * ldp + key] * v[key * ldv + e], one fma chain in key order, from 0 or
+  /// (accumulate) from what o holds, then + 0 (so that no -0 is left). rows 1..6; dv rounded up to whole vectors of at most 16 (v and o are padded for it).
   void (*blend)(const float* p, int64_t ldp, int rows, int64_t keys, const float* v, int64_t ldv, int64_t dv, float* o,
-                int64_t ldo);
+                int64_t ldo, bool accumulate);
 
   /// Row states (max, sum) take in one block's, per row i in [0, n), n padded to 16: m' = max(m, block max),
   /// a = e^(m - m'), b = e^(block max - m'), sum = fma(sum, a, block_sum * b). A row that has seen nothing has max -inf.

@@ -60,10 +60,10 @@ void softmax_block(float* s, int64_t keys, int64_t padded, bool want_entropy, Bl
 }
 
 void blend(const float* p, int64_t ldp, int rows, int64_t keys, const float* v, int64_t ldv, int64_t dv, float* o,
-           int64_t ldo) {
+           int64_t ldo, bool accumulate) {
   for (int r = 0; r < rows; ++r)
     for (int64_t e = 0; e < dv; ++e) {
-      float acc = 0.0F;
+      float acc = accumulate ? o[r * ldo + e] : 0.0F;
       for (int64_t j = 0; j < keys; ++j) acc = std::fma(p[r * ldp + j], v[j * ldv + e], acc);
       o[r * ldo + e] = acc + 0.0F;
     }

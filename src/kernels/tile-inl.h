@@ -57,13 +57,13 @@ HWY_INLINE void ScoreTile(const float* HWY_RESTRICT q, int64_t ldq, int64_t d_co
 
 template <int R, int NV>
 HWY_INLINE void BlendTile(const float* HWY_RESTRICT p, int64_t ldp, int64_t keys, const float* HWY_RESTRICT values,
-                          int64_t ldv, float* HWY_RESTRICT o, int64_t ldo) {
+                          int64_t ldv, float* HWY_RESTRICT o, int64_t ldo, bool accumulate) {
   const DF d;
   VF acc[R][NV];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) acc[r][v] = hn::Zero(d);
+    for (int v = 0; v < NV; ++v) acc[r][v] = accumulate ? hn::LoadU(d, o + r * ldo + v * kLanes) : hn::Zero(d);
   for (int64_t j = 0; j < keys; ++j) {
     VF x[NV];
 #pragma GCC unroll 8
@@ -113,10 +113,10 @@ void ScoreTileAny(const float* q, int64_t ldq, int rows, int64_t dims, const flo
 }
 
 void BlendAny(const float* p, int64_t ldp, int rows, int64_t keys, const float* v, int64_t ldv, int64_t dv, float* o,
-              int64_t ldo) {
+              int64_t ldo, bool accumulate) {
   for (int64_t left = (dv + kLanes - 1) / kLanes, at = 0; left > 0; left -= kMaxVectors, at += kMaxVectors * kLanes)
     WithTile(rows, static_cast<int>(HWY_MIN(left, int64_t{kMaxVectors})), [&](auto r, auto n) HWY_ATTR {
-      BlendTile<r(), n()>(p, ldp, keys, v + at, ldv, o + at, ldo);
+      BlendTile<r(), n()>(p, ldp, keys, v + at, ldv, o + at, ldo, accumulate);
     });
 }
 
