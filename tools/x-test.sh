@@ -1,0 +1,66 @@
+# The parts of ./x test, sourced by x. A part is a function part_NAME; it prints, leaves JUnit XML files under
+# build/test-results/ where it can, and returns 0 or not. Add a part: write the function, put its name into all_parts.
+# The end counts what ran, and fails when a part failed or nothing ran. A part runs as a condition, where bash ignores
+# `set -e`: chain its steps by && or return.
+results=build/test-results
+all_parts=(floors links ctest python viewer browser)
+
+test_everything() {
+  local parts=("$@") part start=$SECONDS failed=()
+  ((${#parts[@]})) || parts=("${all_parts[@]}")
+  for part in "${parts[@]}"; do
+    declare -F "part_$part" >/dev/null || die "no part '$part' of the tests; there are: ${all_parts[*]}"
+  done
+  x_build
+  x_model
+  rm -rf "$results"
+  mkdir -p "$results"
+  for part in "${parts[@]}"; do
+    say "Test part: $part"
+    if "part_$part"; then echo "  $part: passed"; else failed+=("$part"); printf '%s  %s: FAILED%s\n' "$red" "$part" "$off"; fi
+  done
+  say "Result"
+  python3 tools/test_report.py "$results" --seconds $((SECONDS - start)) --parts "${parts[@]}" --failed ${failed[@]+"${failed[@]}"}
+}
+
+# A part that is one command: counts as one test.
+single() {
+  local name=$1 status=0; shift
+  run "$@" || status=1
+  printf '<testsuite name="%s" tests="1"><testcase name="%s" classname="%s">%s</testcase></testsuite>\n' \
+    "$name" "$name" "$name" "$( ((status)) && echo '<failure/>')" >"$results/$name.xml"
+  return $status
+}
+
+part_floors() { single floors python3 tools/check_floors.py; }
+part_links() { single links python3 tools/check_links.py; }
+
+part_ctest() {
+  export BAREATTN_MODEL=${BAREATTN_MODEL:-$PWD/$model}
+  # Each GoogleTest program leaves its own cases; the tests that are no such program are in ctest.xml.
+  GTEST_OUTPUT="xml:$PWD/$results/gtest/" run ctest --preset release --output-junit "$PWD/$results/ctest.xml"
+}
+
+# python/: the module is built into .venv and its tests run there.
+part_python() {
+  [[ -f pyproject.toml ]] || { echo "  no Python package in this tree (pyproject.toml): nothing to test"; return 0; }
+  need_venv .venv tests/requirements.txt &&
+    run .venv/bin/python -m pip install -q --disable-pip-version-check . &&
+    run .venv/bin/python -m pytest -q --junitxml="$results/python.xml" python/tests
+}
+
+# The viewer: types, lint, and unit tests where it has them.
+part_viewer() {
+  [[ -f viewer/package.json ]] || { echo "  no viewer/ in this tree: nothing to test"; return 0; }
+  single viewer npm --prefix viewer run --silent check
+}
+
+# The page in a real browser. node --test prints totals, which are counted.
+part_browser() {
+  [[ -f tests/browser/package.json ]] || { echo "  no tests/browser/ in this tree: nothing to test"; return 0; }
+  local status=0
+  export BAREATTN_MODEL=${BAREATTN_MODEL:-$PWD/$model}
+  run npm --prefix tests/browser test 2>&1 | tee "$results/browser.log" || status=1
+  grep -qE '(#|ℹ) pass [1-9]' "$results/browser.log" || { echo "  no browser test passed or none ran"; status=1; }
+  return $status
+}
