@@ -1,0 +1,39 @@
+// The commands of `bareattn`, one file each. Every add_* declares its options and examples on the app and, when the
+// user chose it, sets `action`; main.cc runs the action after parsing and turns what it throws into an exit status.
+// To add a command: a file here, a line in main.cc, a section in docs/cli.md, a test in tests/cli_test.py.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "bareattn/model.h"
+
+namespace bareattn::cli {
+
+/// What runs after parsing; returns the exit status.
+using Action = std::function<int()>;
+
+inline constexpr int exit_ok = 0;             // done
+inline constexpr int exit_failure = 1;        // could not be done (disk full, out of memory, a bug)
+inline constexpr int exit_input = 2;          // wrong usage or unusable input
+inline constexpr int exit_interrupted = 130;  // Ctrl-C
+
+void add_look(CLI::App& app, Action& action);
+void add_generate(CLI::App& app, Action& action);
+void add_tokenize(CLI::App& app, Action& action);
+void add_perplexity(CLI::App& app, Action& action);
+void add_info(CLI::App& app, Action& action);
+void add_completion(CLI::App& app, Action& action);
+
+/// -m, -t and --precision, the same everywhere.
+struct ModelChoice {
+  std::string path;
+  int threads = 0;
+  std::string precision = precision_name(LoadOptions{}.precision);
+
+  void declare(CLI::App& command);
+  std::shared_ptr<const Model> load() const;  // stops with Cancelled where the user did
+};
+
+}  // namespace bareattn::cli

@@ -1,0 +1,58 @@
+// See input.h.
+#include "input.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bareattn/error.h"
+#include "bareattn/files.h"
+
+namespace bareattn::cli {
+namespace {
+
+bool exists(const std::string& path) {
+  struct stat status {};
+  return !path.empty() && path.size() < 4096 && stat(path.c_str(), &status) == 0;
+}
+
+InputText from_file(const std::string& path) {
+  if (path == "-") {
+    if (isatty(STDIN_FILENO) == 1) throw InputError("'-' reads the text from standard input, and nothing is piped in");
+    return {read_file("/dev/stdin", most_input_bytes), "standard input"};
+  }
+  return {read_file(path, most_input_bytes), path.substr(path.rfind('/') + 1)};
+}
+
+}  // namespace
+
+void InputChoice::declare(CLI::App& command, const std::string& name, const std::string& what) {
+  command_ = &command;
+  command.add_option(name, argument, what + ": an existing file's path, '-' for standard input, else the text itself");
+  command.add_option("--text", text, "the text itself, even if a file is called so")->type_name("TEXT");
+  command.add_option("--file", file, "a file with the text, '-' for standard input")->type_name("FILE");
+}
+
+InputText InputChoice::read() const {
+  const bool given = !argument.empty() || command_->count("--text") + command_->count("--file") > 0;
+  const int ways =
+      (argument.empty() ? 0 : 1) + (command_->count("--text") > 0 ? 1 : 0) + (command_->count("--file") > 0 ? 1 : 0);
+  if (ways > 1) throw InputError("the text was given more than once: use one of the argument, --text and --file");
+  InputText input;
+  if (command_->count("--file") > 0) {
+    input = from_file(file);
+  } else if (command_->count("--text") > 0) {
+    input.text = text;
+  } else if (argument == "-" || exists(argument)) {
+    input = from_file(argument);
+  } else {
+    input.text = argument;
+  }
+  if (input.text.empty()) {
+    throw InputError(given && !input.origin.empty()
+                         ? "the text is empty (" + input.origin + ")"
+                         : "the text is empty: give a text, a file, or '-' for standard input");
+  }
+  return input;
+}
+
+}  // namespace bareattn::cli

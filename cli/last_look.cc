@@ -1,0 +1,42 @@
+// See last_look.h.
+#include "last_look.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace bareattn::cli {
+
+LastLook last_look(const Observation& observation, int count) {
+  const ModelConfig& config = observation.model().config();
+  const int64_t length = static_cast<int64_t>(observation.tokens().size()), last = length - 1;
+  LastLook look;
+  look.mean.assign(length, 0);
+  std::vector<HeadLook> strongest(length, HeadLook{{}, 0, 0});  // by key
+  for (int layer = 0; layer < config.layers; ++layer) {
+    for (int head = 0; head < config.heads; ++head) {
+      const std::vector<float> weights = observation.row_weights({layer, head}, last);
+      for (int64_t j = 0; j < length; ++j) {
+        look.mean[j] += weights[j];
+        if (weights[j] > strongest[j].weight) strongest[j] = {{layer, head}, static_cast<int32_t>(j), weights[j]};
+      }
+    }
+  }
+  for (double& weight : look.mean) weight /= config.layers * config.heads;
+
+  std::vector<int32_t> order(length);
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return look.mean[a] > look.mean[b]; });
+  const int64_t shown = std::min<int64_t>(count, length);
+  for (int64_t i = 0; i < shown; ++i) look.keys.push_back({order[i], look.mean[order[i]]});
+  for (int64_t i = shown; i < length; ++i) look.rest += look.mean[order[i]];
+
+  for (int64_t j = 1; j < last - 1; ++j) {
+    if (strongest[j].weight > 0) look.heads.push_back(strongest[j]);
+  }
+  std::stable_sort(look.heads.begin(), look.heads.end(),
+                   [](const HeadLook& a, const HeadLook& b) { return a.weight > b.weight; });
+  if (look.heads.size() > static_cast<size_t>(count)) look.heads.resize(count);
+  return look;
+}
+
+}  // namespace bareattn::cli

@@ -1,0 +1,31 @@
+// Where the last token looks: its weights averaged over all heads, and the single heads that point hardest at one
+// earlier token. Exact weights (Observation::row_weights of the last row).
+#pragma once
+#include <vector>
+
+#include "bareattn/observation.h"
+
+namespace bareattn::cli {
+
+struct KeyWeight {
+  int32_t key;
+  double weight;
+};
+
+struct HeadLook {
+  HeadId head;
+  int32_t key;
+  double weight;
+};
+
+struct LastLook {
+  std::vector<double> mean;     // [N], averaged over all heads; sums to 1
+  std::vector<KeyWeight> keys;  // strongest first
+  double rest = 0;              // what all other keys get
+  std::vector<HeadLook> heads;  // strongest first, one per key; not the first token, itself or the one before
+};
+
+/// At most `count` keys and as many heads.
+LastLook last_look(const Observation& observation, int count);
+
+}  // namespace bareattn::cli

@@ -1,0 +1,180 @@
+// `bareattn look`: one text through the model, every head observed; a page, JSON and a summary come out. Outputs are
+// checked before the run and written whole, after it.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <cstdio>
+
+#include "bareattn/error.h"
+#include "bareattn/files.h"
+#include "bareattn/highlights.h"
+#include "bareattn/page.h"
+#include "commands.h"
+#include "input.h"
+#include "interrupt.h"
+#include "look_report.h"
+#include "progress.h"
+#include "terminal.h"
+
+namespace bareattn::cli {
+namespace {
+
+struct LookOptions {
+  ModelChoice model;
+  InputChoice input;
+  bool chat = false, bos = false;
+  std::string page, json, exact = "auto", title, colour = "auto";
+  int top = 10;
+  double budget_megabytes = 25;
+  CLI::Option* bos_option = nullptr;
+  CLI::Option* json_option = nullptr;
+};
+
+int parse_index(std::string_view text, int limit, const std::string& whole) {
+  int value = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < 0 || value >= limit) {
+    throw InputError(fmt::format("--exact: '{}' in '{}' is no number from 0 to {}", text, whole, limit - 1));
+  }
+  return value;
+}
+
+// "5.3,6.*": heads by layer and head.
+std::vector<HeadId> parse_heads(const std::string& list, const ModelConfig& config) {
+  std::vector<HeadId> heads;
+  for (size_t at = 0; at <= list.size();) {
+    const size_t end = std::min(list.find(',', at), list.size());
+    const std::string_view item = std::string_view(list).substr(at, end - at);
+    at = end + 1;
+    const size_t dot = item.find('.');
+    if (dot == std::string_view::npos) {
+      throw InputError(fmt::format("--exact: '{}' is not LAYER.HEAD (as in 5.3 or 6.*), 'auto' or 'all'", item));
+    }
+    const int layer = parse_index(item.substr(0, dot), config.layers, list);
+    if (item.substr(dot + 1) == "*") {
+      for (int head = 0; head < config.heads; ++head) heads.push_back({layer, head});
+    } else {
+      heads.push_back({layer, parse_index(item.substr(dot + 1), config.heads, list)});
+    }
+  }
+  return heads;
+}
+
+std::vector<HeadId> exact_heads(const LookOptions& options, const ModelConfig& config) {
+  if (options.exact == "auto") return {};
+  if (options.exact != "all") return parse_heads(options.exact, config);
+  std::vector<HeadId> heads;
+  for (int layer = 0; layer < config.layers; ++layer) {
+    for (int head = 0; head < config.heads; ++head) heads.push_back({layer, head});
+  }
+  return heads;
+}
+
+std::vector<int32_t> tokens_of(const LookOptions& options, const std::string& text, const Tokenizer& tokenizer) {
+  const bool bos = options.bos_option->count() > 0 ? options.bos : tokenizer.spec().add_bos;
+  if (!options.chat) return tokenizer.encode(text, false, bos);
+  const ChatMessage message{"user", text};
+  return tokenizer.encode(tokenizer.apply_chat_template({&message, 1}, true), true, bos);
+}
+
+std::string title_of(const LookOptions& options, const InputText& input) {
+  if (!options.title.empty()) return options.title;
+  if (!input.origin.empty()) return input.origin;
+  const std::string text = printable(input.text);
+  const std::string_view start = prefix(text, 60);
+  return std::string(start) + (start.size() < text.size() ? "…" : "");
+}
+
+int look(const LookOptions& options) {
+  const Terminal terminal = terminal_of(STDOUT_FILENO, options.colour == "always"  ? Colour::always
+                                                       : options.colour == "never" ? Colour::never
+                                                                                   : Colour::automatic);
+  const bool json_wanted = options.json_option->count() > 0;
+  const bool json_to_stdout = json_wanted && (options.json.empty() || options.json == "-");
+  const InputText input = options.input.read();
+  if (!options.page.empty()) check_writable(options.page);
+  if (json_wanted && !json_to_stdout) check_writable(options.json);
+
+  const auto model = options.model.load();
+  PageOptions page;
+  page.exact = exact_heads(options, model->config());
+  page.size_budget = static_cast<int64_t>(options.budget_megabytes * 1e6);
+  page.title = title_of(options, input);
+
+  std::unique_ptr<Observation> observation;
+  {
+    ProgressBar bar("Looking", "tokens");
+    observation =
+        observe(model, tokens_of(options, input.text, model->tokenizer()), {}, options.model.threads, bar.callback());
+  }
+  LookReport report;
+  report.observation = observation.get();
+  report.origin = input.origin;
+  report.last = last_look(*observation, options.top);
+  if (!options.page.empty()) {
+    const ProgressBar bar("Writing the page", "");
+    page.telling = telling_heads(*observation);
+    const std::string html = render_page(*observation, page);
+    stop_if_interrupted();
+    write_file(options.page, html);
+    report.page = options.page;
+    report.page_bytes = static_cast<int64_t>(html.size());
+  }
+  stop_if_interrupted();
+  if (json_wanted) {
+    const std::string json = look_json(report);
+    json_to_stdout ? static_cast<void>(std::fwrite(json.data(), 1, json.size(), stdout))
+                   : write_file(options.json, json);
+  }
+  if (!json_to_stdout) {
+    const std::string summary = look_summary(report, terminal);
+    std::fwrite(summary.data(), 1, summary.size(), stdout);
+  }
+  return exit_ok;
+}
+
+}  // namespace
+
+void add_look(CLI::App& app, Action& action) {
+  auto options = std::make_shared<LookOptions>();
+  CLI::App* command = app.add_subcommand("look", "show what every head attends to in a text");
+  options->input.declare(*command, "TEXT", "the text");
+  options->model.declare(*command);
+  command->add_flag("--chat", options->chat, "the text is a user's message: apply the model's chat template");
+  options->bos_option = command->add_flag("--bos,!--no-bos", options->bos,
+                                          "begin with the beginning-of-sequence token (default: as the model says)");
+  command->add_option("-o,--output", options->page, "write the page: one HTML file that needs no network")
+      ->type_name("PAGE");
+  options->json_option =
+      command->add_flag("--json{-}", options->json, "print JSON instead of the summary; --json=FILE writes it there")
+          ->type_name("[=FILE]");
+  command->add_option("--top", options->top, "how many keys to list for the last token")
+      ->type_name("K")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command
+      ->add_option("--exact", options->exact,
+                   "heads embedded exactly in the page: 5.3,6.* or auto (as many as fit) or all")
+      ->type_name("HEADS")
+      ->capture_default_str();
+  command->add_option("--budget", options->budget_megabytes, "largest page, in MB")
+      ->type_name("MB")
+      ->check(CLI::Range(0.1, 2000.0))
+      ->capture_default_str();
+  command->add_option("--title", options->title, "title of the page (default: the file's name or the text's beginning)")
+      ->type_name("TEXT");
+  command->add_option("--color,--colour", options->colour, "colour in the summary; auto respects NO_COLOR")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->capture_default_str();
+  command->footer(
+      "Examples:\n"
+      "  bareattn look -m MODEL.gguf \"The cat sat on the mat because it was tired.\"\n"
+      "  bareattn look -m MODEL.gguf story.txt -o story.html\n"
+      "  bareattn look -m MODEL.gguf --chat \"Who wrote Hamlet?\" --top 20\n"
+      "  git log -5 | bareattn look -m MODEL.gguf - --json > heads.json\n"
+      "Heads are named layer.head, both from 0. What the measures mean: docs/measures.md.");
+  command->callback([options, &action] { action = [options] { return look(*options); }; });
+}
+
+}  // namespace bareattn::cli

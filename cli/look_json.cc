@@ -1,0 +1,138 @@
+// The JSON of `look`. A field is added freely; one that changes meaning or goes raises look_schema_version.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "bareattn/highlights.h"
+#include "look_report.h"
+
+namespace bareattn::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Seven significant digits: as much as the f32 behind it holds. NaN and infinities become null.
+Json number(double value) {
+  if (!std::isfinite(value)) return nullptr;
+  return std::stod(fmt::format("{:.7g}", value));
+}
+
+std::string name(HeadId head) { return fmt::format("{}.{}", head.layer, head.head); }
+
+Json model_json(const Model& model) {
+  const ModelConfig& c = model.config();
+  return {{"name", c.name},
+          {"architecture", c.architecture},
+          {"file_type", c.file_type},
+          {"sha256", model.sha256()},
+          {"parameters", model.parameters()},
+          {"layers", c.layers},
+          {"heads", c.heads},
+          {"kv_heads", c.kv_heads},
+          {"head_dim", c.head_dim},
+          {"context_length", c.context_length}};
+}
+
+Json measures_json() {
+  Json all = Json::array();
+  for (int m = 0; m < measure_count; ++m) {
+    const MeasureInfo& info = measure_info(static_cast<Measure>(m));
+    all.push_back({{"id", info.id}, {"title", info.title}, {"unit", info.unit}, {"description", info.description}});
+  }
+  return all;
+}
+
+// The token after the first that gathered most, as a share of the rows that could see it (at least 16).
+Json gathered_json(const Observation& o, HeadId head) {
+  const auto received = o.received(head);
+  int64_t best = -1;
+  double most = 0;
+  for (int64_t j = 1; j + 16 < static_cast<int64_t>(received.size()); ++j) {
+    const double share = received[j] / static_cast<double>(static_cast<int64_t>(received.size()) - j);
+    if (share > most) most = share, best = j;
+  }
+  if (best < 0) return nullptr;
+  return {{"key", best}, {"share", number(most)}};
+}
+
+Json heads_json(const Observation& o) {
+  const ModelConfig& c = o.model().config();
+  Json all = Json::array();
+  for (int layer = 0; layer < c.layers; ++layer) {
+    for (int head = 0; head < c.heads; ++head) {
+      const HeadId id{layer, head};
+      const Role role = o.role(id);
+      Json means = Json::object();
+      for (int m = 0; m < measure_count; ++m) {
+        const Measure measure = static_cast<Measure>(m);
+        means[measure_info(measure).id] = number(o.mean(measure, id));
+      }
+      all.push_back({{"layer", layer},
+                     {"head", head},
+                     {"role", {{"name", role.name}, {"score", number(role.score)}, {"evidence", role.evidence}}},
+                     {"means", std::move(means)},
+                     {"gathered", gathered_json(o, id)}});
+    }
+  }
+  return all;
+}
+
+Json last_json(const LookReport& report) {
+  const Observation& o = *report.observation;
+  const int64_t last = static_cast<int64_t>(o.tokens().size()) - 1;
+  Json keys = Json::array(), heads = Json::array();
+  for (const KeyWeight& k : report.last.keys) {
+    keys.push_back({{"key", k.key}, {"text", o.token_texts()[k.key]}, {"weight", number(k.weight)}});
+  }
+  for (const HeadLook& h : report.last.heads) {
+    heads.push_back(
+        {{"head", name(h.head)}, {"key", h.key}, {"text", o.token_texts()[h.key]}, {"weight", number(h.weight)}});
+  }
+  return {
+      {"position", last},
+      {"text", o.token_texts()[last]},
+      {"keys", std::move(keys)},
+      {"rest",
+       {{"tokens", last + 1 - static_cast<int64_t>(report.last.keys.size())}, {"weight", number(report.last.rest)}}},
+      {"heads", std::move(heads)}};
+}
+
+}  // namespace
+
+std::string look_json(const LookReport& report) {
+  const Observation& o = *report.observation;
+  const int64_t length = static_cast<int64_t>(o.tokens().size());
+  Json shown = Json::array();
+  for (const Highlight& h : highlights(o)) {
+    shown.push_back({{"id", h.id},
+                     {"title", h.title},
+                     {"head", name(h.head)},
+                     {"value", number(h.value)},
+                     {"evidence", h.evidence}});
+  }
+  const Json document{
+      {"schema_version", look_schema_version},
+      {"kind", "bareattn.look"},
+      {"version", BAREATTN_VERSION},
+      {"model", model_json(o.model())},
+      {"run",
+       {{"precision", precision_name(o.model().precision())},
+        {"threads", o.threads()},
+        {"seconds", number(o.seconds())},
+        {"tokens_per_second", number(static_cast<double>(length) / o.seconds())}}},
+      {"text",
+       {{"origin", report.origin.empty() ? Json(nullptr) : Json(report.origin)},
+        {"length", length},
+        {"ids", o.tokens()},
+        {"tokens", o.token_texts()}}},
+      {"measures", measures_json()},
+      {"heads", heads_json(o)},
+      {"highlights", std::move(shown)},
+      {"last_token", last_json(report)},
+      {"page", report.page.empty() ? Json(nullptr) : Json(report.page)},
+  };
+  return document.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace bareattn::cli

@@ -1,0 +1,26 @@
+// The two reports of `look`: a terminal summary for a person, and JSON for a program (docs/json.md,
+// docs/schema/look.schema.json).
+#pragma once
+#include <string>
+
+#include "bareattn/observation.h"
+#include "last_look.h"
+#include "terminal.h"
+
+namespace bareattn::cli {
+
+struct LookReport {
+  const Observation* observation = nullptr;
+  LastLook last;
+  std::string origin;  // "story.txt", "standard input" or empty
+  std::string page;    // path written, or empty
+  int64_t page_bytes = 0;
+};
+
+/// Fits the terminal's width; everything from the model or the text is escaped.
+std::string look_summary(const LookReport& report, const Terminal& terminal);
+
+inline constexpr int look_schema_version = 1;
+std::string look_json(const LookReport& report);
+
+}  // namespace bareattn::cli

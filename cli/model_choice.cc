@@ -1,0 +1,33 @@
+// The options that choose a model and how it runs: see commands.h.
+#include "bareattn/error.h"
+#include "commands.h"
+#include "interrupt.h"
+#include "progress.h"
+
+namespace bareattn::cli {
+
+void ModelChoice::declare(CLI::App& command) {
+  command.add_option("-m,--model", path, "the model, a GGUF file (or set BAREATTN_MODEL)")
+      ->type_name("FILE")
+      ->envname("BAREATTN_MODEL");
+  command.add_option("-t,--threads", threads, "threads; 0 takes all cores, the results are the same for any number")
+      ->type_name("N")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  command.add_option("--precision", precision, "of the projections; attention itself is always f32")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
+}
+
+std::shared_ptr<const Model> ModelChoice::load() const {
+  if (path.empty()) throw InputError("no model: name a GGUF file with -m FILE or in BAREATTN_MODEL");
+  const ProgressBar bar("Loading " + path.substr(path.rfind('/') + 1), "");
+  LoadOptions options;
+  options.precision = precision == "bf16" ? Precision::bf16 : Precision::f32;
+  options.threads = threads;
+  auto model = Model::load(path, options);
+  stop_if_interrupted();
+  return model;
+}
+
+}  // namespace bareattn::cli
