@@ -130,12 +130,6 @@ TEST_F(Files, ForgetGivesMemoryBack) {
   EXPECT_EQ(file.text()[size - 1], 'q');  // still readable
 }
 
-TEST_F(Files, ReadFileHasALimit) {
-  const std::string name = make("a", "12345");
-  EXPECT_EQ(read_file(name, 5), "12345");
-  EXPECT_CONTAINS(error_of<FileError>([&] { read_file(name, 4); }), "has 5 bytes; at most 4");
-}
-
 TEST_F(Files, WritesWhole) {
   AtomicFile file(path("out"));
   file.write("one ");

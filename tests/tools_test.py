@@ -110,5 +110,86 @@ class CheckFloors(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stdout)
 
 
+class CheckLinks(unittest.TestCase):
+    def run_on(self, files):
+        with tempfile.TemporaryDirectory() as root:
+            for name, text in files.items():
+                (Path(root) / name).write_text(text)
+            done = subprocess.run([sys.executable, ROOT / "tools/check_links.py", root], capture_output=True, text=True)
+            return done.returncode, done.stdout + done.stderr
+
+    def test_broken_links_are_named(self):
+        status, output = self.run_on({"a.md": "# One\n[x](b.md) [y](gone.md)\n", "b.md": "[z](a.md#two)\n"})
+        self.assertEqual(status, 1)
+        self.assertIn("a.md:2: link to gone.md: there is no such file", output)
+        self.assertIn("b.md:1: link to a.md#two: a.md has no such heading", output)
+
+    def test_good_links_code_and_comments_pass(self):
+        status, output = self.run_on({"a.md": "# One two\n[x](#one-two) [w](https://example.org/)\n```\n[n](no)\n```\n"
+                                              "`[n](no)` <!-- [n](no)\n -->\n"})
+        self.assertEqual(status, 0, output)
+
+
+class TestReport(unittest.TestCase):
+    def report(self, files, *failed):
+        with tempfile.TemporaryDirectory() as root:
+            for name, text in files.items():
+                (Path(root) / name).parent.mkdir(exist_ok=True)
+                (Path(root) / name).write_text(text)
+            done = subprocess.run([sys.executable, ROOT / "tools/test_report.py", root, "--parts", "p", "--failed", *failed],
+                                  capture_output=True, text=True)
+            return done.returncode, done.stdout + done.stderr
+
+    gtest = """<testsuites><testsuite name="S">
+      <testcase name="ok" classname="S" status="run" result="completed"/>
+      <testcase name="skip" classname="S" status="run" result="skipped"><skipped message="no such CPU"/></testcase>
+      {more}</testsuite></testsuites>"""
+    ctest = """<testsuite><testcase name="a_test" classname="a_test" status="{a}"/>
+      <testcase name="consumer" classname="consumer" status="{consumer}"/></testsuite>"""
+
+    def test_counts_cases_once(self):
+        status, output = self.report({"gtest/a_test.xml": self.gtest.format(more=""),
+                                      "ctest.xml": self.ctest.format(a="run", consumer="run"),
+                                      "browser.log": "\u2139 pass 7\n\u2139 fail 0\n\u2139 skipped 1\n"})
+        self.assertEqual(status, 0, output)
+        self.assertIn("SKIPPED: S.skip: no such CPU", output)
+        self.assertIn("===== 9 passed, 2 skipped in", output)
+
+    def test_failures_fail(self):
+        bad = '<testcase name="bad" classname="S"><failure message="1 != 2"/></testcase>'
+        status, output = self.report({"gtest/a_test.xml": self.gtest.format(more=bad)})
+        self.assertEqual(status, 1)
+        self.assertIn("FAILED: S.bad: 1 != 2", output)
+        self.assertEqual(self.report({"browser.log": "# pass 3\n# fail 1\n"})[0], 1)
+        self.assertEqual(self.report({"ctest.xml": self.ctest.format(a="run", consumer="fail")})[0], 1)
+
+    def test_a_program_that_died_fails(self):
+        status, output = self.report({"gtest/a_test.xml": self.gtest.format(more=""),
+                                      "ctest.xml": self.ctest.format(a="fail", consumer="run")})
+        self.assertEqual(status, 1)
+        self.assertIn("FAILED: ctest.a_test", output)
+
+    def test_a_failed_part_fails_and_so_does_nothing(self):
+        status, output = self.report({"gtest/a_test.xml": self.gtest.format(more="")}, "browser")
+        self.assertEqual(status, 1)
+        self.assertIn("FAILED PART: browser", output)
+        status, output = self.report({})
+        self.assertEqual(status, 1)
+        self.assertIn("NOTHING RAN", output)
+
+
+class Documents(unittest.TestCase):
+    def test_the_contents_page_lists_every_header(self):
+        headers = {p.name for p in (ROOT / "include/bareattn").glob("*.h")} - {"bareattn.h"}
+        text = (ROOT / "include/bareattn/bareattn.h").read_text()
+        self.assertEqual([h for h in sorted(headers) if f'"bareattn/{h}"' not in text], [])
+
+    def test_the_readme_shows_the_example_that_is_tested(self):
+        code = (ROOT / "README.md").read_text().split("```cpp\n")[1].split("```")[0]
+        example = (ROOT / "examples/heads.cc").read_text()
+        for line in filter(None, code.splitlines()):
+            self.assertIn(line + "\n", example)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -11,9 +11,10 @@ SKIPPED = {"node_modules", ".git", "models", "out", ".venv", ".venv-bench"}
 
 
 def prose(path):
-    """The lines outside fenced code, numbered."""
+    """The lines outside fenced code and comments, numbered."""
     fenced = False
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    text = re.sub(r"<!--.*?-->", lambda m: "\n" * m[0].count("\n"), path.read_text(encoding="utf-8"), flags=re.S)
+    for number, line in enumerate(text.splitlines(), 1):
         if line.lstrip().startswith("```"):
             fenced = not fenced
         elif not fenced:

@@ -134,16 +134,4 @@ void MappedFile::forget(uint64_t offset, uint64_t size) const {
   if (first < last) madvise(const_cast<std::byte*>(data_) + first, last - first, MADV_DONTNEED);
 }
 
-std::string read_file(const std::string& path, uint64_t limit) {
-  const MappedFile file(path);
-  if (file.size() > limit) {
-    throw FileError(path, FileError::no_offset,
-                    "the file has " + std::to_string(file.size()) + " bytes; at most " + std::to_string(limit) +
-                        " are accepted here");
-  }
-  std::string content(file.size(), '\0');
-  file.read_at(0, std::as_writable_bytes(std::span(content)));
-  return content;
-}
-
 }  // namespace bareattn::base

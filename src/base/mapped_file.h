@@ -44,8 +44,4 @@ class MappedFile {
   timespec modified_{};
 };
 
-/// The whole of a regular file, copied: no map is left, so nothing can be lost under the reader.
-/// FileError where it is larger than `limit`, and everything MappedFile refuses.
-std::string read_file(const std::string& path, uint64_t limit);
-
 }  // namespace bareattn::base
