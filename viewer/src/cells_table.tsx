@@ -1,0 +1,85 @@
+// The map as a table: the strongest cells of what is in view, for those who read rather than look.
+import { ABSENT, NOT_A_NUMBER, type Pool } from './colormap';
+import { percent, quoted, span } from './format';
+import type { Frame } from './gutters';
+import type { Camera } from './render';
+import type { Patch } from './tiles';
+
+export interface CellRow {
+  row: number;
+  key: number;
+  cell: number; // tokens a side
+  value: number;
+  exact: boolean;
+}
+
+/// The strongest cells in view: of the exact patches where there are any, otherwise of the pooled ones.
+export function strongestCells(patches: Patch[], camera: Camera, frame: Frame, pool: Pool, most = 20): CellRow[] {
+  const exact = patches.filter((p) => p.exact);
+  const which = pool === 'sum' ? 0 : 1;
+  const best: CellRow[] = [];
+  const right = camera.x + (frame.width - frame.left) / camera.scale;
+  const bottom = camera.y + (frame.height - frame.bottom) / camera.scale;
+  for (const p of exact.length ? exact : patches) {
+    const r0 = Math.max(0, Math.floor((camera.y - p.y) / p.cell));
+    const r1 = Math.min(p.height, Math.ceil((bottom - p.y) / p.cell));
+    const c0 = Math.max(0, Math.floor((camera.x - p.x) / p.cell));
+    const c1 = Math.min(p.width, Math.ceil((right - p.x) / p.cell));
+    for (let r = r0; r < r1; ++r) {
+      for (let c = c0; c < c1; ++c) {
+        const v = p.values[2 * (r * p.width + c) + which]!;
+        if (v === ABSENT) continue;
+        const value = v === NOT_A_NUMBER ? Infinity : v; // what is not a number is first to be told
+        if (best.length === most && value <= best[most - 1]!.value) continue;
+        let at = best.length;
+        while (at > 0 && best[at - 1]!.value < value) --at;
+        best.splice(at, 0, { row: p.y + r * p.cell, key: p.x + c * p.cell, cell: p.cell, value, exact: p.exact });
+        if (best.length > most) best.pop();
+      }
+    }
+  }
+  return best;
+}
+
+interface CellsTableProps {
+  cells: CellRow[];
+  tokens: string[];
+  pool: Pool;
+  onFocus: (row: number, key: number) => void;
+}
+
+export function CellsTable({ cells, tokens, pool, onFocus }: CellsTableProps) {
+  const last = tokens.length - 1;
+  const name = (from: number, size: number): string => {
+    const to = Math.min(last, from + size - 1);
+    return `${span(from, to)} ${quoted(tokens.slice(from, Math.min(to + 1, from + 6)).join(''), 22)}`;
+  };
+  return (
+    <table>
+      <caption>
+        The {cells.length} strongest cells in view, {cells[0]?.exact ? 'recomputed exactly' : 'pooled'}
+        {(cells[0]?.cell ?? 1) > 1 ? `, ${cells[0]!.cell} tokens a side` : ''}
+      </caption>
+      <thead>
+        <tr>
+          <th scope="col">Looks (row)</th>
+          <th scope="col">Looked at (key)</th>
+          <th scope="col">{pool === 'sum' ? 'Share of the row’s weight' : 'Largest weight'}</th>
+        </tr>
+      </thead>
+      <tbody>
+        {cells.map((c) => (
+          <tr key={`${c.row}/${c.key}`}>
+            <th scope="row" dir="auto">
+              <button type="button" class="link" onClick={() => onFocus(c.row, c.key)}>
+                {name(c.row, c.cell)}
+              </button>
+            </th>
+            <td dir="auto">{name(c.key, c.cell)}</td>
+            <td class="number">{c.value === Infinity ? 'not a number' : percent(c.value)}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}

@@ -1,0 +1,90 @@
+// Colours. Weights: viridis, cividis or magma, perceptually even and safe for colour-blind people, as one 256-entry
+// table that the shader or the canvas looks up. Measures: one warm ramp per theme, so that nobody takes a measure for a
+// weight. Places on a scale: linear, logarithmic (2^-16 .. 1) or by rank.
+import { interpolateCividis, interpolateMagma, interpolateViridis } from 'd3-scale-chromatic';
+
+export type Palette = 'viridis' | 'cividis' | 'magma';
+export type Scale = 'log' | 'linear' | 'rank';
+export type Pool = 'sum' | 'max';
+
+export const LOG_FLOOR = -16; // log2 of the weight that is drawn darkest
+export const RANK_FLOOR = -24; // log2 range of the rank histogram
+export const RANK_BINS = 256;
+export const ABSENT = -1; // a cell above the diagonal
+export const NOT_A_NUMBER = -2; // a cell whose weight is NaN or infinite: drawn magenta
+export const FAULT = [255, 0, 255] as const;
+
+const ramps: Record<Palette, (t: number) => string> = {
+  viridis: interpolateViridis,
+  cividis: interpolateCividis,
+  magma: interpolateMagma,
+};
+
+function rgb(colour: string): [number, number, number] {
+  if (colour.startsWith('#')) {
+    const n = parseInt(colour.slice(1), 16);
+    return [n >> 16, (n >> 8) & 255, n & 255];
+  }
+  const parts = colour.match(/\d+/g) ?? [];
+  return [Number(parts[0] ?? 0), Number(parts[1] ?? 0), Number(parts[2] ?? 0)];
+}
+
+const tables = new Map<Palette, Uint8Array>();
+
+/// RGBA [256, 4].
+export function table(palette: Palette): Uint8Array {
+  let out = tables.get(palette);
+  if (!out) {
+    out = new Uint8Array(1024);
+    for (let i = 0; i < 256; ++i) {
+      const [r, g, b] = rgb(ramps[palette](i / 255));
+      out.set([r, g, b, 255], 4 * i);
+    }
+    tables.set(palette, out);
+  }
+  return out;
+}
+
+export interface Colours {
+  palette: Palette;
+  scale: Scale;
+  pool: Pool;
+  top: number; // the value drawn brightest on the linear scale
+  cdf: Float32Array; // [RANK_BINS] share of the cells in view below each bin
+  version: number; // changes whenever any of this does
+}
+
+export const rankBin = (v: number): number =>
+  Math.max(0, Math.min(RANK_BINS - 1, Math.floor(((Math.log2(v) - RANK_FLOOR) / -RANK_FLOOR) * (RANK_BINS - 1))));
+
+/// Where a value stands on the scale, 0..1: the twin of the shader's place().
+export function place(v: number, colours: Colours): number {
+  if (!(v > 0)) return 0;
+  if (colours.scale === 'linear') return Math.min(1, v / colours.top);
+  if (colours.scale === 'log') return Math.max(0, Math.min(1, 1 - Math.log2(v) / LOG_FLOOR));
+  return colours.cdf[rankBin(v)] ?? 0;
+}
+
+const WARM_DARK: [number, number, number][] = [
+  [34, 36, 44],
+  [122, 62, 38],
+  [255, 176, 84],
+];
+const WARM_LIGHT: [number, number, number][] = [
+  [240, 234, 222],
+  [238, 164, 92],
+  [158, 52, 8],
+];
+
+export function warm(t: number, dark: boolean): [number, number, number] {
+  const stops = dark ? WARM_DARK : WARM_LIGHT;
+  const x = Math.max(0, Math.min(1, t)) * 2;
+  const i = x >= 1 ? 1 : 0;
+  const a = stops[i]!;
+  const b = stops[i + 1]!;
+  return [0, 1, 2].map((c) => Math.round(a[c]! + (b[c]! - a[c]!) * (x - i))) as [number, number, number];
+}
+
+export const css = (c: readonly number[]): string => `rgb(${c[0]}, ${c[1]}, ${c[2]})`;
+export const bright = (c: readonly number[]): boolean =>
+  0.2126 * (c[0]! / 255) ** 2.2 + 0.7152 * (c[1]! / 255) ** 2.2 + 0.0722 * (c[2]! / 255) ** 2.2 > 0.18;

@@ -1,0 +1,61 @@
+// The small controls that several views share: a choice of a few (radio group), and a choice of many (select).
+import { useId } from 'preact/hooks';
+
+interface ChoiceProps<T extends string> {
+  legend: string;
+  value: T;
+  options: readonly (readonly [T, string])[];
+  onChange: (value: T) => void;
+}
+
+export function Choice<T extends string>({ legend, value, options, onChange }: ChoiceProps<T>) {
+  const name = useId();
+  return (
+    <fieldset class="choice">
+      <legend>{legend}</legend>
+      <div class="options">
+        {options.map(([id, text]) => (
+          <label key={id} class={id === value ? 'on' : ''}>
+            <input type="radio" name={name} value={id} checked={id === value} onChange={() => onChange(id)} />
+            <span>{text}</span>
+          </label>
+        ))}
+      </div>
+    </fieldset>
+  );
+}
+
+interface PickProps {
+  legend: string;
+  value: number;
+  options: string[];
+  onChange: (index: number) => void;
+}
+
+export function Pick({ legend, value, options, onChange }: PickProps) {
+  const id = useId();
+  return (
+    <div class="choice">
+      <label class="legend" for={id}>
+        {legend}
+      </label>
+      <select id={id} value={String(value)} onChange={(e) => onChange(Number(e.currentTarget.value))}>
+        {options.map((text, i) => (
+          <option key={text} value={String(i)}>
+            {text}
+          </option>
+        ))}
+      </select>
+    </div>
+  );
+}
+
+export const PALETTES = [
+  ['viridis', 'Viridis'],
+  ['cividis', 'Cividis'],
+  ['magma', 'Magma'],
+] as const;
+export const FIRST = [
+  ['shown', 'Shown'],
+  ['hidden', 'Hidden'],
+] as const;

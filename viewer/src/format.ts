@@ -1,0 +1,52 @@
+// Numbers and tokens as people read them. Tokens come from strangers: control characters are drawn as pictures, and
+// characters that reorder text by name, so that a label never lies about what it names.
+
+const REORDERING = /[\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/g;
+// eslint-disable-next-line no-control-regex
+const CONTROL = /[\u0000-\u001F\u007F-\u009F\u2028\u2029\uFEFF]/g;
+
+function picture(c: string): string {
+  const code = c.charCodeAt(0);
+  if (c === '\n' || c === '\r' || code === 0x2028 || code === 0x2029) return '\u23CE';
+  if (c === '\t') return '\u21E5';
+  if (code < 0x20) return String.fromCharCode(0x2400 + code);
+  return `\u2039U+${code.toString(16).toUpperCase().padStart(4, '0')}\u203A`;
+}
+
+/// A token as a short label; an empty one (a later part of a split character) is an ellipsis.
+export function label(token: string | undefined, most = 18): string {
+  if (token === undefined) return '';
+  if (token === '') return '\u22EF';
+  const head = token.length > 4 * most ? token.slice(0, 4 * most) : token;
+  const shown = head.replace(CONTROL, picture).replace(REORDERING, picture);
+  const letters = Array.from(shown);
+  return letters.length > most ? `${letters.slice(0, most - 1).join('')}\u2026` : shown;
+}
+
+export const quoted = (token: string | undefined, most = 18): string => `\u2018${label(token, most)}\u2019`;
+
+export const hasReordering = (token: string): boolean => token.search(REORDERING) >= 0;
+
+export function percent(weight: number): string {
+  if (Number.isNaN(weight)) return 'not a number';
+  const p = weight * 100;
+  if (p === 0) return '0 %';
+  if (p < 0.001) return '< 0.001 %';
+  const digits = p >= 99.95 ? 0 : p >= 10 ? 1 : p >= 1 ? 2 : 3;
+  return `${p.toFixed(digits)} %`;
+}
+
+export const count = (n: number): string => Math.round(n).toLocaleString('en');
+
+export function value(x: number | null | undefined, unit: string): string {
+  if (x === null || x === undefined || Number.isNaN(x)) return 'not a number';
+  const size = Math.abs(x);
+  const text = size >= 1000 ? count(x) : size >= 100 ? x.toFixed(0) : size >= 10 ? x.toFixed(1) : x.toFixed(2);
+  return unit ? `${text} ${unit}` : text;
+}
+
+export const span = (from: number, to: number): string =>
+  from === to ? count(from) : `${count(from)}\u2013${count(to)}`;
+
+export const parameters = (n: number): string =>
+  n >= 1e9 ? `${(n / 1e9).toFixed(1)} B` : n >= 1e6 ? `${(n / 1e6).toFixed(0)} M` : count(n);

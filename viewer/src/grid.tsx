@@ -1,0 +1,178 @@
+// The grid of all heads on one canvas, with one real button for each: layers along the wider side of the screen, or all
+// heads from the highest measure to the lowest. Arrow keys move, Enter opens.
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { headName, headOf, layerOf } from './data';
+import { value } from './format';
+import { type State, type Store, useDark } from './state';
+import { type Thumbs, badge, drawTile, loadThumbs, places, thumbImage, tint } from './thumbs';
+
+interface Layout {
+  columns: number;
+  cell: number; // CSS pixels, gap included
+  across: 'layers' | 'heads';
+}
+
+function layout(width: number, layers: number, heads: number, labels: number): Layout {
+  const wide = (width - labels) / layers;
+  if (wide >= 30) return { columns: layers, cell: Math.min(wide, 72), across: 'layers' };
+  return { columns: heads, cell: Math.min((width - labels) / heads, 72), across: 'heads' };
+}
+
+interface GridProps {
+  store: Store;
+  state: State;
+  onHover: (head: number | null) => void;
+}
+
+const LABELS = 26;
+const GAP = 3;
+
+export function Grid({ store, state, onHover }: GridProps) {
+  const { data } = store;
+  const { layers, heads } = data.model;
+  const box = useRef<HTMLDivElement>(null);
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const [width, setWidth] = useState(0);
+  const [thumbs, setThumbs] = useState<Thumbs | null>(null);
+  const [current, setCurrent] = useState(0); // place in the grid that Tab comes to
+  const [dark] = useDark();
+
+  useLayoutEffect(() => {
+    const node = box.current!;
+    setWidth(node.clientWidth);
+    const observer = new ResizeObserver(() => setWidth(node.clientWidth));
+    observer.observe(node);
+    return () => observer.disconnect();
+  }, []);
+  useEffect(() => void loadThumbs(data).then(setThumbs), [data]);
+
+  const { columns, cell, across } = layout(width, layers, heads, LABELS);
+  const sorted = state.order === 'measure';
+  const order = useMemo(() => {
+    const all = Array.from({ length: layers * heads }, (_, i) => i);
+    if (sorted) {
+      const mean = (h: number): number => data.means[h]?.[state.measure] ?? -Infinity;
+      return all.sort((a, b) => mean(b) - mean(a) || a - b);
+    }
+    // Rows of the picture: heads when the layers go across, layers otherwise.
+    return across === 'layers' ? all.map((i) => (i % layers) * heads + Math.floor(i / layers)) : all;
+  }, [sorted, across, state.measure, data, layers, heads]);
+  const scale = useMemo(() => places(data, state.measure), [data, state.measure]);
+  const rows = Math.ceil(order.length / columns);
+  const images = useMemo(
+    () => thumbs && data.means.map((_, h) => thumbImage(thumbs, h, state.palette, state.first)),
+    [thumbs, data, state.palette, state.first],
+  );
+
+  useLayoutEffect(() => {
+    const node = canvas.current!;
+    if (!width) return;
+    const dpr = window.devicePixelRatio || 1;
+    node.width = Math.round(columns * cell * dpr);
+    node.height = Math.round(rows * cell * dpr);
+    node.style.width = `${columns * cell}px`;
+    node.style.height = `${rows * cell}px`;
+    const c = node.getContext('2d')!;
+    c.setTransform(dpr, 0, 0, dpr, 0, 0);
+    order.forEach((head, place) => {
+      const role = data.roles[head]?.name ?? '';
+      drawTile(
+        c,
+        {
+          head,
+          x: (place % columns) * cell,
+          y: Math.floor(place / columns) * cell,
+          size: cell - GAP,
+          tint: tint(scale.at[head] ?? NaN, dark),
+          badge: badge(role),
+          dim: state.role !== null && state.role !== role,
+        },
+        images?.[head] ?? null,
+      );
+    });
+    if (images) performance.mark('bareattn-grid-painted');
+  }, [width, columns, cell, rows, order, scale, images, dark, state.role, data]);
+
+  const onKey = (e: KeyboardEvent): void => {
+    const moves: Record<string, number> = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns };
+    let next = current;
+    if (e.key in moves) next = current + moves[e.key]!;
+    else if (e.key === 'Home') next = e.ctrlKey ? 0 : current - (current % columns);
+    else if (e.key === 'End') next = e.ctrlKey ? order.length - 1 : current - (current % columns) + columns - 1;
+    else return;
+    e.preventDefault();
+    next = Math.min(order.length - 1, next);
+    if (next < 0) return;
+    setCurrent(next);
+    box.current?.querySelector<HTMLElement>(`[data-place="${next}"]`)?.focus();
+  };
+
+  const measure = data.measures[state.measure];
+  const describe = (head: number): string =>
+    `Layer ${layerOf(data, head)}, head ${headOf(data, head)}: ${data.roles[head]?.name ?? ''}, ` +
+    `${measure?.title ?? ''} ${value(data.means[head]?.[state.measure], measure?.unit ?? '')}`;
+  const name = (i: number): string => (sorted ? '' : String(i));
+
+  return (
+    <div class="grid-box" ref={box}>
+      <canvas ref={canvas} aria-hidden="true" class="grid-canvas" />
+      <div
+        role="grid"
+        aria-label={`All heads, coloured by ${measure?.title ?? ''}`}
+        aria-rowcount={rows}
+        aria-colcount={columns}
+        class="grid"
+        onKeyDown={onKey}
+        onMouseLeave={() => onHover(null)}
+      >
+        {Array.from({ length: width ? rows : 0 }, (_, r) => (
+          <div role="row" key={r} class="grid-row" style={{ top: `${r * cell}px`, height: `${cell}px` }}>
+            <span class="row-name" aria-hidden="true">
+              {name(r)}
+            </span>
+            {order.slice(r * columns, (r + 1) * columns).map((head, c) => {
+              const place = r * columns + c;
+              return (
+                <div
+                  role="gridcell"
+                  key={head}
+                  class="cell"
+                  style={{ left: `${c * cell}px`, width: `${cell - GAP}px` }}
+                >
+                  <button
+                    type="button"
+                    data-place={place}
+                    data-head={headName(data, head)}
+                    aria-label={describe(head)}
+                    tabIndex={place === current ? 0 : -1}
+                    onClick={() => store.set({ head, view: null })}
+                    onFocus={() => {
+                      setCurrent(place);
+                      onHover(head);
+                    }}
+                    onMouseEnter={() => onHover(head)}
+                  />
+                </div>
+              );
+            })}
+          </div>
+        ))}
+      </div>
+      <div class="axis" aria-hidden="true" style={{ top: `${rows * cell}px` }}>
+        {!sorted &&
+          Array.from({ length: columns }, (_, c) => (
+            <span key={c} style={{ left: `${c * cell}px`, width: `${cell - GAP}px` }}>
+              {c}
+            </span>
+          ))}
+      </div>
+      <p class="axis-names" aria-hidden="true" style={{ paddingTop: `${rows * cell + 22}px` }}>
+        {sorted
+          ? `All heads, from the highest ${measure?.title.toLowerCase() ?? ''} to the lowest`
+          : across === 'layers'
+            ? 'Across: layers. Down: heads.'
+            : 'Across: heads. Down: layers.'}
+      </p>
+    </div>
+  );
+}

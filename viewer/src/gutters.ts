@@ -1,0 +1,205 @@
+// What stands around and upon the map: the measures along both edges (entropy of each row, attention received by each
+// key), token labels or positions, the focused row and key, and at the deepest zoom each cell's weight in figures.
+// Plain 2D canvas over the map; every text drawn here also stands in the page as text.
+import { type Colours, bright, place, table } from './colormap';
+import { label } from './format';
+import { type Head, exactWeights } from './head';
+import type { Camera } from './render';
+
+export interface Frame {
+  width: number; // of the whole box, CSS pixels
+  height: number;
+  left: number; // gutter of the rows
+  bottom: number; // gutter of the keys
+}
+export interface Ink {
+  text: string;
+  faint: string;
+  line: string;
+  accent: string;
+  paper: string;
+  second: string;
+}
+
+export function ink(): Ink {
+  const style = getComputedStyle(document.documentElement);
+  const read = (name: string): string => style.getPropertyValue(name).trim();
+  return {
+    text: read('--text'),
+    faint: read('--faint'),
+    line: read('--line'),
+    accent: read('--accent'),
+    paper: read('--card'),
+    second: read('--second'),
+  };
+}
+
+const MARGINAL = 24;
+const LABEL_PX = 12; // a label for every token from this many pixels a token
+
+export interface Scene {
+  context: CanvasRenderingContext2D;
+  frame: Frame;
+  camera: Camera; // scale in CSS pixels a token
+  tokens: string[];
+  head: Head;
+  colours: Colours;
+  row: number;
+  key: number;
+  first: boolean;
+}
+
+function step(pxPerToken: number): number {
+  const steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000];
+  return steps.find((s) => s * pxPerToken >= 64) ?? 100000;
+}
+
+function mean(values: Float32Array, from: number, to: number): number {
+  let sum = 0;
+  for (let i = from; i < to; ++i) sum += values[i] ?? 0;
+  return sum / (to - from);
+}
+
+function marginals(s: Scene, colours: Ink): void {
+  const { context: c, frame: f, camera, head } = s;
+  if (!head.edges) return;
+  const top = Math.log(Math.max(head.n, 2));
+  const plotHeight = f.height - f.bottom;
+  const bars = (
+    length: number,
+    at: (from: number, to: number, p: number, size: number) => void,
+    start: number,
+  ): void => {
+    const px = Math.max(1, Math.floor(camera.scale));
+    for (let p = 0; p < length; p += px) {
+      const from = Math.floor(start + p / camera.scale);
+      const to = Math.max(from + 1, Math.floor(start + (p + px) / camera.scale));
+      if (from < 0 || from >= head.n) continue;
+      at(from, Math.min(to, head.n), p, px);
+    }
+  };
+  c.fillStyle = colours.second;
+  bars(
+    plotHeight,
+    (from, to, p, size) => {
+      const w = (mean(head.edges!.entropy, from, to) / top) * MARGINAL;
+      if (w > 0) c.fillRect(f.left - 2 - w, p, w, size);
+    },
+    camera.y,
+  );
+  c.fillStyle = colours.accent;
+  bars(
+    f.width - f.left,
+    (from, to, p, size) => {
+      const v = mean(head.edges!.received, from, to);
+      const h = v > 0 ? Math.max(0, 1 + Math.log2(v) / 16) * MARGINAL : 0;
+      if (h > 0) c.fillRect(f.left + p, plotHeight + 2, size, h);
+    },
+    camera.x,
+  );
+}
+
+function labels(s: Scene, colours: Ink): void {
+  const { context: c, frame: f, camera, tokens } = s;
+  const n = tokens.length;
+  const plotHeight = f.height - f.bottom;
+  const every = camera.scale >= LABEL_PX ? 1 : step(camera.scale);
+  const text = (i: number): string => (every === 1 ? label(tokens[i], 12) : i.toLocaleString('en'));
+  c.font = every === 1 ? '11px ui-monospace, "DejaVu Sans Mono", monospace' : '11px system-ui, sans-serif';
+  c.textBaseline = 'middle';
+  const half = every === 1 ? 0.5 : 0;
+  c.textAlign = 'right';
+  for (let i = Math.max(0, Math.ceil(camera.y / every) * every - (every === 1 ? 1 : 0)); i < n; i += every) {
+    const y = (i + half - camera.y) * camera.scale;
+    if (y > plotHeight - 4) break;
+    if (y < 4) continue;
+    c.fillStyle = i === s.row ? colours.text : colours.faint;
+    c.fillText(text(i), f.left - MARGINAL - 8, y, f.left - MARGINAL - 10);
+  }
+  for (let j = Math.max(0, Math.ceil(camera.x / every) * every - (every === 1 ? 1 : 0)); j < n; j += every) {
+    const x = f.left + (j + half - camera.x) * camera.scale;
+    if (x > f.width - 4) break;
+    if (x < f.left + 4) continue;
+    c.fillStyle = j === s.key ? colours.text : colours.faint;
+    c.save();
+    c.translate(x, plotHeight + MARGINAL + 8);
+    if (every === 1) c.rotate(-Math.PI / 2);
+    else c.textAlign = 'center';
+    c.fillText(text(j), 0, every === 1 ? 0 : 7, f.bottom - MARGINAL - 10 + (every === 1 ? 0 : 40));
+    c.restore();
+  }
+}
+
+function figures(s: Scene): void {
+  const { context: c, frame: f, camera, head } = s;
+  if (camera.scale < 38 || !head.exact) return;
+  const lut = table(s.colours.palette);
+  c.font = `${Math.min(13, Math.round(camera.scale / 3.6))}px system-ui, sans-serif`;
+  c.textAlign = 'center';
+  c.textBaseline = 'middle';
+  const x0 = Math.max(0, Math.floor(camera.x));
+  const y0 = Math.max(0, Math.floor(camera.y));
+  const x1 = Math.min(head.n, Math.ceil(camera.x + (f.width - f.left) / camera.scale));
+  const y1 = Math.min(head.n, Math.ceil(camera.y + (f.height - f.bottom) / camera.scale));
+  const row = new Float64Array(Math.max(1, x1 - x0));
+  for (let i = y0; i < y1; ++i) {
+    const end = Math.min(x1, i + 1);
+    if (end <= x0) continue;
+    exactWeights(head.exact, i, x0, end, row);
+    for (let j = x0; j < end; ++j) {
+      if (j === 0 && !s.first) continue;
+      const w = row[j - x0]!;
+      const at = 4 * Math.round(place(w, s.colours) * 255);
+      c.fillStyle = bright([lut[at]!, lut[at + 1]!, lut[at + 2]!]) ? '#101010' : '#f4f4f4';
+      const p = w * 100;
+      const text = Number.isNaN(p) ? 'NaN' : p >= 10 ? p.toFixed(0) : p >= 0.1 ? p.toFixed(1) : '\u00B7';
+      c.fillText(text, f.left + (j + 0.5 - camera.x) * camera.scale, (i + 0.5 - camera.y) * camera.scale);
+    }
+  }
+}
+
+function cross(s: Scene, colours: Ink): void {
+  const { context: c, frame: f, camera } = s;
+  const plotHeight = f.height - f.bottom;
+  const y = (s.row - camera.y) * camera.scale;
+  const x = f.left + (s.key - camera.x) * camera.scale;
+  const size = Math.max(camera.scale, 1);
+  const ends = Math.min(f.width, f.left + (s.row + 1 - camera.x) * camera.scale);
+  c.save();
+  c.beginPath();
+  c.rect(f.left, 0, f.width - f.left, plotHeight);
+  c.clip();
+  c.globalAlpha = 0.9;
+  c.strokeStyle = colours.accent;
+  c.lineWidth = 1;
+  const mid = (v: number): number => Math.round(v) + 0.5;
+  if (camera.scale < 6) {
+    c.beginPath();
+    c.moveTo(f.left, mid(y + size / 2));
+    c.lineTo(ends, mid(y + size / 2));
+    c.stroke();
+    c.strokeRect(mid(x + size / 2) - 4, mid(y + size / 2) - 4, 8, 8);
+  } else {
+    c.strokeRect(f.left - 2, mid(y), ends - f.left + 2, Math.round(size));
+    c.lineWidth = 2;
+    c.strokeRect(x, y, size, size);
+  }
+  c.restore();
+}
+
+export function drawScene(s: Scene): void {
+  const { context: c, frame: f } = s;
+  const colours = ink();
+  c.clearRect(0, 0, f.width, f.height);
+  figures(s);
+  cross(s, colours);
+  c.strokeStyle = colours.line;
+  c.lineWidth = 1;
+  c.beginPath();
+  c.moveTo(f.left - 0.5, 0);
+  c.lineTo(f.left - 0.5, f.height - f.bottom + 0.5);
+  c.lineTo(f.width, f.height - f.bottom + 0.5);
+  c.stroke();
+  marginals(s, colours);
+  labels(s, colours);
+}

@@ -1,0 +1,134 @@
+// One head: its map, the focused row in words, and the text coloured by that row.
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { headName, headOf, layerOf } from './data';
+import { value } from './format';
+import { type Head, readHead, rowView } from './head';
+import type { Cell } from './map';
+import { MapPanel, focusOn } from './map_panel';
+import { HeadPicker } from './picker';
+import { LiveRow, RowPanel, sentence } from './row_panel';
+import { Search, findMatches } from './search';
+import { type Store, useDark, useStore } from './state';
+import { TextPane } from './text_pane';
+
+export function HeadPage({ store, head: index }: { store: Store; head: number }) {
+  const { data } = store;
+  const state = useStore(store);
+  const [head, setHead] = useState<Head | null>(null);
+  const [failure, setFailure] = useState('');
+  const [hover, setHover] = useState<Cell | null>(null);
+  const waiting = useRef<Cell | null>(null);
+  const frame = useRef(0);
+  const [dark] = useDark();
+
+  useEffect(() => {
+    let current = true;
+    setFailure('');
+    readHead(data, index).then(
+      (h) => current && setHead(h),
+      (e: unknown) => current && setFailure(e instanceof Error ? e.message : String(e)),
+    );
+    return () => {
+      current = false;
+    };
+  }, [data, index]);
+
+  // A pointer moves faster than a text can be coloured: once a frame is enough.
+  const onHover = (cell: Cell | null): void => {
+    waiting.current = cell;
+    frame.current ||= window.requestAnimationFrame(() => {
+      frame.current = 0;
+      setHover(waiting.current);
+    });
+  };
+
+  const ready = head?.index === index ? head : null;
+  const focused = useMemo(() => (ready ? rowView(ready, state.row) : null), [ready, state.row]);
+  const hovered = useMemo(
+    () => (ready && hover && hover.row !== state.row ? rowView(ready, hover.row) : null),
+    [ready, hover?.row, state.row],
+  );
+  const matches = useMemo(() => findMatches(data.tokens, state.find), [data, state.find]);
+  const role = data.roles[index];
+  const go = (by: number): void => {
+    const all = data.means.length;
+    store.set({ head: (index + by + all) % all });
+  };
+
+  return (
+    <div class="head-page">
+      <nav class="head-bar" aria-label="Heads">
+        <button type="button" class="back" onClick={() => store.set({ head: null, view: null })}>
+          {'\u2190'} All heads
+        </button>
+        <div class="head-name">
+          <h2>
+            Layer {layerOf(data, index)}, head {headOf(data, index)}
+          </h2>
+          <p>
+            <span class="role">{role?.name}</span> {role?.evidence}
+          </p>
+        </div>
+        <HeadPicker store={store} state={state} head={index} />
+        <div class="steps">
+          <button type="button" class="quiet" aria-label="Previous head" onClick={() => go(-1)}>
+            {'\u2039'}
+          </button>
+          <button type="button" class="quiet" aria-label="Next head" onClick={() => go(1)}>
+            {'\u203A'}
+          </button>
+        </div>
+      </nav>
+      {failure && (
+        <p class="failure" role="alert">
+          {failure}
+        </p>
+      )}
+      {ready && focused ? (
+        <div class="columns">
+          <MapPanel store={store} state={state} head={ready} onHover={onHover} hover={hover} />
+          <div class="side">
+            <Search store={store} find={state.find} matches={matches} row={state.row} />
+            <TextPane
+              tokens={data.tokens}
+              row={state.row}
+              view={hovered ?? focused}
+              first={state.first}
+              matches={matches}
+              dark={dark}
+              onFocus={(row) => focusOn(store, row, Math.min(state.key, row))}
+            />
+            <RowPanel
+              head={ready}
+              tokens={data.tokens}
+              view={hovered ?? focused}
+              keyToken={state.key}
+              onRow={(row) => focusOn(store, row, state.key)}
+              onKey={(key) => focusOn(store, (hovered ?? focused).row, key)}
+            />
+            <LiveRow text={sentence(ready, data.tokens, focused)} />
+            <details class="measures">
+              <summary>Measures of head {headName(data, index)}</summary>
+              <dl>
+                {data.measures.map((m, i) => (
+                  <div key={m.id}>
+                    <dt>{m.title}</dt>
+                    <dd>
+                      <b>{value(data.means[index]?.[i], m.unit)}</b> {m.description}
+                    </dd>
+                  </div>
+                ))}
+              </dl>
+            </details>
+          </div>
+        </div>
+      ) : (
+        !failure && (
+          <p class="waiting" role="status">
+            Reading head {headName(data, index)}
+          </p>
+        )
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,388 @@
+// The deep-zoom map of one head: two canvases (cells below, edges and cross above) and a minimap. d3-zoom turns wheel,
+// pinch and drag into a transform; keys and buttons go the same way. Only what is visible is drawn or computed: pooled
+// cells at once, exact ones as they are ready. Knows nothing of Preact: see map_panel.tsx for who owns it.
+import { select } from 'd3-selection';
+import { type ZoomTransform, zoom, zoomIdentity } from 'd3-zoom';
+import { ABSENT, type Colours, NOT_A_NUMBER, RANK_BINS, rankBin } from './colormap';
+import { type Frame, drawScene } from './gutters';
+import type { Head } from './head';
+import { type Camera, type Renderer, makeRenderer, paint } from './render';
+import { type State, type View, reducedMotion } from './state';
+import { ExactPatches, type Patch, TILE, pooledLevels } from './tiles';
+
+const MAX_PX = 64; // CSS pixels a token at the deepest zoom
+const MAX_EXACT_TILES = 700;
+
+export interface Cell {
+  row: number;
+  key: number;
+}
+export interface Events {
+  hover(cell: Cell | null): void;
+  focus(cell: Cell): void;
+  view(view: View | null): void;
+  settled(patches: Patch[], camera: Camera, frame: Frame, pending: number): void;
+}
+export type Shown = Pick<State, 'scale' | 'pool' | 'first' | 'palette' | 'row' | 'key'>;
+
+export class MapView {
+  readonly renderer: Renderer;
+  private frame: Frame = { width: 0, height: 0, left: 0, bottom: 0 };
+  private transform: ZoomTransform = zoomIdentity;
+  private readonly zooming = zoom<HTMLCanvasElement, unknown>();
+  private levels: Patch[] = [];
+  private exact: ExactPatches | null = null;
+  private patches: Patch[] = [];
+  private colours: Colours;
+  private thumb: HTMLCanvasElement | null = null;
+  private dirty = 0;
+  private settle = 0;
+  private animation = 0;
+  private readonly observer: ResizeObserver;
+  private wanted: View | null;
+  private silent = false; // the transform is set by us: no event
+
+  constructor(
+    private readonly cells: HTMLCanvasElement,
+    private readonly over: HTMLCanvasElement,
+    private readonly mini: HTMLCanvasElement,
+    private readonly head: Head,
+    private readonly tokens: string[],
+    private shown: Shown,
+    view: View | null,
+    private readonly events: Events,
+  ) {
+    this.renderer = makeRenderer(cells);
+    this.wanted = view;
+    this.colours = { ...shown, top: 1, cdf: new Float32Array(RANK_BINS), version: 0 };
+    this.rebuild();
+    this.zooming.on('zoom', (event: { transform: ZoomTransform; sourceEvent: unknown }) => {
+      this.transform = event.transform;
+      if (event.sourceEvent) window.cancelAnimationFrame(this.animation);
+      // At the whole map one finger scrolls the page; two zoom. Zoomed in, one finger pans.
+      this.over.style.touchAction = event.transform.k > 1.01 ? 'none' : 'pan-y';
+      if (!this.silent) this.events.view(this.view());
+      this.redraw();
+    });
+    this.zooming.filter((e: Event) => {
+      if (e.type === 'touchstart' && this.transform.k <= 1.01 && (e as TouchEvent).touches.length < 2) return false;
+      return !(e as MouseEvent).button;
+    });
+    select(over).call(this.zooming);
+    over.addEventListener('pointermove', this.onMove);
+    over.addEventListener('pointerleave', this.onLeave);
+    over.addEventListener('click', this.onClick);
+    mini.addEventListener('pointerdown', this.onMini);
+    mini.addEventListener('pointermove', this.onMini);
+    this.observer = new ResizeObserver(() => this.resize());
+    this.observer.observe(over);
+    this.resize();
+  }
+
+  dispose(): void {
+    this.observer.disconnect();
+    this.exact?.stop();
+    window.cancelAnimationFrame(this.dirty);
+    window.cancelAnimationFrame(this.animation);
+    window.clearTimeout(this.settle);
+    select(this.over).on('.zoom', null);
+    this.over.removeEventListener('pointermove', this.onMove);
+    this.over.removeEventListener('pointerleave', this.onLeave);
+    this.over.removeEventListener('click', this.onClick);
+    this.mini.removeEventListener('pointerdown', this.onMini);
+    this.mini.removeEventListener('pointermove', this.onMini);
+    this.renderer.dispose();
+  }
+
+  show(shown: Shown): void {
+    const before = this.shown;
+    this.shown = shown;
+    if (before.first !== shown.first) this.rebuild();
+    else if (before.pool !== shown.pool || before.scale !== shown.scale || before.palette !== shown.palette)
+      this.recolour();
+    this.redraw();
+  }
+
+  // ---- levels and colours
+
+  private rebuild(): void {
+    this.exact?.stop();
+    this.levels = pooledLevels(this.head, this.shown.first);
+    this.exact = this.head.exact ? new ExactPatches(this.head, this.shown.first, () => this.redraw()) : null;
+    this.recolour();
+  }
+
+  private recolour(): void {
+    const which = this.shown.pool === 'sum' ? 0 : 1;
+    let top = 0;
+    const base = this.levels[0]!;
+    for (let i = which; i < base.values.length; i += 2) if (base.values[i]! > top) top = base.values[i]!;
+    this.colours = { ...this.colours, ...this.shown, top: top || 1, version: this.colours.version + 1 };
+    this.rank([base]);
+    this.thumb = paint(this.levels.find((l) => l.width <= 256) ?? base, this.colours);
+  }
+
+  /// The rank scale counts the cells in view.
+  private rank(patches: Patch[]): void {
+    const which = this.shown.pool === 'sum' ? 0 : 1;
+    const cdf = new Float32Array(RANK_BINS);
+    let all = 0;
+    for (const p of patches) {
+      for (let i = which; i < p.values.length; i += 2) {
+        const v = p.values[i]!;
+        if (v === ABSENT || v === NOT_A_NUMBER) continue;
+        const bin = v > 0 ? rankBin(v) : 0;
+        cdf[bin] = cdf[bin]! + 1;
+        ++all;
+      }
+    }
+    let below = 0;
+    for (let b = 0; b < RANK_BINS; ++b) {
+      const here = cdf[b]!;
+      cdf[b] = (below + here / 2) / Math.max(all, 1);
+      below += here;
+    }
+    this.colours = { ...this.colours, cdf, version: this.colours.version + 1 };
+  }
+
+  get palette(): Colours {
+    return this.colours;
+  }
+
+  // ---- geometry
+
+  private get plot(): { width: number; height: number; unit: number } {
+    const width = Math.max(1, this.frame.width - this.frame.left);
+    const height = Math.max(1, this.frame.height - this.frame.bottom);
+    return { width, height, unit: Math.min(width, height) / this.head.n };
+  }
+
+  camera(): Camera {
+    const scale = this.transform.k * this.plot.unit;
+    return { x: -this.transform.x / scale, y: -this.transform.y / scale, scale };
+  }
+
+  view(): View | null {
+    if (this.transform.k <= 1.001) return null;
+    const { width, height } = this.plot;
+    const camera = this.camera();
+    return {
+      x: camera.x + width / 2 / camera.scale,
+      y: camera.y + height / 2 / camera.scale,
+      span: width / camera.scale,
+    };
+  }
+
+  private resize(): void {
+    const box = this.over.getBoundingClientRect();
+    if (!box.width || !box.height) return;
+    const keep = this.frame.width ? this.view() : this.wanted;
+    const gutter = box.width < 520 ? 62 : 96;
+    this.frame = { width: box.width, height: box.height, left: gutter, bottom: gutter };
+    const dpr = window.devicePixelRatio || 1;
+    const { width, height, unit } = this.plot;
+    this.over.width = Math.round(box.width * dpr);
+    this.over.height = Math.round(box.height * dpr);
+    this.cells.style.left = `${gutter}px`;
+    this.cells.style.width = `${width}px`;
+    this.cells.style.height = `${height}px`;
+    this.cells.width = Math.round(width * dpr);
+    this.cells.height = Math.round(height * dpr);
+    const mini = this.mini.getBoundingClientRect();
+    this.mini.width = Math.round((mini.width || 1) * dpr);
+    this.mini.height = this.mini.width;
+    const side = unit * this.head.n;
+    this.zooming
+      .extent([
+        [0, 0],
+        [width, height],
+      ])
+      .translateExtent([
+        [0, 0],
+        [side, side],
+      ])
+      .scaleExtent([1, Math.max(1, MAX_PX / unit)]);
+    this.go(keep, false);
+    this.wanted = null;
+    this.draw();
+  }
+
+  /// Moves to a view; null is the whole map.
+  go(view: View | null, animate = true): void {
+    const { width, height, unit } = this.plot;
+    const limit = (k: number): number => Math.max(1, Math.min(k, MAX_PX / unit));
+    const k = view ? limit(width / view.span / unit) : 1;
+    const scale = k * unit;
+    const to = view
+      ? zoomIdentity.translate(width / 2 - view.x * scale, height / 2 - view.y * scale).scale(k)
+      : zoomIdentity;
+    window.cancelAnimationFrame(this.animation);
+    if (!animate || reducedMotion() || !this.frame.width) {
+      this.silent = !animate;
+      this.apply(to);
+      this.silent = false;
+      return;
+    }
+    const from = this.transform;
+    const start = performance.now();
+    const move = (): void => {
+      const t = Math.min(1, (performance.now() - start) / 220);
+      const e = 1 - (1 - t) ** 3;
+      const kk = from.k * (to.k / from.k) ** e;
+      // Between two scales the point that stays put keeps its place: no swing on the way.
+      const part = Math.abs(to.k - from.k) < 1e-9 ? e : (kk - from.k) / (to.k - from.k);
+      this.apply(zoomIdentity.translate(from.x + (to.x - from.x) * part, from.y + (to.y - from.y) * part).scale(kk));
+      if (t < 1) this.animation = window.requestAnimationFrame(move);
+    };
+    move();
+  }
+
+  private apply(t: ZoomTransform): void {
+    const { width, height } = this.plot;
+    const constrained = this.zooming.constrain()(
+      t,
+      [
+        [0, 0],
+        [width, height],
+      ],
+      this.zooming.translateExtent(),
+    );
+    select(this.over).call(this.zooming.transform, constrained);
+  }
+
+  zoomBy(factor: number): void {
+    const { width } = this.plot;
+    const camera = this.camera();
+    const span = width / camera.scale / factor;
+    const v = this.view() ?? { x: this.head.n / 2, y: this.head.n / 2, span };
+    // Towards the focused cell when it is on screen.
+    const { row, key } = this.shown;
+    const seen = this.visible(row, key);
+    const pull = seen ? 1 - 1 / factor : 0;
+    this.go({ x: v.x + (key + 0.5 - v.x) * pull, y: v.y + (row + 0.5 - v.y) * pull, span });
+  }
+
+  panBy(dx: number, dy: number): void {
+    const v = this.view();
+    if (v) this.go({ ...v, x: v.x + dx * v.span, y: v.y + dy * v.span });
+  }
+
+  visible(row: number, key: number): boolean {
+    const c = this.camera();
+    const { width, height } = this.plot;
+    return row >= c.y && key >= c.x && row + 1 <= c.y + height / c.scale && key + 1 <= c.x + width / c.scale;
+  }
+
+  reveal(row: number, key: number): void {
+    if (this.visible(row, key)) return;
+    const v = this.view();
+    if (v) this.go({ ...v, x: key + 0.5, y: row + 0.5 });
+  }
+
+  /// Tokens that one step of the focus covers: what one sees as a cell.
+  get stride(): number {
+    return Math.max(1, Math.round(3 / this.camera().scale));
+  }
+
+  // ---- pointer
+
+  private cellAt(event: PointerEvent | MouseEvent): Cell | null {
+    const box = this.over.getBoundingClientRect();
+    const c = this.camera();
+    const x = event.clientX - box.left - this.frame.left;
+    const y = event.clientY - box.top;
+    const row = Math.floor(c.y + y / c.scale);
+    if (y < 0 || y > this.plot.height || row < 0 || row >= this.head.n) return null;
+    const key = x < 0 ? this.shown.key : Math.floor(c.x + x / c.scale);
+    return key >= 0 && key <= row ? { row, key } : null;
+  }
+
+  private readonly onMove = (e: PointerEvent): void => this.events.hover(this.cellAt(e));
+  private readonly onLeave = (): void => this.events.hover(null);
+  private readonly onClick = (e: MouseEvent): void => {
+    const cell = this.cellAt(e);
+    if (cell) this.events.focus(cell);
+  };
+  private readonly onMini = (e: PointerEvent): void => {
+    if (e.type === 'pointermove' && !(e.buttons & 1)) return;
+    const box = this.mini.getBoundingClientRect();
+    const v = this.view();
+    const at = (p: number, from: number, size: number): number => ((p - from) / size) * this.head.n;
+    const x = at(e.clientX, box.left, box.width);
+    const y = at(e.clientY, box.top, box.height);
+    this.go({ x, y, span: v ? v.span : this.head.n / 6 }, e.type === 'pointerdown');
+    this.events.view(this.view());
+  };
+
+  // ---- drawing
+
+  redraw(): void {
+    if (!this.dirty) this.dirty = window.requestAnimationFrame(() => this.draw());
+  }
+
+  private draw(): void {
+    window.cancelAnimationFrame(this.dirty);
+    this.dirty = 0;
+    if (!this.frame.width) return;
+    const { width, height } = this.plot;
+    const dpr = window.devicePixelRatio || 1;
+    const camera = this.camera();
+    const tokensPerPx = 1 / camera.scale;
+    const pooled = this.levels.find((l) => l.cell >= tokensPerPx) ?? this.levels[this.levels.length - 1]!;
+    this.patches = [pooled];
+    if (this.exact && tokensPerPx < this.head.pooled.block) {
+      const level = Math.max(0, Math.min(7, Math.ceil(Math.log2(tokensPerPx))));
+      const tiles = ((width / camera.scale / TILE) * (height / camera.scale / TILE)) / 2;
+      if (tiles <= MAX_EXACT_TILES) {
+        this.patches.push(
+          ...this.exact.want(
+            level,
+            camera.x,
+            camera.x + width / camera.scale,
+            camera.y,
+            camera.y + height / camera.scale,
+          ),
+        );
+      }
+    }
+    this.renderer.draw(this.patches, { ...camera, scale: camera.scale * dpr }, this.colours);
+    const context = this.over.getContext('2d')!;
+    context.setTransform(dpr, 0, 0, dpr, 0, 0);
+    const { row, key, first } = this.shown;
+    const { frame, tokens, head, colours } = this;
+    drawScene({ context, frame, camera, tokens, head, colours, row, key, first });
+    this.drawMini(camera, width, height);
+    window.clearTimeout(this.settle);
+    this.settle = window.setTimeout(() => this.settled(), 120);
+  }
+
+  private settled(): void {
+    const exact = this.patches.filter((p) => p.exact);
+    if (this.shown.scale === 'rank' && exact.length) {
+      this.rank(exact);
+      this.renderer.draw(this.patches, this.deviceCamera(), this.colours);
+    }
+    this.events.settled(this.patches, this.camera(), this.frame, this.exact?.pending ?? 0);
+  }
+
+  private deviceCamera(): Camera {
+    const c = this.camera();
+    return { ...c, scale: c.scale * (window.devicePixelRatio || 1) };
+  }
+
+  private drawMini(camera: Camera, width: number, height: number): void {
+    const c = this.mini.getContext('2d');
+    if (!c || !this.thumb) return;
+    const size = this.mini.width;
+    const base = this.levels.find((l) => l.width <= 256) ?? this.levels[0]!;
+    const covered = (base.width * base.cell) / this.head.n; // the last block may reach past the text
+    c.clearRect(0, 0, size, size);
+    c.drawImage(this.thumb, 0, 0, size * covered, size * covered);
+    const k = size / this.head.n;
+    c.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue('--accent');
+    c.lineWidth = Math.max(2, window.devicePixelRatio || 1);
+    const w = Math.min(size, (width / camera.scale) * k);
+    const h = Math.min(size, (height / camera.scale) * k);
+    c.strokeRect(Math.max(1, camera.x * k), Math.max(1, camera.y * k), Math.max(4, w - 2), Math.max(4, h - 2));
+  }
+}

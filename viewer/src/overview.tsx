@@ -1,0 +1,212 @@
+// The first view: all heads at once, how to read them, the most telling ones, and the text itself.
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { css, table } from './colormap';
+import { Choice, FIRST, PALETTES, Pick } from './controls';
+import { headName, headOf, layerOf } from './data';
+import { count, value } from './format';
+import { Grid } from './grid';
+import { type State, type Store, useDark, useStore } from './state';
+import { type Thumbs, drawTile, loadThumbs, places, thumbImage, tint } from './thumbs';
+
+function MeasureLegend({ store, state }: { store: Store; state: State }) {
+  const bar = useRef<HTMLCanvasElement>(null);
+  const [dark] = useDark();
+  const measure = store.data.measures[state.measure];
+  const { low, high } = useMemo(() => places(store.data, state.measure), [store, state.measure]);
+  useLayoutEffect(() => {
+    const c = bar.current!.getContext('2d')!;
+    for (let x = 0; x < 120; ++x) {
+      c.fillStyle = css(tint(x / 119, dark));
+      c.fillRect(x, 0, 1, 10);
+    }
+  }, [dark]);
+  return (
+    <p class="scale-legend">
+      <span>{value(low, measure?.unit ?? '')}</span>
+      <canvas ref={bar} width={120} height={10} aria-hidden="true" />
+      <span>{value(high, measure?.unit ?? '')}</span>
+    </p>
+  );
+}
+
+function Roles({ store, state }: { store: Store; state: State }) {
+  const counts = useMemo(() => {
+    const out = new Map<string, number>();
+    for (const role of store.data.roles) out.set(role.name, (out.get(role.name) ?? 0) + 1);
+    return [...out].sort((a, b) => b[1] - a[1]);
+  }, [store]);
+  return (
+    <div class="roles" role="group" aria-label="Show heads of one role">
+      {counts.map(([name, n]) => (
+        <button
+          type="button"
+          key={name}
+          class="chip"
+          aria-pressed={state.role === name}
+          onClick={() => store.set({ role: state.role === name ? null : name })}
+        >
+          <b aria-hidden="true">{name === 'mixed' ? '\u00B7' : name[0]?.toUpperCase()}</b> {name} <span>{n}</span>
+        </button>
+      ))}
+    </div>
+  );
+}
+
+function Telling({ store, state }: { store: Store; state: State }) {
+  const { data } = store;
+  const [thumbs, setThumbs] = useState<Thumbs | null>(null);
+  useEffect(() => void loadThumbs(data).then(setThumbs), [data]);
+  return (
+    <section class="telling" aria-labelledby="telling-title">
+      <h2 id="telling-title">The most telling heads</h2>
+      <ul>
+        {data.telling.slice(0, 6).map((head) => (
+          <li key={head}>
+            <button type="button" class="card" onClick={() => store.set({ head, view: null })}>
+              <BigThumb thumbs={thumbs} head={head} state={state} store={store} />
+              <strong>
+                Layer {layerOf(data, head)}, head {headOf(data, head)}
+              </strong>
+              <span class="role">{data.roles[head]?.name}</span>
+              <span class="evidence">{data.roles[head]?.evidence}</span>
+              <span class="how">{data.exact.includes(head) ? 'exact to the cell' : 'pooled'}</span>
+            </button>
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+interface BigThumbProps {
+  thumbs: Thumbs | null;
+  head: number;
+  state: State;
+  store: Store;
+}
+
+function BigThumb({ thumbs, head, state, store }: BigThumbProps) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const [dark] = useDark();
+  useLayoutEffect(() => {
+    const node = canvas.current!;
+    const size = 160;
+    const dpr = window.devicePixelRatio || 1;
+    node.width = node.height = size * dpr;
+    const c = node.getContext('2d')!;
+    c.scale(dpr, dpr);
+    const { at } = places(store.data, state.measure);
+    const image = thumbs && thumbImage(thumbs, head, state.palette, state.first);
+    drawTile(c, { head, x: 0, y: 0, size, tint: tint(at[head] ?? NaN, dark), badge: '', dim: false }, image);
+  }, [thumbs, head, state.palette, state.first, state.measure, dark, store]);
+  return <canvas ref={canvas} class="big-thumb" aria-hidden="true" />;
+}
+
+function MapLegend({ state }: { state: State }) {
+  const bar = useRef<HTMLCanvasElement>(null);
+  useLayoutEffect(() => {
+    const c = bar.current!.getContext('2d')!;
+    const lut = table(state.palette);
+    for (let x = 0; x < 120; ++x) {
+      const i = 4 * Math.round((x / 119) * 255);
+      c.fillStyle = css([lut[i]!, lut[i + 1]!, lut[i + 2]!]);
+      c.fillRect(x, 0, 1, 10);
+    }
+  }, [state.palette]);
+  return (
+    <p class="scale-legend">
+      <span>0.2 %</span>
+      <canvas ref={bar} width={120} height={10} aria-hidden="true" />
+      <span>100 % of a row’s weight</span>
+    </p>
+  );
+}
+
+export function Overview({ store }: { store: Store }) {
+  const { data } = store;
+  const state = useStore(store);
+  const [hover, setHover] = useState<number | null>(null);
+  const measure = data.measures[state.measure]!;
+  const shown = hover ?? data.telling[0] ?? 0;
+  const exact = data.exact.length;
+  const all = data.means.length;
+  const { block } = data.pool;
+  return (
+    <div class="overview">
+      <section aria-labelledby="grid-title" class="panel">
+        <div class="panel-head">
+          <h2 id="grid-title">All {count(all)} heads</h2>
+          <p class="read">
+            Each square is one head. <b>Lower left</b>: its map, every row a token that looks, every column a token
+            looked at. <b>Upper right</b>: {measure.description}
+          </p>
+        </div>
+        <div class="toolbar">
+          <Pick
+            legend="Colour by"
+            value={state.measure}
+            options={data.measures.map((m) => m.title)}
+            onChange={(i) => store.set({ measure: i })}
+          />
+          <Choice
+            legend="Order"
+            value={state.order}
+            options={[
+              ['layer', 'By layer'],
+              ['measure', 'By measure'],
+            ]}
+            onChange={(order) => store.set({ order })}
+          />
+          <Choice
+            legend="First token"
+            value={state.first ? 'shown' : 'hidden'}
+            options={FIRST}
+            onChange={(v) => store.set({ first: v === 'shown' })}
+          />
+          <Choice
+            legend="Colours"
+            value={state.palette}
+            options={PALETTES}
+            onChange={(p) => store.set({ palette: p })}
+          />
+        </div>
+        <Roles store={store} state={state} />
+        <Grid store={store} state={state} onHover={setHover} />
+        <div class="under-grid">
+          <p class="hovered">
+            <strong>
+              {layerOf(data, shown)}.{headOf(data, shown)}
+            </strong>{' '}
+            {data.roles[shown]?.name}: {data.roles[shown]?.evidence}. {measure.title}{' '}
+            <b>{value(data.means[shown]?.[state.measure], measure.unit)}</b>
+          </p>
+          <div class="legends">
+            <MapLegend state={state} />
+            <MeasureLegend store={store} state={state} />
+          </div>
+        </div>
+      </section>
+      <Telling store={store} state={state} />
+      <section class="panel prose" aria-labelledby="about-title">
+        <h2 id="about-title">What one sees</h2>
+        <p>
+          Attention is a weighting, not a spotlight: every token keeps some weight. Bright cells carry more of it, dark
+          ones less, and none is left out. A bright first column is a head that rests on the first token; a bright
+          diagonal looks at the token itself or the one before; stripes down the map are tokens that many others look
+          at.
+        </p>
+        <p>
+          {exact === all
+            ? `All ${count(all)} heads are exact: the page holds Q, K and log-sum-exp of each and recomputes any cell.`
+            : `${count(exact)} of ${count(all)} heads are exact: the page holds their Q, K and log-sum-exp and ` +
+              `recomputes any cell. The others are pooled ${block} \u00D7 ${block}: sums and maxima of blocks.`}{' '}
+          Nothing here asks a network for anything. Open a head by its square, for instance{' '}
+          <button type="button" class="link" onClick={() => store.set({ head: data.telling[0] ?? 0, view: null })}>
+            {headName(data, data.telling[0] ?? 0)}
+          </button>
+          .
+        </p>
+      </section>
+    </div>
+  );
+}

@@ -1,0 +1,41 @@
+// The page's number codes, decoded; the twin of src/view/encode.h. 8-bit logarithmic: 0 is exactly 0, 1..254 are
+// 2^-20 .. 1 in equal steps of log2, 255 is "not a number". The relative error is at most 2.8 %.
+export const LOG_DECODE = Float32Array.from({ length: 256 }, (_, code) =>
+  code === 0 ? 0 : code === 255 ? NaN : 2 ** (-20 + (code - 1) * (20 / 253)),
+);
+
+/// 1..255 are 0 .. top; 0 is "not a number".
+export const linearDecode = (code: number, top: number): number => (code === 0 ? NaN : ((code - 1) / 254) * top);
+
+export const triangle = (n: number): number => (n * (n + 1)) / 2;
+
+let halves: Float32Array | undefined;
+
+function halfTable(): Float32Array {
+  if (halves) return halves;
+  halves = new Float32Array(65536);
+  for (let bits = 0; bits < 65536; ++bits) {
+    const exponent = (bits >> 10) & 31;
+    const fraction = bits & 1023;
+    const size =
+      exponent === 31
+        ? fraction
+          ? NaN
+          : Infinity
+        : exponent === 0
+          ? fraction * 2 ** -24
+          : (1 + fraction / 1024) * 2 ** (exponent - 15);
+    halves[bits] = bits & 0x8000 ? -size : size;
+  }
+  return halves;
+}
+
+/// `count` binary16 values that stand as two planes (low bytes, then high bytes) from `offset`.
+export function halfPlanes(bytes: Uint8Array, offset: number, count: number): Float32Array {
+  const table = halfTable();
+  const out = new Float32Array(count);
+  for (let i = 0; i < count; ++i) {
+    out[i] = table[(bytes[offset + i] ?? 0) | ((bytes[offset + count + i] ?? 0) << 8)] ?? 0;
+  }
+  return out;
+}

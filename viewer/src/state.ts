@@ -1,0 +1,171 @@
+// What the person has chosen, and nothing else: one plain object, its subscribers, and its twin in the URL fragment.
+// A fragment comes from strangers too: every field is checked against the data before it is believed.
+import { useEffect, useState } from 'preact/hooks';
+import type { Palette, Pool, Scale } from './colormap';
+import { type PageData, headName } from './data';
+
+export interface View {
+  x: number; // token at the middle, as a key
+  y: number; // as a row
+  span: number; // tokens across
+}
+export interface State {
+  head: number | null; // null: the grid
+  row: number;
+  key: number;
+  view: View | null; // null: the whole map
+  measure: number;
+  order: 'layer' | 'measure';
+  scale: Scale;
+  pool: Pool;
+  first: boolean; // the first token's weight is shown
+  palette: Palette;
+  role: string | null; // heads of other roles are dimmed
+  find: string;
+}
+
+export class Store {
+  private state: State;
+  private readonly listeners = new Set<(s: State) => void>();
+  private timer = 0;
+
+  constructor(readonly data: PageData) {
+    this.state = this.parse(location.hash);
+    window.addEventListener('hashchange', () => this.restore());
+    window.addEventListener('popstate', () => this.restore());
+  }
+
+  get(): State {
+    return this.state;
+  }
+
+  set(change: Partial<State>): void {
+    const before = this.state;
+    const next = { ...before, ...change };
+    if ((Object.keys(change) as (keyof State)[]).every((k) => before[k] === next[k])) return;
+    this.state = next;
+    if (before.head !== next.head) {
+      window.clearTimeout(this.timer);
+      history.pushState(null, '', this.fragment());
+    } else {
+      // Browsers limit how often the address may change: write it when the hand is still.
+      window.clearTimeout(this.timer);
+      this.timer = window.setTimeout(() => history.replaceState(null, '', this.fragment()), 250);
+    }
+    for (const listener of this.listeners) listener(next);
+  }
+
+  subscribe(listener: (s: State) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  private restore(): void {
+    window.clearTimeout(this.timer);
+    this.state = this.parse(location.hash);
+    for (const listener of this.listeners) listener(this.state);
+  }
+
+  defaults(): State {
+    return {
+      head: null,
+      row: this.data.run.tokens - 1,
+      key: 0,
+      view: null,
+      measure: Math.max(
+        0,
+        this.data.measures.findIndex((m) => m.id === 'first_mass'),
+      ),
+      order: 'layer',
+      scale: 'log',
+      pool: 'sum',
+      first: true,
+      palette: 'viridis',
+      role: null,
+      find: '',
+    };
+  }
+
+  fragment(): string {
+    const s = this.state;
+    const d = this.defaults();
+    const p = new URLSearchParams();
+    if (s.head !== null) {
+      p.set('head', headName(this.data, s.head));
+      if (s.row !== d.row) p.set('row', String(s.row));
+      if (s.key !== d.key) p.set('key', String(s.key));
+      if (s.view) p.set('at', [s.view.x, s.view.y, s.view.span].map((v) => v.toFixed(2)).join(','));
+    }
+    if (s.measure !== d.measure) p.set('measure', this.data.measures[s.measure]?.id ?? '');
+    for (const name of ['order', 'scale', 'pool', 'palette'] as const) if (s[name] !== d[name]) p.set(name, s[name]);
+    if (!s.first) p.set('first', 'hidden');
+    if (s.role) p.set('role', s.role);
+    if (s.find) p.set('find', s.find);
+    return `#${p.toString()}`;
+  }
+
+  private parse(hash: string): State {
+    const s = this.defaults();
+    const p = new URLSearchParams(hash.replace(/^#/, ''));
+    const { model, run, measures, roles } = this.data;
+    const [layer, head] = (p.get('head') ?? '').split('.').map(Number);
+    const inside = (v: number | undefined, limit: number): v is number => Number.isInteger(v) && v! >= 0 && v! < limit;
+    if (inside(layer, model.layers) && inside(head, model.heads)) s.head = layer * model.heads + head;
+    const row = Number(p.get('row') ?? s.row);
+    if (inside(row, run.tokens)) s.row = row;
+    const key = Number(p.get('key') ?? s.key);
+    if (inside(key, run.tokens)) s.key = Math.min(key, s.row);
+    const [x, y, across] = (p.get('at') ?? '').split(',').map(Number);
+    if ([x, y, across].every((v) => Number.isFinite(v)) && across! >= 1) s.view = { x: x!, y: y!, span: across! };
+    const pick = <T extends string>(name: string, allowed: readonly T[], otherwise: T): T =>
+      allowed.find((a) => a === p.get(name)) ?? otherwise;
+    s.order = pick('order', ['layer', 'measure'], s.order);
+    s.scale = pick('scale', ['log', 'linear', 'rank'], s.scale);
+    s.pool = pick('pool', ['sum', 'max'], s.pool);
+    s.palette = pick('palette', ['viridis', 'cividis', 'magma'], s.palette);
+    const measure = measures.findIndex((m) => m.id === p.get('measure'));
+    if (measure >= 0) s.measure = measure;
+    s.first = p.get('first') !== 'hidden';
+    s.role = roles.find((r) => r.name === p.get('role'))?.name ?? null;
+    s.find = (p.get('find') ?? '').slice(0, 200);
+    return s;
+  }
+}
+
+export function useStore(store: Store): State {
+  const [state, setState] = useState(store.get());
+  useEffect(() => {
+    setState(store.get());
+    return store.subscribe(setState);
+  }, [store]);
+  return state;
+}
+
+const darkQuery = window.matchMedia('(prefers-color-scheme: dark)');
+export const reducedMotion = (): boolean => window.matchMedia('(prefers-reduced-motion: reduce)').matches;
+
+/// Light or dark: as the system says until the person says otherwise (for this visit: a file has nowhere to keep it).
+export function isDark(): boolean {
+  const chosen = document.documentElement.dataset['theme'];
+  return chosen ? chosen === 'dark' : darkQuery.matches;
+}
+
+export function useDark(): [boolean, () => void] {
+  const [dark, setDark] = useState(isDark());
+  useEffect(() => {
+    const update = (): void => setDark(isDark());
+    darkQuery.addEventListener('change', update);
+    window.addEventListener('themechange', update);
+    return () => {
+      darkQuery.removeEventListener('change', update);
+      window.removeEventListener('themechange', update);
+    };
+  }, []);
+  return [
+    dark,
+    () => {
+      document.documentElement.dataset['theme'] = isDark() ? 'light' : 'dark';
+      window.dispatchEvent(new Event('themechange'));
+    },
+  ];
+}

@@ -1,0 +1,119 @@
+// The running text, every token one span (textContent only), coloured by what the focused row gives to each. Kept out
+// of Preact's hands: thousands of spans change colour at once, and only those whose level changed are touched.
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
+import { hasReordering, label } from './format';
+import type { RowView } from './head';
+import { isDark, reducedMotion } from './state';
+
+const LEVELS = 24;
+
+interface TextPaneProps {
+  tokens: string[];
+  row: number; // the focused row
+  view: RowView | null; // whose weights colour the text; may be of a hovered row
+  first: boolean; // the first token's weight counts
+  matches: number[]; // tokens that the search found
+  dark: boolean;
+  onFocus: (row: number) => void;
+}
+
+/// Background and text of a level: text keeps a contrast of 4.5 : 1 on every one.
+function levelColours(level: number): [string, string] {
+  if (!level) return ['', ''];
+  const t = level / LEVELS;
+  if (!isDark()) return [`rgba(255, 160, 40, ${(0.1 + 0.9 * t).toFixed(3)})`, '#17130c'];
+  return t > 0.5
+    ? [`rgb(${150 + Math.round(105 * t)}, ${80 + Math.round(96 * t)}, ${40 + Math.round(30 * t)})`, '#140d05']
+    : [`rgba(255, 150, 50, ${(0.06 + 0.72 * t).toFixed(3)})`, '#fff8ee'];
+}
+
+export function TextPane({ tokens, row, view, first, matches, dark, onFocus }: TextPaneProps) {
+  const box = useRef<HTMLDivElement>(null);
+  const spans = useRef<HTMLSpanElement[]>([]);
+  const levels = useRef(new Uint8Array(0));
+  const marked = useRef<number[]>([]);
+  const focused = useRef(-1);
+
+  useLayoutEffect(() => {
+    const node = box.current!;
+    const fragment = document.createDocumentFragment();
+    spans.current = tokens.map((token, i) => {
+      const span = document.createElement('span');
+      span.textContent = token;
+      span.dataset['i'] = String(i);
+      // A reordering character may bend its own token, not its neighbours.
+      if (hasReordering(token)) span.className = 'alone';
+      fragment.append(span);
+      return span;
+    });
+    levels.current = new Uint8Array(tokens.length);
+    node.replaceChildren(fragment);
+  }, [tokens]);
+
+  useEffect(() => {
+    levels.current.fill(255); // every level's colours changed
+  }, [dark]);
+
+  useEffect(() => {
+    const weights = view?.weights;
+    let top = 0;
+    if (weights) for (let j = first ? 0 : 1; j < weights.length; ++j) if (weights[j]! > top) top = weights[j]!;
+    for (let j = 0; j < tokens.length; ++j) {
+      const w = weights && j < weights.length && (first || j > 0) ? weights[j]! : 0;
+      // Square root: between the strongest key and an even share lies a factor of a hundred.
+      const level = top > 0 && w > 0 ? Math.round(Math.sqrt(w / top) * LEVELS) : 0;
+      if (levels.current[j] === level) continue;
+      levels.current[j] = level;
+      const [background, colour] = levelColours(level);
+      const style = spans.current[j]!.style;
+      style.backgroundColor = background;
+      style.color = colour;
+    }
+  }, [view, first, tokens, dark]);
+
+  useEffect(() => {
+    for (const i of marked.current) spans.current[i]?.classList.remove('found');
+    for (const i of matches) spans.current[i]?.classList.add('found');
+    marked.current = matches;
+  }, [matches]);
+
+  useEffect(() => {
+    spans.current[focused.current]?.classList.remove('focused');
+    const span = spans.current[row];
+    span?.classList.add('focused');
+    focused.current = row;
+    const node = box.current!;
+    if (!span) return;
+    const top = span.offsetTop - node.offsetTop;
+    if (top < node.scrollTop || top + 24 > node.scrollTop + node.clientHeight) {
+      node.scrollTo({ top: top - node.clientHeight / 2, behavior: reducedMotion() ? 'auto' : 'smooth' });
+    }
+  }, [row, tokens]);
+
+  const onKey = (e: KeyboardEvent): void => {
+    const moves: Record<string, number> = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+    const by = e.key === 'PageDown' ? 50 : e.key === 'PageUp' ? -50 : moves[e.key];
+    let next = row + (by ?? 0);
+    if (e.key === 'Home') next = 0;
+    else if (e.key === 'End') next = tokens.length - 1;
+    else if (by === undefined) return;
+    e.preventDefault();
+    onFocus(Math.max(0, Math.min(tokens.length - 1, next)));
+  };
+
+  return (
+    <div
+      ref={box}
+      class="text"
+      dir="auto"
+      tabIndex={0}
+      role="application"
+      aria-label={`The text, ${tokens.length} tokens. Arrow keys move the row, now ${row}: ${label(tokens[row])}`}
+      onKeyDown={onKey}
+      onClick={(e) => {
+        const i = (e.target as HTMLElement).dataset['i'];
+        if (i !== undefined) onFocus(Number(i));
+      }}
+    />
+  );
+}

@@ -1,0 +1,108 @@
+// Small pictures of every head: the lower left triangle is the map (rows look at columns), the upper right one, empty
+// because nobody looks ahead, carries the colour of the chosen measure. All thumbnails are one section, decoded once.
+import { type Palette, bright, css, table, warm } from './colormap';
+import { type PageData, section } from './data';
+import { LOG_DECODE, triangle } from './quant';
+
+export interface Thumbs {
+  size: number; // T
+  cells: number; // bytes a head
+  codes: Uint8Array;
+}
+
+let loading: Promise<Thumbs> | undefined;
+
+export function loadThumbs(data: PageData): Promise<Thumbs> {
+  const { size } = data.thumbs;
+  const cells = triangle(size) + size;
+  loading ??= section('thumbs', cells * data.means.length).then((codes) => ({ size, cells, codes }));
+  return loading;
+}
+
+const LOW = -9; // log2 of the share drawn darkest: an even row of 40 cells lies at -5.3
+
+/// Coloured cells of one head, [T, T], above the diagonal transparent.
+export function thumbImage(thumbs: Thumbs, head: number, palette: Palette, first: boolean): ImageData {
+  const { size, cells, codes } = thumbs;
+  const image = new ImageData(size, size);
+  const lut = table(palette);
+  const start = head * cells;
+  for (let r = 0; r < size; ++r) {
+    for (let c = 0; c <= r; ++c) {
+      const at = !first && c === 0 ? start + triangle(size) + r : start + triangle(r) + c;
+      const v = LOG_DECODE[codes[at] ?? 0] ?? NaN;
+      const to = 4 * (r * size + c);
+      if (Number.isNaN(v)) {
+        image.data.set([255, 0, 255, 255], to);
+        continue;
+      }
+      const t = v > 0 ? Math.max(0, Math.min(1, 1 - Math.log2(v) / LOW)) : 0;
+      image.data.set(lut.subarray(4 * Math.round(t * 255), 4 * Math.round(t * 255) + 4), to);
+    }
+  }
+  return image;
+}
+
+export interface Tile {
+  head: number;
+  x: number;
+  y: number;
+  size: number; // CSS pixels
+  tint: readonly number[]; // of the upper right triangle
+  badge: string;
+  dim: boolean;
+}
+
+const scratch = document.createElement('canvas');
+
+export function drawTile(c: CanvasRenderingContext2D, tile: Tile, image: ImageData | null): void {
+  const { x, y, size } = tile;
+  const gap = Math.max(1, Math.round(size / 26));
+  c.globalAlpha = tile.dim ? 0.16 : 1;
+  c.fillStyle = css(tile.tint);
+  c.beginPath();
+  c.moveTo(x + gap, y);
+  c.lineTo(x + size, y);
+  c.lineTo(x + size, y + size - gap);
+  c.closePath();
+  c.fill();
+  if (image) {
+    if (scratch.width !== image.width) scratch.width = scratch.height = image.width;
+    scratch.getContext('2d')!.putImageData(image, 0, 0);
+    c.imageSmoothingEnabled = size < image.width * 1.6;
+    c.imageSmoothingQuality = 'high';
+    // Stairs of whole cells look torn at this size: clip them along the diagonal.
+    c.save();
+    c.beginPath();
+    c.moveTo(x, y);
+    c.lineTo(x + size - gap, y + size);
+    c.lineTo(x, y + size);
+    c.closePath();
+    c.clip();
+    c.drawImage(scratch, x, y, size, size);
+    c.restore();
+  }
+  if (tile.badge && size >= 20) {
+    c.font = `600 ${Math.round(Math.max(9, size * 0.24))}px system-ui, sans-serif`;
+    c.textAlign = 'right';
+    c.textBaseline = 'top';
+    c.fillStyle = bright(tile.tint) ? 'rgba(20, 16, 10, 0.86)' : 'rgba(255, 250, 240, 0.92)';
+    c.fillText(tile.badge, x + size - size * 0.09, y + size * 0.09);
+  }
+  c.globalAlpha = 1;
+}
+
+/// "first-token" is F, "mixed" is nothing.
+export const badge = (role: string): string => (role === 'mixed' ? '' : (role[0] ?? '').toUpperCase());
+
+/// Where each head's mean stands between the least and the greatest of all heads, 0..1; NaN where it is not a number.
+export function places(data: PageData, measure: number): { at: number[]; low: number; high: number } {
+  const values = data.means.map((m) => m[measure] ?? NaN);
+  const known = values.filter((v) => Number.isFinite(v));
+  const low = Math.min(...known);
+  const high = Math.max(...known);
+  return { at: values.map((v) => (high > low ? (v - low) / (high - low) : v === low ? 0.5 : NaN)), low, high };
+}
+
+export const tint = (place: number, dark: boolean): readonly number[] =>
+  Number.isNaN(place) ? [255, 0, 255] : warm(place, dark);

@@ -1,0 +1,203 @@
+// The map as patches of cells, coarse to exact. Pooled levels come from the page's base level by reduction, each cell
+// holding both the share of its rows' weight (sums add) and the largest single weight (mean would hide stripes and
+// single hits). Exact patches are 256 x 256 tokens, computed from Q, K and LSE in slices of a few milliseconds, reduced
+// on the way to the cell size that the screen needs. To add another source (a server), implement `Patches`.
+import { ABSENT, NOT_A_NUMBER } from './colormap';
+import { type Head, exactWeights } from './head';
+import { triangle } from './quant';
+
+export const TILE = 256; // tokens a side of an exact patch
+const SLICE_MS = 6;
+const KEEP_BYTES = 96e6;
+
+export interface Patch {
+  x: number; // first key
+  y: number; // first row
+  cell: number; // tokens a side of one cell
+  width: number; // cells
+  height: number;
+  exact: boolean;
+  values: Float32Array; // [height, width, 2] share, max; ABSENT above the diagonal
+}
+
+const mark = (v: number): number => (Number.isFinite(v) ? v : NOT_A_NUMBER);
+
+/// All pooled levels, finest first.
+export function pooledLevels(head: Head, first: boolean): Patch[] {
+  const { block, blocks, share, max, restShare } = head.pooled;
+  const values = new Float32Array(2 * blocks * blocks).fill(ABSENT);
+  for (let r = 0; r < blocks; ++r) {
+    for (let c = 0; c <= r; ++c) {
+      const to = 2 * (r * blocks + c);
+      const from = triangle(r) + c;
+      values[to] = mark(!first && c === 0 ? (restShare[r] ?? NaN) : (share[from] ?? NaN));
+      // Without the first token the largest weight of its block is not known: absent rather than wrong.
+      values[to + 1] = !first && c === 0 ? ABSENT : mark(max[from] ?? NaN);
+    }
+  }
+  const levels: Patch[] = [{ x: 0, y: 0, cell: block, width: blocks, height: blocks, exact: false, values }];
+  for (let last = levels[0]!; last.width > 8; last = levels[levels.length - 1]!) levels.push(halve(last, head.n));
+  return levels;
+}
+
+function halve(fine: Patch, n: number): Patch {
+  const width = Math.ceil(fine.width / 2);
+  const values = new Float32Array(2 * width * width).fill(ABSENT);
+  const cell = fine.cell * 2;
+  for (let r = 0; r < width; ++r) {
+    const all = Math.min(cell, n - r * cell);
+    for (let half = 0; half < 2; ++half) {
+      const fr = 2 * r + half;
+      if (fr >= fine.height) continue;
+      const part = Math.min(fine.cell, n - fr * fine.cell) / all;
+      for (let c = 0; c <= Math.min(fr, fine.width - 1); ++c) {
+        const from = 2 * (fr * fine.width + c);
+        const to = 2 * (r * width + (c >> 1));
+        const s = fine.values[from]!;
+        const m = fine.values[from + 1]!;
+        if (s === NOT_A_NUMBER || values[to] === NOT_A_NUMBER) values[to] = NOT_A_NUMBER;
+        else if (s !== ABSENT) values[to] = Math.max(values[to]!, 0) + s * part;
+        if (m === NOT_A_NUMBER || values[to + 1] === NOT_A_NUMBER) values[to + 1] = NOT_A_NUMBER;
+        else values[to + 1] = Math.max(values[to + 1]!, m);
+      }
+    }
+  }
+  return { x: 0, y: 0, cell, width, height: width, exact: false, values };
+}
+
+interface Job {
+  patch: Patch;
+  next: number; // next row of the tile
+  id: string;
+}
+
+/// The exact patches of one head. want() says what the screen shows now; onReady is called as patches are done.
+export class ExactPatches {
+  private readonly done = new Map<string, Patch>();
+  private queue: { tx: number; ty: number; level: number; id: string }[] = [];
+  private job: Job | null = null;
+  private bytes = 0;
+  private scheduled = false;
+  private stopped = false;
+  private readonly channel = new MessageChannel();
+  private readonly row = new Float64Array(TILE);
+
+  constructor(
+    private readonly head: Head,
+    private readonly first: boolean,
+    private readonly onReady: () => void,
+  ) {
+    this.channel.port1.onmessage = () => {
+      this.scheduled = false;
+      this.work();
+    };
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.queue = [];
+    this.done.clear();
+    this.channel.port1.close();
+  }
+
+  get pending(): number {
+    return this.queue.length + (this.job ? 1 : 0);
+  }
+
+  /// Patches that cover the tokens [x0, x1) x [y0, y1) at 2^level tokens a cell: those that are there. The rest is
+  /// computed, nearest to the middle first.
+  want(level: number, x0: number, x1: number, y0: number, y1: number): Patch[] {
+    const { n } = this.head;
+    const out: Patch[] = [];
+    const missing: { tx: number; ty: number; level: number; id: string; far: number }[] = [];
+    const clamp = (v: number): number => Math.max(0, Math.min(Math.ceil(n / TILE) - 1, Math.floor(v / TILE)));
+    for (let ty = clamp(y0); ty <= clamp(y1); ++ty) {
+      for (let tx = clamp(x0); tx <= Math.min(ty, clamp(x1)); ++tx) {
+        const id = `${level}/${tx}/${ty}`;
+        const there = this.done.get(id);
+        if (there) {
+          this.done.delete(id);
+          this.done.set(id, there); // most recently used last
+          out.push(there);
+        } else {
+          const far = Math.hypot((tx + 0.5) * TILE - (x0 + x1) / 2, (ty + 0.5) * TILE - (y0 + y1) / 2);
+          missing.push({ tx, ty, level, id, far });
+        }
+      }
+    }
+    this.queue = missing.sort((a, b) => a.far - b.far).filter((m) => m.id !== this.job?.id);
+    if (this.job && !missing.some((m) => m.id === this.job?.id)) this.job = null; // no longer looked at
+    this.schedule();
+    return out;
+  }
+
+  private schedule(): void {
+    if (this.scheduled || this.stopped || !this.pending) return;
+    this.scheduled = true;
+    this.channel.port2.postMessage(0);
+  }
+
+  private work(): void {
+    if (this.stopped) return;
+    const until = performance.now() + SLICE_MS;
+    let finished = false;
+    while (performance.now() < until && this.pending) {
+      if (!this.job) {
+        const next = this.queue.shift()!;
+        this.job = { patch: this.empty(next.tx, next.ty, next.level), next: 0, id: next.id };
+      }
+      finished = this.advance(this.job, 8) || finished;
+    }
+    if (finished) this.onReady();
+    this.schedule();
+  }
+
+  private empty(tx: number, ty: number, level: number): Patch {
+    const cell = 1 << level;
+    const width = TILE / cell;
+    const values = new Float32Array(2 * width * width).fill(ABSENT);
+    return { x: tx * TILE, y: ty * TILE, cell, width, height: width, exact: true, values };
+  }
+
+  private advance(job: Job, rows: number): boolean {
+    const { patch } = job;
+    const { n, exact } = this.head;
+    const end = Math.min(job.next + rows, TILE, n - patch.y);
+    for (; job.next < end; ++job.next) {
+      const i = patch.y + job.next;
+      const to = Math.min(patch.x + TILE, i + 1);
+      if (to <= patch.x || !exact) continue;
+      exactWeights(exact, i, patch.x, to, this.row);
+      this.reduce(patch, i, to);
+    }
+    if (job.next < Math.min(TILE, n - patch.y)) return false;
+    this.done.set(job.id, patch);
+    this.bytes += patch.values.byteLength;
+    for (const [id, old] of this.done) {
+      if (this.bytes <= KEEP_BYTES || id === job.id) break;
+      this.done.delete(id);
+      this.bytes -= old.values.byteLength;
+    }
+    this.job = null;
+    return true;
+  }
+
+  private reduce(patch: Patch, i: number, to: number): void {
+    const { cell, width, values } = patch;
+    const shift = Math.log2(cell);
+    const r = (i - patch.y) >> shift;
+    const share = 1 / Math.min(cell, this.head.n - patch.y - r * cell);
+    for (let j = patch.x; j < to; ++j) {
+      if (j === 0 && !this.first) continue;
+      const w = this.row[j - patch.x]!;
+      const at = 2 * (r * width + ((j - patch.x) >> shift));
+      if (!Number.isFinite(w) || values[at] === NOT_A_NUMBER) {
+        values[at] = NOT_A_NUMBER;
+        values[at + 1] = NOT_A_NUMBER;
+        continue;
+      }
+      values[at] = Math.max(values[at]!, 0) + w * share;
+      if (w > values[at + 1]!) values[at + 1] = w;
+    }
+  }
+}
