@@ -9,7 +9,8 @@
 namespace bareattn::text {
 
 inline std::string quoted(std::string_view s, size_t at_most = 40) {
-  std::string out = "\"" + base::escape_for_terminal(s.substr(0, at_most)) + "\"";
+  std::string out(1, '"');
+  out.append(base::escape_for_terminal(s.substr(0, at_most))).append(1, '"');
   if (s.size() > at_most) out += "... (" + std::to_string(s.size()) + " bytes)";
   return out;
 }
