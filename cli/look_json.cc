@@ -1,6 +1,7 @@
 // The JSON of `look`. A field is added freely; one that changes meaning or goes raises look_schema_version.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -43,13 +44,14 @@ Json measures_json() {
   return all;
 }
 
-// The token after the first that gathered most, as a share of the rows that could see it (at least 16).
+// The token after the first that gathered most, as a share of the rows that could see it (at least 16, and an eighth).
 Json gathered_json(const Observation& o, HeadId head) {
   const auto received = o.received(head);
   int64_t best = -1;
   double most = 0;
-  for (int64_t j = 1; j + 16 < static_cast<int64_t>(received.size()); ++j) {
-    const double share = received[j] / static_cast<double>(static_cast<int64_t>(received.size()) - j);
+  const int64_t length = static_cast<int64_t>(received.size());
+  for (int64_t j = 1; j + std::max<int64_t>(16, length / 8) < length; ++j) {
+    const double share = received[j] / static_cast<double>(length - j);
     if (share > most) most = share, best = j;
   }
   if (best < 0) return nullptr;

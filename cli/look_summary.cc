@@ -30,11 +30,12 @@ constexpr int label_width = 10;
 
 std::string name(HeadId head) { return fmt::format("{}.{}", head.layer, head.head); }
 
-// A token's text on one line: newlines and tabs as spaces, all else that could act on the terminal spelled out.
-std::string one_line(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return c == '\n' || c == '\t' || c == '\r'; }, ' ');
-  return printable(text);
+// A token's text on one line: newlines as an arrow, tabs as spaces, all else that could act on the terminal spelled
+// out.
+std::string one_line(std::string_view text) {
+  std::string shown;
+  for (const char c : text) c == '\n' ? shown += "↵" : shown += c == '\t' || c == '\r' ? ' ' : c;
+  return printable(shown);
 }
 
 class Summary {
@@ -134,10 +135,11 @@ class Summary {
     const LastLook& look = report_.last;
     const int64_t last = length_ - 1;
     heading("Where the last token looks", quoted(one_line(o_.token_texts()[last])) + ", average of all heads");
-    if (length_ > 2 && look.mean[0] > 0.05) {
+    const bool first_named = length_ > 2 && look.keys[0].key == 0;
+    if (first_named) {
       out_ += "  " +
-              wrapped(fmt::format("{:.0f} % rests on the first token, as models do with attention that has nowhere to "
-                                  "go; of the rest:",
+              wrapped(fmt::format("{:.0f} % rests on the first token, where models put attention that has nowhere to "
+                                  "go. Then:",
                                   100 * look.mean[0]),
                       terminal_.width, 2, 2) +
               '\n';
@@ -145,7 +147,9 @@ class Summary {
     if (terminal_.colour) coloured_text();
     double strongest = 1e-9;
     for (const KeyWeight& k : look.keys) strongest = k.key == 0 ? strongest : std::max(strongest, k.weight);
-    for (const KeyWeight& k : look.keys) key_line(k, k.weight / strongest);
+    for (const KeyWeight& k : look.keys) {
+      if (k.key != 0 || !first_named) key_line(k, k.weight / strongest);
+    }
     const int64_t others = length_ - static_cast<int64_t>(look.keys.size());
     if (others > 0) {
       out_ +=

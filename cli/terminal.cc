@@ -131,7 +131,8 @@ std::string padded_left(std::string_view text, int width) {
 
 std::string grouped(int64_t number) {
   std::string digits = std::to_string(number);
-  for (int64_t at = static_cast<int64_t>(digits.size()) - 3; at > (number < 0 ? 1 : 0); at -= 3) digits.insert(at, ",");
+  for (int64_t at = static_cast<int64_t>(digits.size()) - 3; at > (number < 0 ? 1 : 0); at -= 3)
+    digits.insert(digits.begin() + at, ',');
   return digits;
 }
 

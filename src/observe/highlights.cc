@@ -43,7 +43,7 @@ Scored pointer(const Observation& o, HeadId head) {
     ++rows;
   }
   const double all = static_cast<double>(length(o) - 1);
-  return {sum / all, fmt::format("for {} of the tokens picks one earlier word, with {} of the weight",
+  return {sum / all, fmt::format("at {} of the tokens it picks out one earlier token, with {} of the weight",
                                  percent(rows / all), percent(rows > 0 ? sum / rows : 0))};
 }
 
@@ -57,7 +57,7 @@ Scored far(const Observation& o, HeadId head) {
 }
 
 Scored hub(const Observation& o, HeadId head) {
-  constexpr int64_t fewest = 16;  // tokens after it, so that the share is of many
+  const int64_t fewest = std::max<int64_t>(16, length(o) / 8);  // tokens after it, so that the share is of many
   const auto received = o.received(head);
   int64_t best = 0;
   double most = 0;
@@ -65,8 +65,8 @@ Scored hub(const Observation& o, HeadId head) {
     const double share = received[j] / static_cast<double>(length(o) - j);
     if (share > most) most = share, best = j;
   }
-  return {most, fmt::format("token {} '{}' gets {} of the weight of all tokens from there on", best,
-                            o.token_texts()[best], percent(most))};
+  return {most, fmt::format("token {} '{}' gets {} of the weight of all tokens after it", best, o.token_texts()[best],
+                            percent(most))};
 }
 
 template <Measure measure>
@@ -82,7 +82,7 @@ Scored local(const Observation& o, HeadId head) {
 }
 
 constexpr std::array<Ranking, 8> rankings{{
-    {"pointer", "Points at one word", 0.1, pointer},
+    {"pointer", "Points at one token", 0.1, pointer},
     {"far", "Looks far back", 0.1, far},
     {"previous-token", "Looks one token back", 1e-9,
      [](const Observation& o, HeadId h) { return by_role<Measure::previous_weight>(o, h, "previous-token"); }},
