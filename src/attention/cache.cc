@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace bareattn::attention {
+namespace bareattn::attend {
 
 using kernels::block_keys;
 using kernels::panel_keys;
@@ -22,6 +22,12 @@ void KvCache::resize(int64_t length) {
     blocks_.push_back(std::move(block));
   }
   length_ = length;
+}
+
+void KvCache::reuse(int64_t length) {
+  if (length > length_) resize(std::max(length, static_cast<int64_t>(blocks_.size()) * block_keys));
+  length_ = length;
+  for (Block& block : blocks_) std::fill(block.infinite.begin(), block.infinite.end(), uint8_t{0});
 }
 
 float* KvCache::k_of(int64_t block, int64_t head) const {
@@ -63,4 +69,4 @@ int64_t KvCache::bytes() const {
   return total;
 }
 
-}  // namespace bareattn::attention
+}  // namespace bareattn::attend

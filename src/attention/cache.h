@@ -9,7 +9,7 @@
 #include "base/aligned.h"
 #include "kernels/kernels.h"
 
-namespace bareattn::attention {
+namespace bareattn::attend {
 
 /// One block of one key-value head.
 struct KvBlock {
@@ -24,6 +24,8 @@ class KvCache {
 
   /// Room for keys [0, length) from now on; not thread-safe. Keys past the written ones are zero.
   void resize(int64_t length);
+  /// Forgets what was written but keeps the memory, with room for keys [0, length): scratch of one call after another.
+  void reuse(int64_t length);
   /// Writes keys [first, first + rows) of one head; rows within the length. Different heads, or rows of different
   /// blocks, may be written by different threads. k [rows, D], v [rows, Dv].
   void write(int64_t head, int64_t first, TensorView<const float> k, TensorView<const float> v);
@@ -50,4 +52,4 @@ class KvCache {
   std::vector<Block> blocks_;
 };
 
-}  // namespace bareattn::attention
+}  // namespace bareattn::attend

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-namespace bareattn::attention {
+namespace bareattn::attend {
 namespace {
 
 constexpr float hidden = -std::numeric_limits<float>::infinity();
@@ -66,4 +66,4 @@ bool Modifier::hides(const Place& place) const {
          terms_.mask.additive.at(place.head, place.row, place.key) == hidden;
 }
 
-}  // namespace bareattn::attention
+}  // namespace bareattn::attend

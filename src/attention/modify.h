@@ -7,7 +7,7 @@
 
 #include "bareattn/attention.h"
 
-namespace bareattn::attention {
+namespace bareattn::attend {
 
 class Modifier {
  public:
@@ -30,4 +30,4 @@ class Modifier {
   ScoreTerms terms_;
 };
 
-}  // namespace bareattn::attention
+}  // namespace bareattn::attend

@@ -7,7 +7,7 @@
 
 #include "attention/tile.h"
 
-namespace bareattn::attention {
+namespace bareattn::attend {
 
 void run(const Sequence& sequence, base::ThreadPool& pool) {
   const int64_t rows = sequence.q.shape[0], heads = sequence.q.shape[1];
@@ -30,4 +30,4 @@ void run(const Sequence& sequence, base::ThreadPool& pool) {
   });
 }
 
-}  // namespace bareattn::attention
+}  // namespace bareattn::attend

@@ -8,7 +8,7 @@
 #include "bareattn/attention.h"
 #include "base/thread_pool.h"
 
-namespace bareattn::attention {
+namespace bareattn::attend {
 
 /// Keys that a row at position i sees: max(0, i - left) <= j <= min(keys - 1, i + right). Causal is right = 0.
 struct Window {
@@ -42,4 +42,4 @@ struct Sequence {
 /// for any pool size and however a sequence's rows are split over calls.
 void run(const Sequence& sequence, base::ThreadPool& pool);
 
-}  // namespace bareattn::attention
+}  // namespace bareattn::attend

@@ -10,7 +10,7 @@
 #include "base/aligned.h"
 #include "kernels/kernels.h"
 
-namespace bareattn::attention {
+namespace bareattn::attend {
 
 inline constexpr int64_t tile_height = 48;
 
@@ -30,37 +30,48 @@ class Tile {
     int64_t begin, end;  // keys that a row sees
   };
   void prepare(const Sequence& sequence, std::span<const TileRow> rows);
-  void scores(const Sequence& sequence, const KvBlock& kv, int64_t index);
-  void softmax(int64_t index);
-  void modify(const Sequence& sequence, int64_t index);
-  void blend(const Sequence& sequence, const KvBlock& kv, int64_t index);
-  void blend_careful(const Sequence& sequence, const KvBlock& kv, int64_t index, int64_t e, float* o);
+  /// A group of up to 6 rows [e, e + rows) against one block: what each row sees of it, and their union.
+  struct Group {
+    int64_t e, rows, index;
+    Seen all;
+    Seen one[kernels::tile_rows];
+    int64_t padded;  // keys of the strip's block that are in use, a multiple of 16
+  };
+  Group group(int64_t e, int64_t index) const;
+  void scores(const Sequence& sequence, const KvBlock& kv, const Group& group);
+  void modify(const Sequence& sequence, const Group& group);
+  void softmax(const Group& group);
+  void blend(const Sequence& sequence, const KvBlock& kv, const Group& group);
+  void blend_careful(const Sequence& sequence, const KvBlock& kv, const Group& group, int64_t r, float* o);
   void join_sinks(const Sequence& sequence);
   void write_output(const Sequence& sequence);
   void observe(const Sequence& sequence, std::span<std::mutex> locks);
   void observe_rows(const Sequence& sequence, int64_t begin, int64_t end);
   void row_statistics(const Sequence& sequence, int64_t e);
   void add_to_keys(const Sequence& sequence, int64_t begin, int64_t end);
+  void visit(const Sequence& sequence) const;  // tile_visit.cc
 
-  float* strip(int64_t e, int64_t index) const;             // weights of row e in block `index`
-  Seen within(int64_t e, int64_t index) const;              // what row e sees of the block, relative to it
-  Seen within_group(int64_t begin, int64_t end, int64_t index) const;  // the union over rows [begin, end)
+  float* strip(int64_t e, int64_t index) const;  // weights of row e in block `index`
+  Seen within(int64_t e, int64_t index) const;   // what row e sees of the block, relative to it
   float weight(int64_t e, int64_t key) const;               // finished weight of one visible key
+
+  static int64_t state(int64_t e) { return e / kernels::tile_rows * kernels::lanes + e % kernels::tile_rows; }
 
   const kernels::KernelTable* kernels_ = nullptr;
   std::vector<TileRow> rows_;
-  int64_t count_ = 0, first_block_ = 0, blocks_ = 0, strip_stride_ = 0, padded_ = 0;
+  int64_t count_ = 0, first_block_ = 0, blocks_ = 0, strip_stride_ = 0;
   bool keep_ = false;                      // the whole strip stays for observe()
-  mutable base::AlignedBuffer strip_;      // [rows, keys seen] or [rows, 512]
+  mutable base::AlignedBuffer strip_;      // [rows, keys seen], or [6, 512] where nothing is kept
   base::AlignedBuffer q_, o_, block_o_;    // [rows, D] scaled; [rows, ldv]; [6, ldv]
   std::vector<Seen> seen_;                 // [rows]
   std::vector<float> block_max_, block_sum_, block_entropy_;  // [blocks, tile_height]
   std::vector<int32_t> block_key_;         // [blocks, tile_height], key or -1
-  std::vector<float> max_, sum_, a_, b_;   // [tile_height]
+  std::vector<float> max_, sum_;           // [groups, 16], row e at state(e)
+  std::vector<float> a_, b_;               // [16]: merge factors of the group at hand
   std::vector<float> factor_;              // [rows, blocks]: weight = strip * factor
   std::vector<float> lane_sums_;           // [rows, 2, 16]
   std::vector<uint32_t> received_;         // [blocks * 512]
   std::vector<float> largest_;             // [blocks * 512]
 };
 
-}  // namespace bareattn::attention
+}  // namespace bareattn::attend

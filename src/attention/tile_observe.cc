@@ -7,7 +7,7 @@
 #include "attention/tile.h"
 #include "kernels/tree.h"
 
-namespace bareattn::attention {
+namespace bareattn::attend {
 
 using kernels::block_keys;
 using kernels::lanes;
@@ -29,10 +29,10 @@ void Tile::observe(const Sequence& sequence, std::span<std::mutex> locks) {
   factor_.resize(static_cast<size_t>(std::max<int64_t>(1, blocks_) * tile_height));
   std::vector<float> distance(static_cast<size_t>(blocks_ + lanes)), power(distance.size());
   for (int64_t e = 0; e < count_; ++e) {
-    const float base = max_[e] == -std::numeric_limits<float>::infinity() ? 0.0F : max_[e];
+    const float base = max_[state(e)] == -std::numeric_limits<float>::infinity() ? 0.0F : max_[state(e)];
     for (int64_t b = 0; b < blocks_; ++b) distance[b] = block_max_[b * tile_height + e] - base;
     kernels_->exp_below(distance.data(), power.data(), (blocks_ + lanes - 1) / lanes * lanes);
-    for (int64_t b = 0; b < blocks_; ++b) factor_[e * blocks_ + b] = sum_[e] == 0.0F ? 0.0F : power[b] / sum_[e];
+    for (int64_t b = 0; b < blocks_; ++b) factor_[e * blocks_ + b] = sum_[state(e)] == 0.0F ? 0.0F : power[b] / sum_[state(e)];
   }
   lane_sums_.assign(static_cast<size_t>(count_ * 2 * lanes), 0.0F);
   received_.resize(static_cast<size_t>(blocks_ * block_keys));
@@ -48,6 +48,7 @@ void Tile::observe(const Sequence& sequence, std::span<std::mutex> locks) {
     add_to_keys(sequence, begin, end);
   }
   for (int64_t e = 0; e < count_; ++e) row_statistics(sequence, e);
+  if (sequence.visitor != nullptr) visit(sequence);
 }
 
 void Tile::observe_rows(const Sequence& sequence, int64_t begin, int64_t end) {
@@ -55,13 +56,15 @@ void Tile::observe_rows(const Sequence& sequence, int64_t begin, int64_t end) {
   std::fill(largest_.begin(), largest_.end(), 0.0F);
   for (int64_t b = 0; b < blocks_; ++b) {
     const int64_t index = first_block_ + b;
-    for (int64_t e = begin; e < end; e += 4) {
-      float factor[4], origin[4];
-      const int rows = static_cast<int>(std::min<int64_t>(4, end - e));
-      const int64_t padded = (within_group(e, e + rows, index).end + lanes - 1) / lanes * lanes;
+    for (int64_t e = begin, next; e < end; e = next) {  // never across a group of 6: their strips end apart
+      next = std::min(end, (e / kernels::tile_rows + 1) * kernels::tile_rows);
+      float factor[kernels::tile_rows], origin[kernels::tile_rows];
+      const int rows = static_cast<int>(next - e);
+      const int64_t padded = group(e / kernels::tile_rows * kernels::tile_rows, index).padded;
+      if (padded == 0) continue;
       for (int r = 0; r < rows; ++r) {
         // A row that is not a number adds nothing to the keys; its own measures show it.
-        factor[r] = std::isnan(sum_[e + r]) ? 0.0F : factor_[(e + r) * blocks_ + b] * unit;
+        factor[r] = std::isnan(sum_[state(e + r)]) ? 0.0F : factor_[(e + r) * blocks_ + b] * unit;
         origin[r] = static_cast<float>(sequence.first_row + rows_[e + r].row - index * block_keys);
       }
       kernels_->finish_rows({strip(e, index), strip_stride_, rows, padded, factor, origin,
@@ -103,28 +106,29 @@ void Tile::row_statistics(const Sequence& sequence, int64_t e) {
   const int64_t at = rows_[e].head * out.row_stride + rows_[e].row, position = sequence.first_row + rows_[e].row;
   const Seen seen = seen_[e];
   const float nothing = -std::numeric_limits<float>::infinity();
-  const double log_sum = std::log(static_cast<double>(sum_[e]));
+  const double log_sum = std::log(static_cast<double>(sum_[state(e)]));
   const auto weight_of = [&](int64_t key) { return key >= seen.begin && key < seen.end ? weight(e, key) : 0.0F; };
-  if (out.max_logit != nullptr) out.max_logit[at] = max_[e];
-  if (out.lse != nullptr) out.lse[at] = sum_[e] == 0.0F ? nothing : static_cast<float>(max_[e] + log_sum);
+  if (out.max_logit != nullptr) out.max_logit[at] = max_[state(e)];
+  if (out.row_sum != nullptr) out.row_sum[at] = sum_[state(e)];
+  if (out.lse != nullptr) out.lse[at] = sum_[state(e)] == 0.0F ? nothing : static_cast<float>(max_[state(e)] + log_sum);
   if (out.max_key != nullptr) {
     out.max_key[at] = -1;
     for (int64_t b = blocks_ - 1; b >= 0; --b)
-      if (block_key_[b * tile_height + e] >= 0 && block_max_[b * tile_height + e] == max_[e])
+      if (block_key_[b * tile_height + e] >= 0 && block_max_[b * tile_height + e] == max_[state(e)])
         out.max_key[at] = static_cast<int32_t>((first_block_ + b) * block_keys) + block_key_[b * tile_height + e];
   }
   if (out.entropy != nullptr) {
     // -sum w ln w, ln w = (s - block max) + (block max - max) - ln sum
-    double entropy = sum_[e] == 0.0F ? 0.0 : log_sum;
+    double entropy = sum_[state(e)] == 0.0F ? 0.0 : log_sum;
     for (int64_t b = 0; b < blocks_; ++b) {
       const double factor = factor_[e * blocks_ + b], sum = block_sum_[b * tile_height + e];
       if (factor == 0.0 || sum == 0.0) continue;
-      entropy -= factor * (block_entropy_[b * tile_height + e] + sum * (block_max_[b * tile_height + e] - max_[e]));
+      entropy -= factor * (block_entropy_[b * tile_height + e] + sum * (block_max_[b * tile_height + e] - max_[state(e)]));
     }
     out.entropy[at] = static_cast<float>(entropy);
   }
   const float* sums = lane_sums_.data() + e * 2 * lanes;
-  const bool number = !std::isnan(sum_[e]);
+  const bool number = !std::isnan(sum_[state(e)]);
   if (out.sum_squares != nullptr)
     out.sum_squares[at] = number ? kernels::tree_sum(sums) / unit / unit : std::numeric_limits<float>::quiet_NaN();
   if (out.mean_distance != nullptr)
@@ -149,4 +153,4 @@ void Tile::row_statistics(const Sequence& sequence, int64_t e) {
   }
 }
 
-}  // namespace bareattn::attention
+}  // namespace bareattn::attend

@@ -23,7 +23,7 @@ struct BlockState {
   int32_t max_key;  // relative to the block; -1 where nothing is visible
 };
 
-/// finish_rows: one block of a strip whose rows are finished, rows 1..4. Weights w = p * factor, counted in units of
+/// finish_rows: one block of a strip whose rows are finished, rows 1..6. Weights w = p * factor, counted in units of
 /// 2^-27 (so w here is the weight times 2^27, exactly).
 struct FinishArgs {
   const float* p;         // [rows, padded], the block's e^(s - block max)

@@ -91,7 +91,7 @@ HWY_INLINE void FinishRows(const FinishArgs& args) {
   const hn::RebindToUnsigned<DF> du;
   for (int part = 0; part < kParts; ++part) {
     VF f[R], origin[R], squares[R], distance[R];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       f[r] = hn::Set(d, args.factor27[r]);
       origin[r] = hn::Set(d, args.origin[r]);
@@ -103,7 +103,7 @@ HWY_INLINE void FinishRows(const FinishArgs& args) {
     for (int64_t j = part * kLanes; j < args.padded; j += lanes) {
       auto fixed = hn::LoadU(du, args.received + j);
       VF largest = hn::LoadU(d, args.largest + j);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
         const VF w = hn::Mul(hn::LoadU(d, args.p + r * args.ldp + j), f[r]);
         fixed = hn::Add(fixed, hn::BitCast(du, hn::NearestInt(w)));
@@ -115,7 +115,7 @@ HWY_INLINE void FinishRows(const FinishArgs& args) {
       hn::StoreU(fixed, du, args.received + j);
       hn::StoreU(largest, d, args.largest + j);
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       hn::StoreU(squares[r], d, args.lane_sums + (r * 2 + 0) * lanes + part * kLanes);
       hn::StoreU(distance[r], d, args.lane_sums + (r * 2 + 1) * lanes + part * kLanes);
@@ -125,6 +125,8 @@ HWY_INLINE void FinishRows(const FinishArgs& args) {
 
 void FinishRowsAny(const FinishArgs& args) {
   switch (args.rows) {
+    case 6: return FinishRows<6>(args);
+    case 5: return FinishRows<5>(args);
     case 4: return FinishRows<4>(args);
     case 3: return FinishRows<3>(args);
     case 2: return FinishRows<2>(args);

@@ -40,7 +40,7 @@ void rotate(const Pass& pass, Rows& qkv) {
   });
 }
 
-void store_keys(const Pass& pass, const Rows& qkv, attention::KvCache& cache) {
+void store_keys(const Pass& pass, const Rows& qkv, attend::KvCache& cache) {
   const int64_t q = pass.config.heads;
   const int64_t kv = pass.config.kv_heads;
   const auto rows_of = [&](int64_t head) {
@@ -51,7 +51,7 @@ void store_keys(const Pass& pass, const Rows& qkv, attention::KvCache& cache) {
 }
 
 /// branch = Attention(normed)
-void attend(const Pass& pass, int layer, attention::KvCache& cache, Workspace& work) {
+void attend(const Pass& pass, int layer, attend::KvCache& cache, Workspace& work) {
   const ModelConfig& config = pass.config;
   const LayerWeights& weights = pass.weights.layers[static_cast<size_t>(layer)];
   const int64_t q = config.heads;
@@ -70,14 +70,14 @@ void attend(const Pass& pass, int layer, attention::KvCache& cache, Workspace& w
   store_keys(pass, work.qkv, cache);
 
   const int64_t d = config.head_dim;
-  attention::Sequence sequence;
+  attend::Sequence sequence;
   sequence.q = heads(pass, work.qkv, 0, q);
   sequence.o = TensorView<float>(work.z.row(0), {pass.rows, q, d}, {work.z.stride(), d, 1});
   sequence.cache = &cache;
   sequence.first_row = pass.first_row;
   sequence.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(d)));
   sequence.statistics = pass.watch.statistics(layer, pass.first_row, pass.rows);
-  attention::run(sequence, pass.pool);
+  attend::run(sequence, pass.pool);
   see(Point::attn_statistics, {});
   see(Point::z, sequence.o);
 
@@ -120,7 +120,7 @@ Workspace::Workspace(const ModelConfig& config, const Weights& weights, int64_t 
       gate_up(rows, weights.up_begin + config.mlp_width),
       mlp(rows, config.mlp_width) {}
 
-void run_layer(const Pass& pass, int layer, attention::KvCache& cache, Workspace& work) {
+void run_layer(const Pass& pass, int layer, attend::KvCache& cache, Workspace& work) {
   const LayerWeights& weights = pass.weights.layers[static_cast<size_t>(layer)];
   const auto see = [&](Point point, const Rows& values) {
     pass.watch.see(point, layer, pass.first_row, values.view(pass.rows));

@@ -54,7 +54,7 @@ struct Pass {
 };
 
 /// x becomes the layer's output. The cache already has room for the chunk's keys, which are written here.
-void run_layer(const Pass& pass, int layer, attention::KvCache& cache, Workspace& work);
+void run_layer(const Pass& pass, int layer, attend::KvCache& cache, Workspace& work);
 
 /// normed [rows] = RMSNorm of x rows [first, first + rows).
 void normalize(const Pass& pass, const Rows& x, int64_t first, int64_t rows, const std::vector<float>& weight,

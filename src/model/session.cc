@@ -32,7 +32,7 @@ struct Session::Impl {
   int64_t chunk;
   int64_t length = 0;
   model::RopeTable rope;
-  std::vector<attention::KvCache> caches;  // per layer
+  std::vector<attend::KvCache> caches;  // per layer
   std::unique_ptr<model::Workspace> work;
   int64_t work_rows = 0;
   std::vector<float> logits;  // [rows, V]
@@ -87,7 +87,7 @@ void Session::Impl::prepare(int64_t rows) {
 }
 
 void Session::Impl::resize(int64_t to) {
-  for (attention::KvCache& cache : caches) cache.resize(to);
+  for (attend::KvCache& cache : caches) cache.resize(to);
   length = to;
 }
 

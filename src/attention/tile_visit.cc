@@ -1,0 +1,27 @@
+// Hands the finished rows of a tile, weight by weight, to whoever wants them: top keys and selected full rows.
+#include <algorithm>
+#include <vector>
+
+#include "attention/tile.h"
+
+namespace bareattn::attend {
+
+using kernels::block_keys;
+
+void Tile::visit(const Sequence& sequence) const {
+  std::vector<float> weights;
+  for (int64_t e = 0; e < count_; ++e) {
+    if (!sequence.visitor->wants(rows_[e].head, rows_[e].row)) continue;
+    const Seen seen = seen_[e];
+    weights.resize(static_cast<size_t>(seen.end - seen.begin));
+    for (int64_t j = seen.begin, stop; j < seen.end; j = stop) {
+      stop = std::min(seen.end, (j / block_keys + 1) * block_keys);
+      const float factor = factor_[e * blocks_ + j / block_keys - first_block_];
+      const float* s = strip(e, j / block_keys);
+      for (int64_t i = j; i < stop; ++i) weights[static_cast<size_t>(i - seen.begin)] = s[i % block_keys] * factor;
+    }
+    sequence.visitor->see(rows_[e].head, rows_[e].row, seen.begin, weights);
+  }
+}
+
+}  // namespace bareattn::attend
