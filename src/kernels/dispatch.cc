@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/backward.h"
 #include "kernels/fast.h"
 
 namespace bareattn::kernels {
@@ -34,13 +35,17 @@ std::vector<KernelTable> make_tables() {
     hwy::SetSupportedTargetsForTest(supported & candidate.targets);
     hwy::GetChosenTarget().Update(supported & candidate.targets);
     const KernelTable* table = fast_table();
-    if (table != nullptr && std::string_view(table->name) == candidate.name) all.push_back(*table);
+    if (table != nullptr && std::string_view(table->name) == candidate.name) {
+      all.push_back(*table);
+      all.back().backward = fast_backward();
+    }
     if (!all.empty() && std::string_view(all.back().name) == "avx512" && has_bf16_dot())
       all.back().score_tile_bf16 = score_tile_bf16_avx512();
   }
   hwy::SetSupportedTargetsForTest(0);
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
   all.push_back(reference_table());
+  all.back().backward = &reference_backward();
   return all;
 }
 

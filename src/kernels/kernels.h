@@ -37,6 +37,8 @@ struct FinishArgs {
   float* lane_sums;       // [rows, 2, 16]: sum of w^2 and of w * (distance to the key), lane = key mod 16, go on
 };
 
+struct BackwardKernels;  // backward.h
+
 struct KernelTable {
   const char* name;  // "avx512", "avx2", "scalar": as BAREATTN_ISA names them
 
@@ -74,6 +76,8 @@ struct KernelTable {
   /// hardware instruction's rule, kept by all).
   void (*score_tile_bf16)(const uint16_t* q, int64_t ldq, int rows, int64_t d, const uint16_t* panel, int columns,
                           float* s, int64_t lds, bool accumulate);
+
+  const BackwardKernels* backward = nullptr;  // of the same instruction set; dispatch.cc fills it in
 };
 
 /// The best table for this CPU, or the one that the environment variable BAREATTN_ISA names (avx512, avx2, scalar);
