@@ -11,8 +11,10 @@ test_everything() {
   for part in "${parts[@]}"; do
     declare -F "part_$part" >/dev/null || die "no part '$part' of the tests; there are: ${all_parts[*]}"
   done
-  x_build
+  x_setup
   x_model
+  say "Building everything, tests included"
+  build release
   rm -rf "$results"
   mkdir -p "$results"
   for part in "${parts[@]}"; do
