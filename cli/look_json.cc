@@ -32,7 +32,8 @@ Json model_json(const Model& model) {
           {"heads", c.heads},
           {"kv_heads", c.kv_heads},
           {"head_dim", c.head_dim},
-          {"context_length", c.context_length}};
+          {"context_length", c.context_length},
+          {"warnings", model.warnings()}};
 }
 
 Json measures_json() {

@@ -1,5 +1,10 @@
 // The options that choose a model and how it runs: see commands.h.
+#include <fmt/format.h>
+
+#include <cstdio>
+
 #include "bareattn/error.h"
+#include "bareattn/files.h"
 #include "commands.h"
 #include "interrupt.h"
 #include "progress.h"
@@ -21,11 +26,16 @@ void ModelChoice::declare(CLI::App& command) {
 
 std::shared_ptr<const Model> ModelChoice::load() const {
   if (path.empty()) throw InputError("no model: name a GGUF file with -m FILE or in BAREATTN_MODEL");
-  const ProgressBar bar("Loading " + path.substr(path.rfind('/') + 1), "");
   LoadOptions options;
   options.precision = precision == "bf16" ? Precision::bf16 : Precision::f32;
   options.threads = threads;
-  auto model = Model::load(path, options);
+  std::shared_ptr<const Model> model;
+  {
+    const ProgressBar bar("Loading " + path.substr(path.rfind('/') + 1), "");
+    model = Model::load(path, options);
+  }
+  for (const std::string& warning : model->warnings())
+    fmt::print(stderr, "bareattn: warning: {}\n", printable(warning));
   stop_if_interrupted();
   return model;
 }
