@@ -1,10 +1,13 @@
 // Exact attention on the CPU, every weight observable. O = softmax(softcap(scale * Q K^T) + bias) V, the order of the
 // ONNX Attention operator. What is returned beside O is exact and costs O(N) memory: nothing N x N is ever allocated.
+// One call is attention(q, k, v, o, params) at the end of this file; keys that stay are attention_cache.h, rectangles of
+// weights are weights.h.
 #pragma once
 #include <cstdint>
 #include <optional>
 #include <span>
 
+#include "bareattn/tensor.h"
 #include "bareattn/tensor_view.h"
 
 namespace bareattn {
@@ -20,6 +23,7 @@ struct AttentionStatistics {
   int64_t row_stride = 0;
   float* lse = nullptr;            // log sum exp of the row's logits (sink included); -inf: no visible key
   float* max_logit = nullptr;      // largest visible logit
+  float* row_sum = nullptr;        // sum of e^(logit - max_logit): with max_logit, what weights() can be given
   int32_t* max_key = nullptr;      // its key, the first one on a tie; -1: no visible key
   float* entropy = nullptr;        // -sum p ln p, nats
   float* sum_squares = nullptr;    // sum p^2; 1 / it is the participation ratio
@@ -65,5 +69,75 @@ struct ScoreTerms {
   MaskView mask;
   std::span<const float> sinks;           // [Hq]: a logit that joins the denominator and the LSE, never the blend
 };
+
+enum class CausalAlign : uint8_t {
+  top_left,      // row i stands at position i
+  bottom_right,  // the last row stands at the last key: row i at i + Sk - Sq (Sk: the entry's kv_length)
+};
+
+/// What is returned beside O, from the same pass. Everything is per batch entry b; with cu_seqlens B is 1 and rows and
+/// keys count over the whole packed axis (keys named by index count from their own sequence's first).
+struct AttentionReturns {
+  std::span<const AttentionStatistics> statistics;  // [B] or empty
+  // The `top_k` keys of largest weight per row, largest first, the smaller index first on a tie. Where fewer keys are
+  // seen: key -1 and weight 0 (NaN in a row of NaN).
+  int top_k = 0;
+  int32_t* top_keys = nullptr;   // [B, Hq, Sq, top_k]
+  float* top_weights = nullptr;  // [B, Hq, Sq, top_k]
+  // All weights of selected rows (ascending); 0 where a key is not seen.
+  std::span<const int64_t> full_rows;
+  float* full_weights = nullptr;  // [B, Hq, full_rows, Sk]
+};
+
+/// Names and meaning of the ONNX Attention operator. Row i of batch entry b stands at position first + i among the
+/// keys, first = `offset` or what causal_align says; windows, causality and ALiBi count from there.
+struct AttentionParams {
+  std::optional<float> scale;  // none: 1 / sqrt(D)
+  bool is_causal = false;      // key j <= position of the row
+  CausalAlign causal_align = CausalAlign::top_left;
+  std::optional<int64_t> offset;  // position of row 0, e.g. the number of keys that were there before
+  int64_t left_window = -1;    // key j >= position - left_window; -1: unbounded
+  int64_t right_window = -1;   // key j <= position + right_window; -1: unbounded
+  float softcap = 0;           // c: s = c tanh(s / c); 0: off
+  // Boolean (true: seen) or additive in f32, f16, bf16; rank 1 to 4, aligned to the right of [B, Hq, Sq, Sk]; 1 is
+  // repeated, except that a last axis shorter than Sk hides the keys past it.
+  ConstTensor attn_mask;
+  const SpanBias* bias = nullptr;
+  std::span<const float> alibi_slopes;  // [Hq]
+  std::span<const float> sinks;         // [Hq]
+  std::span<const int64_t> kv_lengths;  // [B]: keys past it are not seen (ONNX nonpad_kv_seqlen); empty: all are
+  // Variable length: sequences one after the other on one axis, B = 1. [sequences + 1], from 0 to Sq (Sk), ascending.
+  std::span<const int64_t> cu_seqlens_q, cu_seqlens_k;
+  int threads = 0;  // 0: one per available core. The bits of the result never depend on it.
+  AttentionReturns returns;
+};
+
+/// O [B, Hq, Sq, Dv] of Q [B, Hq, Sq, D], K [B, Hkv, Sk, D], V [B, Hkv, Sk, Dv]; any strides; Hkv divides Hq and query
+/// head h reads key-value head h / (Hq / Hkv). All in one of f32, f16, bf16 (O may differ). 16-bit inputs are widened
+/// exactly, so the result is the f32 attention of the widened values, rounded once where O is 16-bit.
+///
+/// Error of each element against exact arithmetic, inputs as they are: |o - exact| <= c eps sum_j p_j |v_j|, with
+/// eps = 2^-24 and c = attention_error_factor(). A row that sees no key is 0 with LSE -inf. What is not seen never
+/// shows, NaN and infinity included; a NaN that is seen shows, in its own rows.
+///
+/// std::invalid_argument for shapes, types or values that do not fit, and for an O that overlaps an input or itself.
+/// Memory beyond the arguments: the packed keys and values of one sequence per running thread, and O(threads * tile).
+/// May be called from any thread at any time; the floating-point environment of the caller has no influence.
+void attention(const ConstTensor& q, const ConstTensor& k, const ConstTensor& v, const MutableTensor& o,
+               const AttentionParams& params = {});
+
+/// The same, slow and clear, in f64: the oracle of the tests, and the place to read what each parameter means. Takes
+/// f64 tensors as well; statistics are rounded to their type once. Its fixed-point sums differ from attention()'s by the rounding of each weight.
+void reference_attention(const ConstTensor& q, const ConstTensor& k, const ConstTensor& v, const MutableTensor& o,
+                         const AttentionParams& params = {});
+
+/// The factor c of the bound above for dot products of length D over at most `keys` visible keys whose scores are at
+/// most `largest` in size: what |q . k| scale, bias and the maximum lose, what exp loses, and what the blend loses.
+double attention_error_factor(int64_t dim, int64_t keys, double largest);
+
+/// Two results over disjoint sets of keys become one: o1 [rows, Dv] and lse1 [rows] take in o2 and lse2. Rows of lse
+/// -inf have seen nothing. Order matters only to rounding.
+void merge_partial(TensorView<float> o1, TensorView<float> lse1, TensorView<const float> o2,
+                   TensorView<const float> lse2);
 
 }  // namespace bareattn

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/float_environment.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -81,6 +83,7 @@ void ThreadPool::work(int worker) {
 }
 
 void ThreadPool::serve(int worker) {
+  const DefaultFloatEnvironment environment;  // a thread inherits its maker's, which may flush denormals
   uint64_t seen = 0;
   for (;;) {
     for (int spin = 0; spin < spins_before_sleep && round_.load(std::memory_order_acquire) == seen; ++spin)
