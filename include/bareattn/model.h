@@ -67,7 +67,7 @@ enum class Logits { none, last, all };
 
 class Session {
  public:
-  Session(std::shared_ptr<const Model> model, const SessionOptions& options = {});
+  explicit Session(std::shared_ptr<const Model> model, const SessionOptions& options = {});
   ~Session();
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;

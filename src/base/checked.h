@@ -25,9 +25,10 @@ class CheckedSize {
  public:
   constexpr CheckedSize() = default;
 
+  /// Implicit: a number is a size.
   template <std::integral T>
-  requires(!std::same_as<T, bool>) constexpr CheckedSize(T value)
-      : value_(static_cast<uint64_t>(value)) {  // NOLINT: a number is a size
+  requires(!std::same_as<T, bool>) constexpr CheckedSize(T value)  // NOLINT(google-explicit-constructor)
+      : value_(static_cast<uint64_t>(value)) {
     if constexpr (std::is_signed_v<T>) {
       if (value < 0) throw SizeError("size " + std::to_string(value) + " is negative");
     }
