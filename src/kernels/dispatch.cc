@@ -1,6 +1,7 @@
 // The only file that names instruction sets: which table a machine gets, and the environment variable that overrides.
 #include <hwy/highway.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
@@ -67,10 +68,16 @@ const KernelTable& choose() {
 
 }  // namespace
 
+static std::atomic<const KernelTable*> forced{nullptr};
+
 const KernelTable& table() {
+  const KernelTable* override = forced.load(std::memory_order_relaxed);
+  if (override != nullptr) return *override;
   static const KernelTable& chosen = choose();
   return chosen;
 }
+
+void set_table_for_test(const KernelTable* table) { forced.store(table, std::memory_order_relaxed); }
 
 int tables(const KernelTable* out[], int capacity) {
   int count = 0;

@@ -85,6 +85,8 @@ struct KernelTable {
 const KernelTable& table();
 /// All tables that this CPU can run, best first, the scalar twin last.
 int tables(const KernelTable* out[], int capacity);
+/// From now on table() is this one, null: the chosen one again. Not while an attention call runs.
+void set_table_for_test(const KernelTable* table);
 /// The scalar twin: plain C++, std::fma, the same order of every rounding.
 const KernelTable& reference_table();
 
