@@ -1,0 +1,225 @@
+// Every function of every kernel table against the scalar twin, memcmp, on thousands of random shapes. Buffers end at a
+// guard page, so a read or write past what kernels.h allows is a fault, not a silent pass.
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "kernels/kernels.h"
+
+namespace bareattn::kernels {
+namespace {
+
+// `bytes` that end at a page without access (the start is 64-byte aligned when bytes is a multiple of 64).
+class Guarded {
+ public:
+  explicit Guarded(size_t bytes) {
+    const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    size_ = (bytes + page - 1) / page * page + page;
+    base_ = static_cast<char*>(mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    if (base_ == MAP_FAILED || mprotect(base_ + size_ - page, page, PROT_NONE) != 0) std::abort();
+    data_ = base_ + size_ - page - bytes;
+  }
+  ~Guarded() { munmap(base_, size_); }
+  Guarded(const Guarded&) = delete;
+  Guarded& operator=(const Guarded&) = delete;
+  template <class T>
+  T* as() {
+    return reinterpret_cast<T*>(data_);
+  }
+
+ private:
+  size_t size_;
+  char *base_, *data_;
+};
+
+float* fill(Guarded& to, const std::vector<float>& from) {
+  if (!from.empty()) std::memcpy(to.as<float>(), from.data(), from.size() * 4);
+  return to.as<float>();
+}
+
+// Ordinary numbers, sometimes with what a score may also be.
+std::vector<float> numbers(size_t n, bool wild) {
+  const auto seed = *rc::gen::arbitrary<uint32_t>();
+  std::vector<float> out(n);
+  uint64_t state = seed * 0x9E3779B97F4A7C15ULL + 1;
+  for (float& x : out) {
+    state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+    x = static_cast<float>(static_cast<int32_t>(state >> 32)) * 0x1p-29F;
+    if (!wild) continue;
+    switch ((state >> 8) % 40) {
+      case 0: x = -std::numeric_limits<float>::infinity(); break;
+      case 1: x *= 1e30F; break;
+      case 2: x *= 1e-40F; break;
+      case 3: x = 0; break;
+      case 4: x *= 100; break;
+      case 5: x = -0.0F; break;
+      default: break;
+    }
+  }
+  if (wild && (state >> 20) % 16 == 0 && n > 0) out[state % n] = std::numeric_limits<float>::quiet_NaN();
+  return out;
+}
+
+// NaN payloads are not part of the contract (a NaN is a NaN); everything else is.
+void same(const float* a, const float* b, size_t n, const char* what) {
+  for (size_t i = 0; i < n; ++i) {
+    if (std::memcmp(a + i, b + i, 4) == 0 || (std::isnan(a[i]) && std::isnan(b[i]))) continue;
+    RC_FAIL(std::string(what) + " differs at " + std::to_string(i) + ": " + std::to_string(a[i]) + " and " +
+            std::to_string(b[i]));
+  }
+}
+
+std::vector<const KernelTable*> fast_tables() {
+  const KernelTable* list[8];
+  const int count = tables(list, 8);
+  return {list, list + count - 1};
+}
+
+template <class Body>
+void check(const char* what, Body&& body) {
+  const auto fast = fast_tables();
+  if (fast.empty()) GTEST_SKIP() << "this CPU has no fast table: only the scalar twin runs, nothing to compare";
+  for (const KernelTable* table : fast)
+    EXPECT_TRUE(rc::check(std::string(what) + " of " + table->name, [&] { body(*table); }));
+}
+
+int between(int low, int high) { return *rc::gen::inRange(low, high + 1); }
+
+TEST(AttentionKernels, ScoreTile) {
+  check("score_tile", [](const KernelTable& table) {
+    const int rows = between(1, tile_rows), columns = between(1, 64), dims = between(0, 130), ldq = dims + between(0, 3);
+    const bool accumulate = between(0, 1) == 1;
+    const int64_t lds = 64;
+    Guarded q(static_cast<size_t>((rows - 1) * ldq + dims) * 4), panel(static_cast<size_t>(dims) * 256 + 64);
+    Guarded s(static_cast<size_t>(rows * lds) * 4), t(static_cast<size_t>(rows * lds) * 4);
+    fill(q, numbers(static_cast<size_t>((rows - 1) * ldq + dims), true));
+    fill(panel, numbers(static_cast<size_t>(dims) * 64, true));
+    const auto start = numbers(static_cast<size_t>(rows * lds), false);
+    fill(s, start);
+    fill(t, start);
+    reference_table().score_tile(q.as<float>(), ldq, rows, dims, panel.as<float>(), columns, s.as<float>(), lds, accumulate);
+    table.score_tile(q.as<float>(), ldq, rows, dims, panel.as<float>(), columns, t.as<float>(), lds, accumulate);
+    for (int r = 0; r < rows; ++r) same(s.as<float>() + r * lds, t.as<float>() + r * lds, static_cast<size_t>(columns), "s");
+  });
+}
+
+TEST(AttentionKernels, SoftmaxBlock) {
+  check("softmax_block", [](const KernelTable& table) {
+    const int keys = between(1, 512), padded = (keys + 15) / 16 * 16 + 16 * between(0, 3);
+    const bool entropy = between(0, 1) == 1;
+    Guarded s(static_cast<size_t>(padded) * 4), t(static_cast<size_t>(padded) * 4);
+    const auto start = numbers(static_cast<size_t>(padded), true);
+    fill(s, start);
+    fill(t, start);
+    BlockState a{1, 2, 3, 4}, b{1, 2, 3, 4};
+    reference_table().softmax_block(s.as<float>(), keys, padded, entropy, &a);
+    table.softmax_block(t.as<float>(), keys, padded, entropy, &b);
+    same(s.as<float>(), t.as<float>(), static_cast<size_t>(padded), "weights");
+    const float x[] = {a.max, a.sum, a.entropy}, y[] = {b.max, b.sum, b.entropy};
+    same(x, y, 3, "max, sum, entropy");
+    RC_ASSERT(a.max_key == b.max_key);
+  });
+}
+
+TEST(AttentionKernels, Blend) {
+  check("blend", [](const KernelTable& table) {
+    const int rows = between(1, tile_rows), keys = between(1, 70), dv = between(1, 150), ldv = (dv + 15) / 16 * 16;
+    const int ldp = keys + between(0, 5);
+    const bool accumulate = between(0, 1) == 1;
+    Guarded p(static_cast<size_t>((rows - 1) * ldp + keys) * 4), v(static_cast<size_t>(keys * ldv) * 4);
+    Guarded o(static_cast<size_t>(rows * ldv) * 4), u(static_cast<size_t>(rows * ldv) * 4);
+    fill(p, numbers(static_cast<size_t>((rows - 1) * ldp + keys), true));
+    fill(v, numbers(static_cast<size_t>(keys * ldv), true));
+    const auto start = numbers(static_cast<size_t>(rows * ldv), false);
+    fill(o, start);
+    fill(u, start);
+    reference_table().blend(p.as<float>(), ldp, rows, keys, v.as<float>(), ldv, dv, o.as<float>(), ldv, accumulate);
+    table.blend(p.as<float>(), ldp, rows, keys, v.as<float>(), ldv, dv, u.as<float>(), ldv, accumulate);
+    for (int r = 0; r < rows; ++r) same(o.as<float>() + r * ldv, u.as<float>() + r * ldv, static_cast<size_t>(dv), "o");
+  });
+}
+
+TEST(AttentionKernels, MergeStatesAndMergeAndExp) {
+  check("merge_states", [](const KernelTable& table) {
+    const int n = 16 * between(1, 4);
+    const auto size = static_cast<size_t>(n);
+    std::vector<float> max = numbers(size, true), sum = numbers(size, false), block_max = numbers(size, true),
+                       block_sum = numbers(size, false), max2 = max, sum2 = sum;
+    std::vector<float> a(size), b(size), a2(size), b2(size);
+    // A state's maximum is never NaN (kernels.h: NaN shows in the sum).
+    for (auto* list : {&max, &max2, &block_max})
+      for (float& x : *list)
+        if (std::isnan(x)) x = 0;
+    reference_table().merge_states(max.data(), sum.data(), block_max.data(), block_sum.data(), a.data(), b.data(), n);
+    table.merge_states(max2.data(), sum2.data(), block_max.data(), block_sum.data(), a2.data(), b2.data(), n);
+    same(max.data(), max2.data(), size, "max");
+    same(sum.data(), sum2.data(), size, "sum");
+    same(a.data(), a2.data(), size, "a");
+    same(b.data(), b2.data(), size, "b");
+  });
+  check("merge, exp_below, carry", [](const KernelTable& table) {
+    const int n = 16 * between(1, 8);
+    const auto size = static_cast<size_t>(n);
+    Guarded o(size * 4), u(size * 4), block(size * 4), x(size * 4), y(size * 4), z(size * 4);
+    const auto start = numbers(size, true);
+    fill(o, start);
+    fill(u, start);
+    fill(block, numbers(size, true));
+    const float a = numbers(1, false)[0], b = numbers(1, false)[0];
+    const int dv = n - between(0, 15);
+    reference_table().merge(o.as<float>(), block.as<float>(), a, b, dv);
+    table.merge(u.as<float>(), block.as<float>(), a, b, dv);
+    same(o.as<float>(), u.as<float>(), static_cast<size_t>(dv), "merge");
+    auto below = numbers(size, true);
+    for (float& value : below) value = value > 0 ? -value * 20 : value * 20;
+    fill(x, below);
+    reference_table().exp_below(x.as<float>(), y.as<float>(), n);
+    table.exp_below(x.as<float>(), z.as<float>(), n);
+    same(y.as<float>(), z.as<float>(), size, "exp");
+    std::vector<uint32_t> fixed(size);
+    for (size_t i = 0; i < size; ++i) fixed[i] = static_cast<uint32_t>(i * 2654435761U);
+    std::vector<uint64_t> one(size, 0xFFFFFFF0ULL), two = one;
+    reference_table().carry(fixed.data(), one.data(), n);
+    table.carry(fixed.data(), two.data(), n);
+    RC_ASSERT(one == two);
+  });
+}
+
+TEST(AttentionKernels, FinishRows) {
+  check("finish_rows", [](const KernelTable& table) {
+    const int rows = between(1, 4), padded = 16 * between(1, 33), ldp = padded + 16 * between(0, 2);
+    const auto size = static_cast<size_t>(padded), lanes_size = static_cast<size_t>(rows * 2 * lanes);
+    Guarded p(static_cast<size_t>((rows - 1) * ldp + padded) * 4);
+    auto weights = numbers(static_cast<size_t>((rows - 1) * ldp + padded), false);
+    for (float& w : weights) w = std::fabs(w) / 8;  // at most 0.5
+    fill(p, weights);
+    std::vector<float> factor, origin;
+    for (int r = 0; r < rows; ++r) {
+      factor.push_back(static_cast<float>(1 << 27) / static_cast<float>(between(1, 100)));
+      origin.push_back(static_cast<float>(between(0, 100000)));
+    }
+    std::vector<uint32_t> received(size, 7), received2 = received;
+    std::vector<float> largest = numbers(size, false), largest2 = largest, sums = numbers(lanes_size, false), sums2 = sums;
+    reference_table().finish_rows({p.as<float>(), ldp, rows, padded, factor.data(), origin.data(), received.data(), largest.data(), sums.data()});
+    table.finish_rows({p.as<float>(), ldp, rows, padded, factor.data(), origin.data(), received2.data(), largest2.data(), sums2.data()});
+    RC_ASSERT(received == received2);
+    same(largest.data(), largest2.data(), size, "largest");
+    same(sums.data(), sums2.data(), lanes_size, "lane sums");
+  });
+}
+
+}  // namespace
+}  // namespace bareattn::kernels
+
+// RapidCheck reads its settings from the environment; 100 cases per property are too few for a contract.
+int main(int argc, char** argv) {
+  setenv("RC_PARAMS", "max_success=3000 max_size=100", 0);
+  ::testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}
