@@ -2,6 +2,7 @@
 // a group: K in panels of 64 keys, dim-major; V as rows. Memory comes in blocks of 512 keys (the contract's block), so
 // a cache grows without copying and takes O(keys); it is the KV cache of a Session and the scratch of one call alike.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -11,16 +12,20 @@
 
 namespace bareattn::attend {
 
-/// One block of one key-value head.
+enum class Storage { f32, bf16 };  // bf16: rounded once, on arrival; scores and blend then run on bf16 pairs
+
+/// One block of one key-value head; k, v in f32 storage, k16, v16 in bf16 storage.
 struct KvBlock {
-  const float* k;    // [8 panels][D][64]
-  const float* v;    // [512, ldv]
-  bool finite;       // every V in it is finite: a zero weight times it is zero
+  const float* k;       // [8 panels][D][64]
+  const float* v;       // [512, ldv]
+  const uint16_t* k16;  // [8 panels][D up to even / 2][64][2]
+  const uint16_t* v16;  // [512 / 2][ldv][2]
+  bool finite;          // every V in it is finite: a zero weight times it is zero
 };
 
 class KvCache {
  public:
-  KvCache(int64_t kv_heads, int64_t head_dim, int64_t value_dim);
+  KvCache(int64_t kv_heads, int64_t head_dim, int64_t value_dim, Storage storage = Storage::f32);
 
   /// Room for keys [0, length) from now on; not thread-safe. Keys past the written ones are zero.
   void resize(int64_t length);
@@ -37,18 +42,20 @@ class KvCache {
   int64_t value_dim() const { return value_dim_; }
   int64_t value_stride() const { return value_stride_; }  // of V rows: Dv up to a multiple of 16
   int64_t bytes() const;
-  /// K of one key, D elements apart by 64: element d is key(...)[d * 64].
-  const float* key(int64_t head, int64_t index) const;
+  Storage storage() const { return storage_; }
+  int64_t panel_dims() const { return storage_ == Storage::f32 ? head_dim_ : (head_dim_ + 1) / 2 * 2; }
 
  private:
   struct Block {
     base::AlignedBuffer data;  // K of every head, then V of every head
     std::vector<uint8_t> infinite;  // per head
   };
-  float* k_of(int64_t block, int64_t head) const;
-  float* v_of(int64_t block, int64_t head) const;
+  int64_t width() const { return storage_ == Storage::f32 ? 4 : 2; }
+  std::byte* k_of(int64_t block, int64_t head) const;
+  std::byte* v_of(int64_t block, int64_t head) const;
 
   int64_t kv_heads_, head_dim_, value_dim_, value_stride_, length_ = 0;
+  Storage storage_;
   std::vector<Block> blocks_;
 };
 

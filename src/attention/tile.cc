@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "attention/modify.h"
+#include "kernels/bf16.h"
 
 namespace bareattn::attend {
 
@@ -99,17 +100,26 @@ void Tile::prepare(const Sequence& sequence, std::span<const TileRow> rows) {
   grow(o_, tile_height * ldv);
   grow(block_o_, tile_rows * ldv);
   std::fill_n(o_.as<float>(), count_ * ldv, 0.0F);
+  scale_.assign(tile_height, sequence.scale);
+  if (sequence.terms.bias != nullptr && !sequence.terms.bias->head_scale.empty())
+    for (int64_t e = 0; e < count_; ++e)
+      scale_[e] *= sequence.terms.bias->head_scale[static_cast<size_t>(rows_[e].head)];
+  const bool narrow = sequence.cache->storage() == Storage::bf16;
+  const int64_t dims16 = sequence.cache->panel_dims(), step = sequence.q.stride[2];
+  if (narrow) {
+    q16_.assign(static_cast<size_t>(tile_height * dims16), 0);
+    p16_.resize(tile_rows * (block_keys + lanes));
+  }
   for (int64_t e = 0; e < count_; ++e) {
-    float scale = sequence.scale;
-    if (sequence.terms.bias != nullptr && !sequence.terms.bias->head_scale.empty())
-      scale *= sequence.terms.bias->head_scale[static_cast<size_t>(rows_[e].head)];
     const float* from = &sequence.q.at(rows_[e].row, rows_[e].head);
     float* to = q_.as<float>() + e * dims;
-    const int64_t step = sequence.q.stride[2];
-    if (step == 1)
-      for (int64_t d = 0; d < dims; ++d) to[d] = from[d] * scale;
-    else
-      for (int64_t d = 0; d < dims; ++d) to[d] = from[d * step] * scale;
+    if (narrow) {  // rounded as it came: the scale goes to the f32 score
+      for (int64_t d = 0; d < dims; ++d) q16_[e * dims16 + d] = kernels::bf16_from_f32(from[d * step]);
+    } else if (step == 1) {
+      for (int64_t d = 0; d < dims; ++d) to[d] = from[d] * scale_[e];
+    } else {
+      for (int64_t d = 0; d < dims; ++d) to[d] = from[d * step] * scale_[e];
+    }
   }
   max_.assign(tile_height / tile_rows * lanes, -infinity);
   sum_.assign(max_.size(), 0.0F);
@@ -124,11 +134,21 @@ void Tile::prepare(const Sequence& sequence, std::span<const TileRow> rows) {
 }
 
 void Tile::scores(const Sequence& sequence, const KvBlock& kv, const Group& group) {
-  const int64_t dims = sequence.q.shape[2];
-  for (int64_t key = group.all.begin / panel_keys * panel_keys; key < group.all.end; key += panel_keys)
-    kernels_->score_tile(q_.as<float>() + group.e * dims, dims, static_cast<int>(group.rows), dims, kv.k + key * dims,
-                         static_cast<int>(std::min(panel_keys, group.all.end - key)), strip(group.e, group.index) + key,
-                         strip_stride_, false);
+  const int64_t dims = sequence.cache->panel_dims(), first = group.all.begin / panel_keys * panel_keys;
+  const int rows = static_cast<int>(group.rows);
+  const bool narrow = sequence.cache->storage() == Storage::bf16;
+  float* s = strip(group.e, group.index);
+  for (int64_t key = first; key < group.all.end; key += panel_keys) {
+    const int columns = static_cast<int>(std::min(panel_keys, group.all.end - key));
+    if (narrow)
+      kernels_->score_tile_bf16(q16_.data() + group.e * dims, dims, rows, dims, kv.k16 + key * dims, columns, s + key,
+                                strip_stride_, false);
+    else
+      kernels_->score_tile(q_.as<float>() + group.e * dims, dims, rows, dims, kv.k + key * dims, columns, s + key,
+                           strip_stride_, false);
+  }
+  for (int64_t r = 0; narrow && r < group.rows; ++r)
+    for (int64_t key = first; key < group.all.end; ++key) s[r * strip_stride_ + key] *= scale_[group.e + r];
 }
 
 void Tile::softmax(const Group& group) {
@@ -162,7 +182,9 @@ void Tile::blend(const Sequence& sequence, const KvBlock& kv, const Group& group
   const int64_t dv = sequence.cache->value_dim(), ldv = sequence.cache->value_stride();
   const Seen all = group.all;
   float* block_o = block_o_.as<float>();
-  if (kv.finite) {  // a zero weight times a finite value adds nothing
+  if (kv.finite && sequence.cache->storage() == Storage::bf16) {
+    blend_bf16(kv, group, dv, ldv);
+  } else if (kv.finite) {  // a zero weight times a finite value adds nothing
     kernels_->blend(strip(group.e, group.index) + all.begin, strip_stride_, static_cast<int>(group.rows),
                     all.end - all.begin, kv.v + all.begin * ldv, ldv, dv, block_o, ldv, false);
   } else {
@@ -171,6 +193,15 @@ void Tile::blend(const Sequence& sequence, const KvBlock& kv, const Group& group
   for (int64_t r = 0; r < group.rows; ++r)
     if (group.one[r].begin < group.one[r].end)
       kernels_->merge(o_.as<float>() + (group.e + r) * ldv, block_o + r * ldv, a_[r], b_[r], dv);
+}
+
+void Tile::blend_bf16(const KvBlock& kv, const Group& group, int64_t dv, int64_t ldv) {
+  constexpr int64_t ldp = block_keys + lanes;
+  const int64_t begin = group.all.begin / 2 * 2, end = (group.all.end + 1) / 2 * 2;  // pairs; the strip is 0 around
+  for (int64_t r = 0; r < group.rows; ++r)
+    kernels_->narrow_bf16(strip(group.e + r, group.index), p16_.data() + r * ldp, group.padded);
+  kernels_->blend_bf16(p16_.data() + begin, ldp, static_cast<int>(group.rows), end - begin, kv.v16 + begin * ldv, ldv, dv,
+                       block_o_.as<float>(), ldv);
 }
 
 // Where some value is not finite, zero times it would be NaN: the row is blended over just the runs of keys it sees.
@@ -183,6 +214,22 @@ void Tile::blend_careful(const Sequence& sequence, const KvBlock& kv, const Grou
                                                group.index * block_keys + key});
   };
   std::fill_n(o, ldv, 0.0F);
+  if (sequence.cache->storage() == Storage::bf16) {  // pair by pair, what is hidden as a pair of zeros
+    const auto visible = [&](int64_t key) { return key >= seen.begin && key < seen.end && !hidden(key); };
+    for (int64_t d = 0; d < dv; ++d) {
+      for (int64_t j = seen.begin / 2 * 2; j < seen.end; j += 2) {
+        uint16_t p[2] = {}, v[2] = {};
+        for (int64_t i = 0; i < 2; ++i)
+          if (visible(j + i)) {
+            p[i] = kernels::bf16_from_f32(strip(e, group.index)[j + i]);
+            v[i] = kv.v16[j * ldv + 2 * d + i];
+          }
+        o[d] = kernels::dot_pair_bf16(p, v, o[d]);
+      }
+      o[d] += 0.0F;
+    }
+    return;
+  }
   for (int64_t begin = seen.begin, end; begin < seen.end; begin = end) {
     for (; begin < seen.end && hidden(begin);) ++begin;
     for (end = begin; end < seen.end && !hidden(end);) ++end;

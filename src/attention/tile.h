@@ -42,6 +42,7 @@ class Tile {
   void modify(const Sequence& sequence, const Group& group);
   void softmax(const Group& group);
   void blend(const Sequence& sequence, const KvBlock& kv, const Group& group);
+  void blend_bf16(const KvBlock& kv, const Group& group, int64_t dv, int64_t ldv);
   void blend_careful(const Sequence& sequence, const KvBlock& kv, const Group& group, int64_t r, float* o);
   void join_sinks(const Sequence& sequence);
   void write_output(const Sequence& sequence);
@@ -63,6 +64,8 @@ class Tile {
   bool keep_ = false;                      // the whole strip stays for observe()
   mutable base::AlignedBuffer strip_;      // [rows, keys seen], or [6, 512] where nothing is kept
   base::AlignedBuffer q_, o_, block_o_;    // [rows, D] scaled; [rows, ldv]; [6, ldv]
+  std::vector<uint16_t> q16_, p16_;        // bf16: [rows, D], not scaled; [6, 512 + 16]
+  std::vector<float> scale_;               // [rows]
   std::vector<Seen> seen_;                 // [rows]
   std::vector<float> block_max_, block_sum_, block_entropy_;  // [blocks, tile_height]
   std::vector<int32_t> block_key_;         // [blocks, tile_height], key or -1

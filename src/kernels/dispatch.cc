@@ -40,8 +40,7 @@ std::vector<KernelTable> make_tables() {
       all.push_back(*table);
       all.back().backward = fast_backward();
     }
-    if (!all.empty() && std::string_view(all.back().name) == "avx512" && has_bf16_dot())
-      all.back().score_tile_bf16 = score_tile_bf16_avx512();
+    if (!all.empty() && std::string_view(all.back().name) == "avx512" && has_bf16_dot()) use_bf16_avx512(all.back());
   }
   hwy::SetSupportedTargetsForTest(0);
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());

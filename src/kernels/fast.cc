@@ -22,7 +22,7 @@ const KernelTable* Table() {
                                     : HWY_TARGET == HWY_AVX2 ? "avx2"
                                                              : "neon",
                                     ScoreTileAny, SoftmaxBlockAny, BlendAny, MergeStatesAny, ExpBelowAny, MergeAny, FinishRowsAny,
-                                    CarryAny, ScoreTileBf16Emulated};
+                                    CarryAny, ScoreTileBf16Emulated, BlendBf16Emulated, NarrowBf16};
   return &table;
 #else
   return nullptr;

@@ -6,8 +6,7 @@ namespace bareattn::kernels {
 
 const KernelTable* fast_table();
 
-/// isa/bf16_avx512.cc: VDPBF16PS tile; null where it was not compiled in.
-using ScoreTileBf16 = decltype(KernelTable::score_tile_bf16);
-ScoreTileBf16 score_tile_bf16_avx512();
+/// isa/bf16_avx512.cc: puts the VDPBF16PS kernels into a table; false where they were not compiled in.
+bool use_bf16_avx512(KernelTable& table);
 
 }  // namespace bareattn::kernels

@@ -77,6 +77,13 @@ struct KernelTable {
   void (*score_tile_bf16)(const uint16_t* q, int64_t ldq, int rows, int64_t d, const uint16_t* panel, int columns,
                           float* s, int64_t lds, bool accumulate);
 
+  /// The blend for bf16: p [rows, keys] as bf16 bits (keys even, zero padded), v [keys / 2][ldv][2], in the order of
+  /// dot_pair_bf16 over the pairs of keys, from 0, then + 0. rows 1..6.
+  void (*blend_bf16)(const uint16_t* p, int64_t ldp, int rows, int64_t keys, const uint16_t* v, int64_t ldv, int64_t dv,
+                     float* o, int64_t ldo);
+  /// to[i] = from[i] as bf16, nearest even, i in [0, n), n a multiple of 16; weights, so no NaN payload to keep.
+  void (*narrow_bf16)(const float* from, uint16_t* to, int64_t n);
+
   const BackwardKernels* backward = nullptr;  // of the same instruction set; dispatch.cc fills it in
 };
 

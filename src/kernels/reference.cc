@@ -69,6 +69,18 @@ void blend(const float* p, int64_t ldp, int rows, int64_t keys, const float* v, 
     }
 }
 
+void blend_bf16(const uint16_t* p, int64_t ldp, int rows, int64_t keys, const uint16_t* v, int64_t ldv, int64_t dv,
+                float* o, int64_t ldo) {
+  for (int r = 0; r < rows; ++r)
+    for (int64_t e = 0; e < dv; ++e) {
+      float acc = 0.0F;
+      for (int64_t j = 0; j < keys; j += 2) acc = dot_pair_bf16(p + r * ldp + j, v + j * ldv + 2 * e, acc);
+      o[r * ldo + e] = acc + 0.0F;
+    }
+}
+
+void narrow_bf16(const float* from, uint16_t* to, int64_t n) { bf16_from_f32(from, to, n); }
+
 void merge_states(float* max, float* sum, const float* block_max, const float* block_sum, float* a, float* b,
                   int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
@@ -111,7 +123,7 @@ void finish_rows(const FinishArgs& args) {
 
 const KernelTable& reference_table() {
   static const KernelTable table = {"scalar", score_tile, softmax_block, blend, merge_states, exp_array, merge, finish_rows, carry,
-                                    score_tile_bf16};
+                                    score_tile_bf16, blend_bf16, narrow_bf16};
   return table;
 }
 

@@ -81,7 +81,7 @@ HWY_INLINE void SoftmaxBlock(float* HWY_RESTRICT s, int64_t keys, int64_t padded
   if constexpr (kEntropy) state->entropy = TreeSum(entropy);
 }
 
-void SoftmaxBlockAny(float* s, int64_t keys, int64_t padded, bool want_entropy, BlockState* state) {
+inline void SoftmaxBlockAny(float* s, int64_t keys, int64_t padded, bool want_entropy, BlockState* state) {
   want_entropy ? SoftmaxBlock<true>(s, keys, padded, state) : SoftmaxBlock<false>(s, keys, padded, state);
 }
 
@@ -123,7 +123,7 @@ HWY_INLINE void FinishRows(const FinishArgs& args) {
   }
 }
 
-void FinishRowsAny(const FinishArgs& args) {
+inline void FinishRowsAny(const FinishArgs& args) {
   switch (args.rows) {
     case 6: return FinishRows<6>(args);
     case 5: return FinishRows<5>(args);
@@ -134,7 +134,7 @@ void FinishRowsAny(const FinishArgs& args) {
   }
 }
 
-void MergeStatesAny(float* max, float* sum, const float* block_max, const float* block_sum, float* a, float* b,
+inline void MergeStatesAny(float* max, float* sum, const float* block_max, const float* block_sum, float* a, float* b,
                     int64_t n) {
   const DF d;
   const VF nothing = hn::Set(d, -std::numeric_limits<float>::infinity());
@@ -150,12 +150,12 @@ void MergeStatesAny(float* max, float* sum, const float* block_max, const float*
   }
 }
 
-void ExpBelowAny(const float* x, float* y, int64_t n) {
+inline void ExpBelowAny(const float* x, float* y, int64_t n) {
   const DF d;
   for (int64_t i = 0; i < n; i += kLanes) hn::StoreU(ExpBelow(d, hn::LoadU(d, x + i)), d, y + i);
 }
 
-void CarryAny(const uint32_t* fixed, uint64_t* sums, int64_t n) {
+inline void CarryAny(const uint32_t* fixed, uint64_t* sums, int64_t n) {
   const hn::Rebind<uint64_t, hn::Half<DF>> dw;
   const hn::Rebind<uint32_t, decltype(dw)> dn;
   for (int64_t i = 0; i < n; i += static_cast<int64_t>(hn::MaxLanes(dw)))

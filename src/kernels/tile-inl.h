@@ -104,7 +104,7 @@ HWY_INLINE void WithTile(int rows, int vectors, F&& f) {
   }
 }
 
-void ScoreTileAny(const float* q, int64_t ldq, int rows, int64_t dims, const float* panel, int columns, float* s,
+inline void ScoreTileAny(const float* q, int64_t ldq, int rows, int64_t dims, const float* panel, int columns, float* s,
                   int64_t lds, bool accumulate) {
   for (int left = (columns + kLanes - 1) / kLanes, at = 0; left > 0; left -= kMaxVectors, at += kMaxVectors * kLanes)
     WithTile(rows, HWY_MIN(left, kMaxVectors), [&](auto r, auto v) HWY_ATTR {
@@ -112,7 +112,7 @@ void ScoreTileAny(const float* q, int64_t ldq, int rows, int64_t dims, const flo
     });
 }
 
-void BlendAny(const float* p, int64_t ldp, int rows, int64_t keys, const float* v, int64_t ldv, int64_t dv, float* o,
+inline void BlendAny(const float* p, int64_t ldp, int rows, int64_t keys, const float* v, int64_t ldv, int64_t dv, float* o,
               int64_t ldo, bool accumulate) {
   for (int64_t left = (dv + kLanes - 1) / kLanes, at = 0; left > 0; left -= kMaxVectors, at += kMaxVectors * kLanes)
     WithTile(rows, static_cast<int>(HWY_MIN(left, int64_t{kMaxVectors})), [&](auto r, auto n) HWY_ATTR {
@@ -120,7 +120,7 @@ void BlendAny(const float* p, int64_t ldp, int rows, int64_t keys, const float* 
     });
 }
 
-void MergeAny(float* o, const float* block, float a, float b, int64_t dv) {
+inline void MergeAny(float* o, const float* block, float a, float b, int64_t dv) {
   const DF d;
   const VF va = hn::Set(d, a), vb = hn::Set(d, b);
   for (int64_t e = 0; e < dv; e += kLanes)  // padded to 16

@@ -10,6 +10,7 @@
 
 #include <bit>
 
+#include "kernels/convert.h"
 #include "kernels/kernels.h"
 #include "kernels/tile-inl.h"
 
@@ -48,12 +49,33 @@ HWY_INLINE void EmulatedTile(const uint16_t* q, int64_t ldq, int64_t dims, const
   for (int r = 0; r < R; ++r) hn::StoreU(acc[r], d, s + r * lds);
 }
 
-void ScoreTileBf16Emulated(const uint16_t* q, int64_t ldq, int rows, int64_t dims, const uint16_t* panel, int columns,
+inline void ScoreTileBf16Emulated(const uint16_t* q, int64_t ldq, int rows, int64_t dims, const uint16_t* panel, int columns,
                            float* s, int64_t lds, bool accumulate) {
   for (int c = 0; c < columns; c += kLanes)
     for (int r = 0; r < rows; ++r)
       EmulatedTile<1>(q + r * ldq, ldq, dims, panel + 2 * c, s + r * lds + c, lds, accumulate);
 }
+
+inline void BlendBf16Emulated(const uint16_t* p, int64_t ldp, int rows, int64_t keys, const uint16_t* v, int64_t ldv,
+                       int64_t dv, float* o, int64_t ldo) {
+  const DF d;
+  const hn::RebindToUnsigned<DF> du;
+  const auto high_half = hn::Set(du, 0xFFFF0000U);
+  for (int r = 0; r < rows; ++r)
+    for (int64_t e = 0; e < dv; e += kLanes) {
+      VF acc = hn::Zero(d);
+      for (int64_t j = 0; j < keys; j += 2) {
+        const auto pair = hn::LoadU(du, reinterpret_cast<const uint32_t*>(v + j * ldv + 2 * e));
+        const VF p1 = Flush(hn::BitCast(d, hn::Set(du, static_cast<uint32_t>(p[r * ldp + j + 1]) << 16)));
+        const VF p0 = Flush(hn::BitCast(d, hn::Set(du, static_cast<uint32_t>(p[r * ldp + j]) << 16)));
+        acc = Flush(hn::MulAdd(p1, Flush(hn::BitCast(d, hn::And(pair, high_half))), acc));
+        acc = Flush(hn::MulAdd(p0, Flush(hn::BitCast(d, hn::ShiftLeft<16>(pair))), acc));
+      }
+      hn::StoreU(hn::Add(acc, hn::Zero(d)), d, o + r * ldo + e);
+    }
+}
+
+inline void NarrowBf16(const float* from, uint16_t* to, int64_t n) { bf16_from_f32(from, to, n); }
 
 }  // namespace bareattn::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

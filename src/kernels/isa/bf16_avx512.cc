@@ -1,4 +1,4 @@
-// The bf16 score tile on VDPBF16PS, by hand: Highway 1.0.3 has no native bf16 dot. Twice the f32 tile's rate (the
+// The bf16 tiles (scores and blend) on VDPBF16PS, by hand: Highway 1.0.3 has no native bf16 dot. Twice the f32 tile's rate (the
 // emulation in tile_bf16-inl.h: a quarter of it). Same tile shape as tile-inl.h: 6 rows x 4 vectors.
 #include "kernels/fast.h"
 
@@ -65,14 +65,77 @@ void ScoreTileHardware(const uint16_t* q, int64_t ldq, int rows, int64_t dims, c
   }
 }
 
+template <int R, int NV>
+inline void Blend(const uint16_t* __restrict p, int64_t ldp, int64_t keys, const uint16_t* __restrict values,
+                  int64_t ldv, float* __restrict o, int64_t ldo) {
+  __m512 acc[R][NV];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) acc[r][v] = _mm512_setzero_ps();
+  for (int64_t j = 0; j < keys; j += 2) {
+    __m512bh x[NV];
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) x[v] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(values + j * ldv + v * 32));
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      int pair;
+      std::memcpy(&pair, p + r * ldp + j, 4);
+      const __m512bh w = reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) acc[r][v] = _mm512_dpbf16_ps(acc[r][v], w, x[v]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v)
+      _mm512_storeu_ps(o + r * ldo + v * 16, _mm512_add_ps(acc[r][v], _mm512_setzero_ps()));
+}
+
+template <int R>
+void BlendColumns(const uint16_t* p, int64_t ldp, int64_t keys, const uint16_t* v, int64_t ldv, int64_t dv, float* o,
+                  int64_t ldo) {
+  for (int64_t left = (dv + 15) / 16, at = 0; left > 0; left -= 4, at += 64) switch (left) {
+      default: Blend<R, 4>(p, ldp, keys, v + 2 * at, ldv, o + at, ldo); break;
+      case 3: Blend<R, 3>(p, ldp, keys, v + 2 * at, ldv, o + at, ldo); break;
+      case 2: Blend<R, 2>(p, ldp, keys, v + 2 * at, ldv, o + at, ldo); break;
+      case 1: Blend<R, 1>(p, ldp, keys, v + 2 * at, ldv, o + at, ldo); break;
+    }
+}
+
+void BlendHardware(const uint16_t* p, int64_t ldp, int rows, int64_t keys, const uint16_t* v, int64_t ldv, int64_t dv,
+                   float* o, int64_t ldo) {
+  switch (rows) {
+    case 6: return BlendColumns<6>(p, ldp, keys, v, ldv, dv, o, ldo);
+    case 5: return BlendColumns<5>(p, ldp, keys, v, ldv, dv, o, ldo);
+    case 4: return BlendColumns<4>(p, ldp, keys, v, ldv, dv, o, ldo);
+    case 3: return BlendColumns<3>(p, ldp, keys, v, ldv, dv, o, ldo);
+    case 2: return BlendColumns<2>(p, ldp, keys, v, ldv, dv, o, ldo);
+    default: return BlendColumns<1>(p, ldp, keys, v, ldv, dv, o, ldo);
+  }
+}
+
+// Weights are never denormal (exp.h) and keep NaN: the instruction's own rule is then convert.h's.
+void Narrow(const float* from, uint16_t* to, int64_t n) {
+  for (int64_t i = 0; i < n; i += 16)
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i),
+                        reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(from + i))));
+}
+
 }  // namespace
 
-ScoreTileBf16 score_tile_bf16_avx512() { return ScoreTileHardware; }
+bool use_bf16_avx512(KernelTable& table) {
+  table.score_tile_bf16 = ScoreTileHardware;
+  table.blend_bf16 = BlendHardware;
+  table.narrow_bf16 = Narrow;
+  return true;
+}
 
 }  // namespace bareattn::kernels
 #pragma GCC pop_options
 #else
 namespace bareattn::kernels {
-ScoreTileBf16 score_tile_bf16_avx512() { return nullptr; }
+bool use_bf16_avx512(KernelTable&) { return false; }
 }  // namespace bareattn::kernels
 #endif
