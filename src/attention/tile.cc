@@ -52,19 +52,15 @@ Tile::Group Tile::group(int64_t e, int64_t index) const {
 
 void Tile::compute(const Sequence& sequence, std::span<const TileRow> rows, std::span<std::mutex> locks) {
   prepare(sequence, rows);
-  const bool modify_any = !Modifier(sequence.terms).nothing();
-  const int64_t kv_head = rows[0].head / (sequence.q.shape[1] / sequence.cache->kv_heads());
   // Group by group inside a block: its strip stays in L1 from the scores to the blend, while K and V of the block come
   // from L2 for every group (21 bytes a cycle, which L2 gives). The other order, all scores first, was 1 % slower.
   for (int64_t index = first_block_; index < first_block_ + blocks_; ++index) {
-    const KvBlock kv = sequence.cache->block(kv_head, index);
+    const KvBlock kv = sequence.cache->block(kv_head(sequence), index);
     for (int64_t e = 0; e < count_; e += tile_rows) {
-      const Group rows_here = group(e, index);
-      if (rows_here.all.begin >= rows_here.all.end) continue;
-      scores(sequence, kv, rows_here);
-      if (modify_any) modify(sequence, rows_here);
-      softmax(rows_here);
-      blend(sequence, kv, rows_here);
+      const Group here = group(e, index);
+      if (here.all.begin >= here.all.end) continue;
+      block(sequence, kv, here);
+      merge(sequence, here, group_max_, group_sum_, block_o_.as<float>());
     }
   }
   if (!sequence.terms.sinks.empty()) join_sinks(sequence);
@@ -72,8 +68,28 @@ void Tile::compute(const Sequence& sequence, std::span<const TileRow> rows, std:
   if (sequence.statistics != nullptr) observe(sequence, locks);
 }
 
+int64_t Tile::kv_head(const Sequence& sequence) const {
+  return rows_[0].head / (sequence.q.shape[1] / sequence.cache->kv_heads());
+}
+
+void Tile::block(const Sequence& sequence, const KvBlock& kv, const Group& group) {
+  scores(sequence, kv, group);
+  if (modify_) modify(sequence, group);
+  softmax(group);
+  blend(sequence, kv, group);
+}
+
+void Tile::merge(const Sequence& sequence, const Group& group, const float* max, const float* sum, const float* o) {
+  const int64_t first = group.e / tile_rows * lanes, ldv = sequence.cache->value_stride();
+  kernels_->merge_states(max_.data() + first, sum_.data() + first, max, sum, a_.data(), b_.data(), lanes);
+  for (int64_t r = 0; r < group.rows; ++r)
+    if (group.one[r].begin < group.one[r].end)
+      kernels_->merge(o_.as<float>() + (group.e + r) * ldv, o + r * ldv, a_[r], b_[r], sequence.cache->value_dim());
+}
+
 void Tile::prepare(const Sequence& sequence, std::span<const TileRow> rows) {
   kernels_ = &kernels::table();
+  modify_ = !Modifier(sequence.terms).nothing();
   rows_.assign(rows.begin(), rows.end());
   count_ = static_cast<int64_t>(rows.size());
   const AttentionStatistics* wanted = sequence.statistics;
@@ -153,9 +169,8 @@ void Tile::scores(const Sequence& sequence, const KvBlock& kv, const Group& grou
 
 void Tile::softmax(const Group& group) {
   const int64_t at = (group.index - first_block_) * tile_height + group.e;
-  float max[lanes], sum[lanes];
-  std::fill_n(max, lanes, -infinity);
-  std::fill_n(sum, lanes, 0.0F);
+  std::fill_n(group_max_, lanes, -infinity);
+  std::fill_n(group_sum_, lanes, 0.0F);
   for (int64_t r = 0; r < group.rows; ++r) {
     const Seen seen = group.one[r];
     float* s = strip(group.e + r, group.index);
@@ -166,16 +181,14 @@ void Tile::softmax(const Group& group) {
     } else {
       std::fill_n(s, group.padded, 0.0F);
     }
-    max[r] = state.max;
-    sum[r] = state.sum;
+    group_max_[r] = state.max;
+    group_sum_[r] = state.sum;
     if (!keep_) continue;
     block_max_[at + r] = state.max;
     block_sum_[at + r] = state.sum;
     block_entropy_[at + r] = state.entropy;
     block_key_[at + r] = state.max_key;
   }
-  const int64_t first = group.e / tile_rows * lanes;
-  kernels_->merge_states(max_.data() + first, sum_.data() + first, max, sum, a_.data(), b_.data(), lanes);
 }
 
 void Tile::blend(const Sequence& sequence, const KvBlock& kv, const Group& group) {
@@ -190,9 +203,6 @@ void Tile::blend(const Sequence& sequence, const KvBlock& kv, const Group& group
   } else {
     for (int64_t r = 0; r < group.rows; ++r) blend_careful(sequence, kv, group, r, block_o + r * ldv);
   }
-  for (int64_t r = 0; r < group.rows; ++r)
-    if (group.one[r].begin < group.one[r].end)
-      kernels_->merge(o_.as<float>() + (group.e + r) * ldv, block_o + r * ldv, a_[r], b_[r], dv);
 }
 
 void Tile::blend_bf16(const KvBlock& kv, const Group& group, int64_t dv, int64_t ldv) {

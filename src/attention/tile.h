@@ -25,6 +25,14 @@ class Tile {
   /// sums, which several workers add to.
   void compute(const Sequence& sequence, std::span<const TileRow> rows, std::span<std::mutex> locks);
 
+  /// The same in two steps, for few rows and many keys (decode): blocks [first, last) of the keys leave their states in
+  /// `partial` [blocks of the cache][partial_floats], by any worker in any order; join() merges them in order. No
+  /// statistics. The bits are those of compute().
+  static int64_t partial_floats(const Sequence& sequence);
+  void compute_blocks(const Sequence& sequence, std::span<const TileRow> rows, int64_t first, int64_t last,
+                      float* partial);
+  void join(const Sequence& sequence, std::span<const TileRow> rows, const float* partial);
+
  private:
   struct Seen {
     int64_t begin, end;  // keys that a row sees
@@ -42,6 +50,8 @@ class Tile {
   void modify(const Sequence& sequence, const Group& group);
   void softmax(const Group& group);
   void blend(const Sequence& sequence, const KvBlock& kv, const Group& group);
+  void block(const Sequence& sequence, const KvBlock& kv, const Group& group);  // all of the above
+  void merge(const Sequence& sequence, const Group& group, const float* max, const float* sum, const float* o);
   void blend_bf16(const KvBlock& kv, const Group& group, int64_t dv, int64_t ldv);
   void blend_careful(const Sequence& sequence, const KvBlock& kv, const Group& group, int64_t r, float* o);
   void join_sinks(const Sequence& sequence);
@@ -56,11 +66,13 @@ class Tile {
   Seen within(int64_t e, int64_t index) const;   // what row e sees of the block, relative to it
   float weight(int64_t e, int64_t key) const;               // finished weight of one visible key
 
+  int64_t kv_head(const Sequence& sequence) const;
   static int64_t state(int64_t e) { return e / kernels::tile_rows * kernels::lanes + e % kernels::tile_rows; }
 
   const kernels::KernelTable* kernels_ = nullptr;
   std::vector<TileRow> rows_;
   int64_t count_ = 0, first_block_ = 0, blocks_ = 0, strip_stride_ = 0;
+  bool modify_ = false;
   bool keep_ = false;                      // the whole strip stays for observe()
   mutable base::AlignedBuffer strip_;      // [rows, keys seen], or [6, 512] where nothing is kept
   base::AlignedBuffer q_, o_, block_o_;    // [rows, D] scaled; [rows, ldv]; [6, ldv]
@@ -71,6 +83,7 @@ class Tile {
   std::vector<int32_t> block_key_;         // [blocks, tile_height], key or -1
   std::vector<float> max_, sum_;           // [groups, 16], row e at state(e)
   std::vector<float> a_, b_;               // [16]: merge factors of the group at hand
+  float group_max_[kernels::lanes], group_sum_[kernels::lanes];  // its state over the block at hand
   std::vector<float> factor_;              // [rows, blocks]: weight = strip * factor
   std::vector<float> lane_sums_;           // [rows, 2, 16]
   std::vector<uint32_t> received_;         // [blocks * 512]
