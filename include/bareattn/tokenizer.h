@@ -35,15 +35,20 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
   /// Any bytes (invalid UTF-8 too) to ids; linear time. parse_special: recognise control tokens such as <|im_start|>
-  /// in the text; otherwise they are spelled out as ordinary characters.
+  /// in the text; otherwise they are spelled out as ordinary characters. User-defined tokens are always recognised.
+  /// A byte for which the vocabulary has no token becomes five tokens that read "U+FFFD and two hexadecimal digits" and
+  /// that decode() turns back; InputError where the vocabulary cannot do that either. docs/tokenizer.md has the details.
   std::vector<int32_t> encode(std::string_view text, bool parse_special = false, bool add_bos = false) const;
-  /// Ids to bytes, exactly: decode(encode(x)) == x. An id out of range is std::invalid_argument.
+  /// Ids to bytes, exactly: decode(encode(x)) == x. That is the pieces one after the other, but for the five tokens of
+  /// a byte without one. An id out of range is std::invalid_argument.
   std::string decode(std::span<const int32_t> ids) const;
   /// One token's bytes.
   std::string_view piece(int32_t id) const;
   bool is_special(int32_t id) const;
 
-  /// The model's chat template applied (chatml; default system message as the template has it).
+  /// The model's chat template applied (chatml; default system message as the template has it). InputError when the
+  /// template is another one or there is none. The contents are not escaped: encode(.., parse_special) of the result
+  /// recognises control tokens that a content spells out, as in other programs.
   std::string apply_chat_template(std::span<const ChatMessage> messages, bool add_generation_prompt) const;
 
   int32_t size() const;
