@@ -23,6 +23,7 @@ class SyntheticModel final : public Model {
   const std::string& path() const override { return path_; }
   int64_t parameters() const override { return 134'515'008; }
   std::string sha256() const override { return std::string(64, '0'); }
+  const std::vector<std::string>& warnings() const override { return warnings_; }
 
  private:
   static TokenizerSpec spec() {
@@ -41,6 +42,7 @@ class SyntheticModel final : public Model {
   ModelConfig config_;
   Tokenizer tokenizer_;
   std::string path_ = "synthetic.gguf";
+  std::vector<std::string> warnings_;
 };
 
 struct SyntheticOptions {

@@ -45,7 +45,8 @@ json description(const Observation& observation, const std::string& title) {
                    {"heads", config.heads},
                    {"kv_heads", config.kv_heads},
                    {"head_dim", config.head_dim},
-                   {"context_length", config.context_length}};
+                   {"context_length", config.context_length},
+                   {"warnings", model.warnings()}};
   data["run"] = {{"tokens", observation.tokens().size()},
                  {"seconds", number(observation.seconds())},
                  {"tokens_per_second", number(observation.seconds() > 0 ? n / observation.seconds() : NAN)},

@@ -1,11 +1,14 @@
-// Makes the pages that the browser tests open, and what they must find in them: page_fixture OUTPUT_DIR.
-//   long.html    2,000 tokens, 270 heads, within the default budget: some heads exact, the others pooled
-//   hostile.html 120 tokens with hostile texts, 12 heads, all exact; one damaged
-//   expected.json  tokens and the engine's weights of some rows, for both
+// Makes the pages that the browser tests open, and what they must find in them: page_fixture OUTPUT_DIR [MODEL TEXT].
+//   long.html     2,000 tokens, 270 heads, within the default budget: some heads exact, the others pooled
+//   hostile.html  120 tokens with hostile texts, 12 heads, all exact; one damaged
+//   real.html     where MODEL and TEXT (a file) are given: the text's first 400 tokens, run by the engine
+//   expected.json tokens and the engine's weights of some rows, and by how much the page's may differ
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "bareattn/page.h"
 #include "page_synthetic-inl.h"
@@ -13,14 +16,28 @@
 namespace {
 
 using namespace bareattn;
+using bareattn::testing::from_half;
 using bareattn::testing::SyntheticObservation;
 
-nlohmann::json expected(const SyntheticObservation& observation, HeadId head, std::vector<int64_t> rows) {
+/// The engine's weights of some rows, and per key the bound on |ln(page's weight / engine's weight)|: rounding q and k
+/// to binary16 moves each by at most 2^-11 of itself, so a logit by at most scale * sum |q k| (2^-10 + 2^-21); 1e-4
+/// more for the f32 sums of the engine and its log-sum-exp.
+nlohmann::json expected(const Observation& observation, HeadId head, const std::vector<int64_t>& rows) {
+  const ModelConfig& config = observation.model().config();
+  const std::vector<uint16_t> q = observation.q_f16(head);
+  const std::vector<uint16_t> k = observation.k_f16(head.layer, head.head / (config.heads / config.kv_heads));
+  const auto at = [&](const std::vector<uint16_t>& values, int64_t row, int d) {
+    return std::fabs(static_cast<double>(from_half(values[static_cast<size_t>(row * config.head_dim + d)])));
+  };
   nlohmann::json out{{"tokens", observation.token_texts()}, {"head", {head.layer, head.head}}};
   for (const int64_t row : rows) {
-    nlohmann::json keys = nlohmann::json::array();
-    for (const auto& [key, weight] : observation.top_keys(head, row, 12)) keys.push_back({key, weight});
-    out["rows"][std::to_string(row)] = {{"top", keys}, {"weights", observation.row_weights(head, row)}};
+    nlohmann::json slack = nlohmann::json::array();
+    for (int64_t j = 0; j <= row; ++j) {
+      double sum = 0;
+      for (int d = 0; d < config.head_dim; ++d) sum += at(q, row, d) * at(k, j, d);
+      slack.push_back(sum / std::sqrt(static_cast<double>(config.head_dim)) * (0x1p-10 + 0x1p-21) + 1e-4);
+    }
+    out["rows"][std::to_string(row)] = {{"weights", observation.row_weights(head, row)}, {"slack", slack}};
   }
   return out;
 }
@@ -31,11 +48,28 @@ void write(const std::filesystem::path& path, const std::string& text) {
   if (!file.flush()) throw std::runtime_error("could not write " + path.string());
 }
 
+nlohmann::json real_page(const std::filesystem::path& dir, const char* model_path, const char* text_path) {
+  std::ifstream file(text_path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  const auto model = Model::load(model_path);
+  std::vector<int32_t> tokens = model->tokenizer().encode(text.str());
+  if (tokens.size() < 400) throw std::runtime_error(std::string(text_path) + " has fewer than 400 tokens");
+  tokens.resize(400);
+  const auto observation = observe(model, tokens);
+  PageOptions options;
+  options.title = "A real text";
+  options.exact = {{11, 2}};
+  options.telling = options.exact;
+  write(dir / "real.html", render_page(*observation, options));
+  return expected(*observation, {11, 2}, {1, 200, 399});
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
-  if (argc != 2) {
-    std::cerr << "usage: page_fixture OUTPUT_DIR\n";
+  if (argc != 2 && argc != 4) {
+    std::cerr << "usage: page_fixture OUTPUT_DIR [MODEL TEXT]\n";
     return 2;
   }
   const std::filesystem::path dir = argv[1];
@@ -57,6 +91,8 @@ int main(int argc, char** argv) try {
   hostile.title = "</title><script>alert(1)</script> \xE2\x80\xAE title";
   write(dir / "hostile.html", render_page(bad, hostile));
   out["hostile"] = expected(bad, {0, 1}, {0, 5, 119});
+
+  if (argc == 4) out["real"] = real_page(dir, argv[2], argv[3]);
   write(dir / "expected.json", out.dump());
   return 0;
 } catch (const std::exception& e) {

@@ -1,5 +1,7 @@
 // The small controls that several views share: a choice of a few (radio group), and a choice of many (select).
 import { useId } from 'preact/hooks';
+import type { Palette } from './colormap';
+import type { Store } from './state';
 
 interface ChoiceProps<T extends string> {
   legend: string;
@@ -50,11 +52,19 @@ export function Pick({ legend, value, options, onChange }: PickProps) {
   );
 }
 
-export const PALETTES = [
-  ['viridis', 'Viridis'],
-  ['cividis', 'Cividis'],
-  ['magma', 'Magma'],
-] as const;
+const PALETTES: readonly Palette[] = ['viridis', 'cividis', 'magma'];
+
+export function PalettePick({ store, palette }: { store: Store; palette: Palette }) {
+  return (
+    <Pick
+      legend="Colours"
+      value={PALETTES.indexOf(palette)}
+      options={['Viridis', 'Cividis', 'Magma']}
+      onChange={(i) => store.set({ palette: PALETTES[i] ?? 'viridis' })}
+    />
+  );
+}
+
 export const FIRST = [
   ['shown', 'Shown'],
   ['hidden', 'Hidden'],

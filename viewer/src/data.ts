@@ -26,6 +26,7 @@ export interface PageData {
     kv_heads: number;
     head_dim: number;
     context_length: number;
+    warnings: string[];
   };
   run: { tokens: number; seconds: number | null; tokens_per_second: number | null; precision: string };
   tokens: string[]; // [N]

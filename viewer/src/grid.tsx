@@ -122,6 +122,7 @@ export function Grid({ store, state, onHover }: GridProps) {
         aria-rowcount={rows}
         aria-colcount={columns}
         class="grid"
+        style={{ height: `${rows * cell}px` }}
         onKeyDown={onKey}
         onMouseLeave={() => onHover(null)}
       >
@@ -158,7 +159,7 @@ export function Grid({ store, state, onHover }: GridProps) {
           </div>
         ))}
       </div>
-      <div class="axis" aria-hidden="true" style={{ top: `${rows * cell}px` }}>
+      <div class="axis" aria-hidden="true">
         {!sorted &&
           Array.from({ length: columns }, (_, c) => (
             <span key={c} style={{ left: `${c * cell}px`, width: `${cell - GAP}px` }}>
@@ -166,7 +167,7 @@ export function Grid({ store, state, onHover }: GridProps) {
             </span>
           ))}
       </div>
-      <p class="axis-names" aria-hidden="true" style={{ paddingTop: `${rows * cell + 22}px` }}>
+      <p class="axis-names" aria-hidden="true">
         {sorted
           ? `All heads, from the highest ${measure?.title.toLowerCase() ?? ''} to the lowest`
           : across === 'layers'

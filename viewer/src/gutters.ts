@@ -70,12 +70,17 @@ function marginals(s: Scene, colours: Ink): void {
     at: (from: number, to: number, p: number, size: number) => void,
     start: number,
   ): void => {
-    const px = Math.max(1, Math.floor(camera.scale));
-    for (let p = 0; p < length; p += px) {
+    if (camera.scale >= 1) {
+      const last = Math.min(head.n, Math.ceil(start + length / camera.scale));
+      for (let i = Math.max(0, Math.floor(start)); i < last; ++i) {
+        at(i, i + 1, (i - start) * camera.scale, camera.scale);
+      }
+      return;
+    }
+    for (let p = 0; p < length; ++p) {
       const from = Math.floor(start + p / camera.scale);
-      const to = Math.max(from + 1, Math.floor(start + (p + px) / camera.scale));
-      if (from < 0 || from >= head.n) continue;
-      at(from, Math.min(to, head.n), p, px);
+      const to = Math.max(from + 1, Math.floor(start + (p + 1) / camera.scale));
+      if (from >= 0 && from < head.n) at(from, Math.min(to, head.n), p, 1);
     }
   };
   c.fillStyle = colours.second;
@@ -83,7 +88,7 @@ function marginals(s: Scene, colours: Ink): void {
     plotHeight,
     (from, to, p, size) => {
       const w = (mean(head.edges!.entropy, from, to) / top) * MARGINAL;
-      if (w > 0) c.fillRect(f.left - 2 - w, p, w, size);
+      if (w > 0) c.fillRect(f.left - 2 - w, p, w, Math.min(size, plotHeight - p));
     },
     camera.y,
   );
@@ -191,7 +196,12 @@ export function drawScene(s: Scene): void {
   const { context: c, frame: f } = s;
   const colours = ink();
   c.clearRect(0, 0, f.width, f.height);
+  c.save();
+  c.beginPath();
+  c.rect(f.left, 0, f.width - f.left, f.height - f.bottom);
+  c.clip();
   figures(s);
+  c.restore();
   cross(s, colours);
   c.strokeStyle = colours.line;
   c.lineWidth = 1;

@@ -1,15 +1,15 @@
 // One head: its map, the focused row in words, and the text coloured by that row.
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { headName, headOf, layerOf } from './data';
-import { value } from './format';
+import { count, percent, value } from './format';
 import { type Head, readHead, rowView } from './head';
 import type { Cell } from './map';
-import { MapPanel, focusOn } from './map_panel';
+import { MapPanel, STRONGEST, focusOn } from './map_panel';
 import { HeadPicker } from './picker';
 import { LiveRow, RowPanel, sentence } from './row_panel';
 import { Search, findMatches } from './search';
 import { type Store, useDark, useStore } from './state';
-import { TextPane } from './text_pane';
+import { TextPane, fullColour } from './text_pane';
 
 export function HeadPage({ store, head: index }: { store: Store; head: number }) {
   const { data } = store;
@@ -48,6 +48,8 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
     () => (ready && hover && hover.row !== state.row ? rowView(ready, hover.row) : null),
     [ready, hover?.row, state.row],
   );
+  const shown = hovered ?? focused;
+  const keyToken = state.key >= 0 ? Math.min(state.key, state.row) : (focused?.top[0]?.from ?? 0);
   const matches = useMemo(() => findMatches(data.tokens, state.find), [data, state.find]);
   const role = data.roles[index];
   const go = (by: number): void => {
@@ -84,27 +86,32 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
           {failure}
         </p>
       )}
-      {ready && focused ? (
+      {ready && focused && shown ? (
         <div class="columns">
-          <MapPanel store={store} state={state} head={ready} onHover={onHover} hover={hover} />
+          <MapPanel store={store} state={state} head={ready} onHover={onHover} hover={hover} keyToken={keyToken} />
           <div class="side">
             <Search store={store} find={state.find} matches={matches} row={state.row} />
             <TextPane
               tokens={data.tokens}
               row={state.row}
-              view={hovered ?? focused}
+              view={shown}
               first={state.first}
               matches={matches}
               dark={dark}
-              onFocus={(row) => focusOn(store, row, Math.min(state.key, row))}
+              onFocus={(row) => focusOn(store, row, STRONGEST)}
             />
+            <p class="text-note">
+              Coloured by what row {count(shown.row)} gives{shown.exact ? '' : ', mean of its block'}. Full colour:{' '}
+              {percent(fullColour(shown))}
+              {state.first ? ', or more on the first token' : '; the first token is left out'}.
+            </p>
             <RowPanel
               head={ready}
               tokens={data.tokens}
-              view={hovered ?? focused}
-              keyToken={state.key}
-              onRow={(row) => focusOn(store, row, state.key)}
-              onKey={(key) => focusOn(store, (hovered ?? focused).row, key)}
+              view={shown}
+              keyToken={keyToken}
+              onRow={(row) => focusOn(store, row, STRONGEST)}
+              onKey={(key) => focusOn(store, shown.row, key)}
             />
             <LiveRow text={sentence(ready, data.tokens, focused)} />
             <details class="measures">

@@ -178,7 +178,7 @@ export class MapView {
     if (!box.width || !box.height) return;
     const keep = this.frame.width ? this.view() : this.wanted;
     const gutter = box.width < 520 ? 62 : 96;
-    this.frame = { width: box.width, height: box.height, left: gutter, bottom: gutter };
+    this.frame = { width: box.width, height: box.height, left: gutter, bottom: gutter - 12 };
     const dpr = window.devicePixelRatio || 1;
     const { width, height, unit } = this.plot;
     this.over.width = Math.round(box.width * dpr);
@@ -199,7 +199,8 @@ export class MapView {
       ])
       .translateExtent([
         [0, 0],
-        [side, side],
+        // As wide as the box: the map stands at its left, beside the rows' names, not in the middle.
+        [Math.max(side, width), Math.max(side, height)],
       ])
       .scaleExtent([1, Math.max(1, MAX_PX / unit)]);
     this.go(keep, false);

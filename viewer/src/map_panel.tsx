@@ -1,7 +1,7 @@
 // The map with its controls, readout, keys and table. Owns one MapView for as long as the head is shown.
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { type CellRow, CellsTable, strongestCells } from './cells_table';
-import { Choice, FIRST, PALETTES } from './controls';
+import { Choice, FIRST, PalettePick } from './controls';
 import { count, percent, quoted, span } from './format';
 import { type Head, exactCell } from './head';
 import { type Cell, MapView } from './map';
@@ -15,12 +15,15 @@ interface MapPanelProps {
   head: Head;
   onHover: (cell: Cell | null) => void;
   hover: Cell | null;
+  keyToken: number; // the focused key
 }
+
+export const STRONGEST = -1;
 
 export function focusOn(store: Store, row: number, key: number): void {
   const last = store.data.run.tokens - 1;
   const r = Math.max(0, Math.min(last, row));
-  store.set({ row: r, key: Math.max(0, Math.min(r, key)) });
+  store.set({ row: r, key: key === STRONGEST ? STRONGEST : Math.max(0, Math.min(r, key)) });
 }
 
 function Readout({ head, tokens, cell }: { head: Head; tokens: string[]; cell: Cell }) {
@@ -56,7 +59,7 @@ function Readout({ head, tokens, cell }: { head: Head; tokens: string[]; cell: C
   );
 }
 
-export function MapPanel({ store, state, head, onHover, hover }: MapPanelProps) {
+export function MapPanel({ store, state, head, onHover, hover, keyToken: key }: MapPanelProps) {
   const cells = useRef<HTMLCanvasElement>(null);
   const over = useRef<HTMLCanvasElement>(null);
   const mini = useRef<HTMLCanvasElement>(null);
@@ -68,24 +71,33 @@ export function MapPanel({ store, state, head, onHover, hover }: MapPanelProps) 
   const { tokens } = store.data;
 
   useLayoutEffect(() => {
-    const map = new MapView(cells.current!, over.current!, mini.current!, head, tokens, store.get(), store.get().view, {
-      hover: onHover,
-      focus: (c) => {
-        focusOn(store, c.row, c.key);
-        over.current?.focus({ preventScroll: true });
+    const map = new MapView(
+      cells.current!,
+      over.current!,
+      mini.current!,
+      head,
+      tokens,
+      { ...store.get(), key },
+      store.get().view,
+      {
+        hover: onHover,
+        focus: (c) => {
+          focusOn(store, c.row, c.key);
+          over.current?.focus({ preventScroll: true });
+        },
+        view: (v) => store.set({ view: v }),
+        settled: (patches, camera, frame, left) => {
+          setPending(left);
+          setStrongest(strongestCells(patches, camera, frame, store.get().pool));
+        },
       },
-      view: (v) => store.set({ view: v }),
-      settled: (patches, camera, frame, left) => {
-        setPending(left);
-        setStrongest(strongestCells(patches, camera, frame, store.get().pool));
-      },
-    });
+    );
     view.current = map;
     setRenderer(map.renderer.kind);
     return () => map.dispose();
   }, [head]);
 
-  const { scale, pool, first, palette, row, key } = state;
+  const { scale, pool, first, palette, row } = state;
   useLayoutEffect(
     () => view.current?.show({ scale, pool, first, palette, row, key }),
     [scale, pool, first, palette, row, key, head],
@@ -106,7 +118,7 @@ export function MapPanel({ store, state, head, onHover, hover }: MapPanelProps) 
     };
     const move = moves[e.key];
     if (move && e.shiftKey) map.panBy(move[1] / 4, move[0] / 4);
-    else if (move) focusOn(store, row + move[0] * map.stride, key + move[1] * map.stride);
+    else if (move) focusOn(store, row + move[0] * map.stride, Math.max(0, key + move[1] * map.stride));
     else if (e.key === '+' || e.key === '=') map.zoomBy(2);
     else if (e.key === '-' || e.key === '_') map.zoomBy(0.5);
     else if (e.key === '0') map.go(null);
@@ -129,11 +141,11 @@ export function MapPanel({ store, state, head, onHover, hover }: MapPanelProps) 
       </h2>
       <div class="toolbar">
         <Choice
-          legend="Blocks show"
+          legend="Blocks"
           value={pool}
           options={[
             ['sum', 'Sum'],
-            ['max', 'Maximum'],
+            ['max', 'Max'],
           ]}
           onChange={(v) => store.set({ pool: v })}
         />
@@ -153,9 +165,8 @@ export function MapPanel({ store, state, head, onHover, hover }: MapPanelProps) 
           options={FIRST}
           onChange={(v) => store.set({ first: v === 'shown' })}
         />
-        <Choice legend="Colours" value={palette} options={PALETTES} onChange={(v) => store.set({ palette: v })} />
-        <div class="choice">
-          <span class="legend">Zoom</span>
+        <PalettePick store={store} palette={state.palette} />
+        <div class="choice" role="group" aria-label="Zoom">
           <div class="options zoom">
             <button type="button" aria-label="Zoom out" onClick={() => view.current?.zoomBy(0.5)}>
               {'\u2212'}

@@ -1,7 +1,7 @@
 // The first view: all heads at once, how to read them, the most telling ones, and the text itself.
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { css, table } from './colormap';
-import { Choice, FIRST, PALETTES, Pick } from './controls';
+import { Choice, FIRST, PalettePick, Pick } from './controls';
 import { headName, headOf, layerOf } from './data';
 import { count, value } from './format';
 import { Grid } from './grid';
@@ -163,12 +163,7 @@ export function Overview({ store }: { store: Store }) {
             options={FIRST}
             onChange={(v) => store.set({ first: v === 'shown' })}
           />
-          <Choice
-            legend="Colours"
-            value={state.palette}
-            options={PALETTES}
-            onChange={(p) => store.set({ palette: p })}
-          />
+          <PalettePick store={store} palette={state.palette} />
         </div>
         <Roles store={store} state={state} />
         <Grid store={store} state={state} onHover={setHover} />
@@ -195,6 +190,11 @@ export function Overview({ store }: { store: Store }) {
           diagonal looks at the token itself or the one before; stripes down the map are tokens that many others look
           at.
         </p>
+        {data.model.warnings.map((warning) => (
+          <p key={warning} class="warning">
+            The model file: {warning}
+          </p>
+        ))}
         <p>
           {exact === all
             ? `All ${count(all)} heads are exact: the page holds Q, K and log-sum-exp of each and recomputes any cell.`

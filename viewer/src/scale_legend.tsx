@@ -20,7 +20,7 @@ export function ScaleLegend({ state, top }: { state: State; top: number }) {
       ? [percent(2 ** LOG_FLOOR), percent(2 ** (LOG_FLOOR / 2)), '100 %']
       : state.scale === 'linear'
         ? ['0', percent(top / 2), percent(top)]
-        : ['weakest', 'middle', 'strongest'];
+        : ['weak', 'middle', 'strong'];
   const what = state.pool === 'sum' ? 'share of the row\u2019s weight' : 'largest weight in the block';
   return (
     <div class="scale">

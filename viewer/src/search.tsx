@@ -1,6 +1,6 @@
 // Finds a token or any piece of the text, also where it spans tokens, and moves the looking row there.
 import { count } from './format';
-import { focusOn } from './map_panel';
+import { STRONGEST, focusOn } from './map_panel';
 import type { Store } from './state';
 
 const MOST = 5000;
@@ -36,7 +36,7 @@ export function Search({ store, find, matches, row }: SearchProps) {
     if (!matches.length) return;
     const next =
       by > 0 ? (matches.find((m) => m > row) ?? matches[0]!) : (matches.findLast((m) => m < row) ?? matches.at(-1)!);
-    focusOn(store, next, Math.min(store.get().key, next));
+    focusOn(store, next, STRONGEST);
   };
   return (
     <form

@@ -12,7 +12,7 @@ export interface View {
 export interface State {
   head: number | null; // null: the grid
   row: number;
-  key: number;
+  key: number; // -1: the strongest of the row
   view: View | null; // null: the whole map
   measure: number;
   order: 'layer' | 'measure';
@@ -70,7 +70,7 @@ export class Store {
     return {
       head: null,
       row: this.data.run.tokens - 1,
-      key: 0,
+      key: -1,
       view: null,
       measure: Math.max(
         0,
@@ -113,7 +113,7 @@ export class Store {
     if (inside(layer, model.layers) && inside(head, model.heads)) s.head = layer * model.heads + head;
     const row = Number(p.get('row') ?? s.row);
     if (inside(row, run.tokens)) s.row = row;
-    const key = Number(p.get('key') ?? s.key);
+    const key = Number(p.get('key') ?? -1);
     if (inside(key, run.tokens)) s.key = Math.min(key, s.row);
     const [x, y, across] = (p.get('at') ?? '').split(',').map(Number);
     if ([x, y, across].every((v) => Number.isFinite(v)) && across! >= 1) s.view = { x: x!, y: y!, span: across! };

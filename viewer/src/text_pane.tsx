@@ -1,6 +1,7 @@
 // The running text, every token one span (textContent only), coloured by what the focused row gives to each. Kept out
 // of Preact's hands: thousands of spans change colour at once, and only those whose level changed are touched.
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
+import { bright, css } from './colormap';
 import { hasReordering, label } from './format';
 import type { RowView } from './head';
 import { isDark, reducedMotion } from './state';
@@ -17,14 +18,24 @@ interface TextPaneProps {
   onFocus: (row: number) => void;
 }
 
-/// Background and text of a level: text keeps a contrast of 4.5 : 1 on every one.
+/// The weight that is drawn in full colour: the strongest but for the first token, on which most of the weight often
+/// rests, so that the rest of the text would be blank.
+export function fullColour(view: RowView): number {
+  let top = 0;
+  for (let j = 1; j < view.weights.length; ++j) if (view.weights[j]! > top) top = view.weights[j]!;
+  return top || (view.weights[0] ?? 0);
+}
+
+const LIGHT = { none: [255, 253, 249], full: [255, 160, 40] };
+const DARK = { none: [21, 24, 30], full: [255, 171, 92] };
+
+/// Background and text of a level: a mix, and whichever of black and white reads better on it (at least 4.5 : 1).
 function levelColours(level: number): [string, string] {
   if (!level) return ['', ''];
-  const t = level / LEVELS;
-  if (!isDark()) return [`rgba(255, 160, 40, ${(0.1 + 0.9 * t).toFixed(3)})`, '#17130c'];
-  return t > 0.5
-    ? [`rgb(${150 + Math.round(105 * t)}, ${80 + Math.round(96 * t)}, ${40 + Math.round(30 * t)})`, '#140d05']
-    : [`rgba(255, 150, 50, ${(0.06 + 0.72 * t).toFixed(3)})`, '#fff8ee'];
+  const { none, full } = isDark() ? DARK : LIGHT;
+  const t = 0.08 + (0.92 * level) / LEVELS;
+  const mix = none.map((from, c) => Math.round(from + (full[c]! - from) * t));
+  return [css(mix), bright(mix) ? '#000' : '#fff'];
 }
 
 export function TextPane({ tokens, row, view, first, matches, dark, onFocus }: TextPaneProps) {
@@ -56,12 +67,11 @@ export function TextPane({ tokens, row, view, first, matches, dark, onFocus }: T
 
   useEffect(() => {
     const weights = view?.weights;
-    let top = 0;
-    if (weights) for (let j = first ? 0 : 1; j < weights.length; ++j) if (weights[j]! > top) top = weights[j]!;
+    const top = view ? fullColour(view) : 0;
     for (let j = 0; j < tokens.length; ++j) {
       const w = weights && j < weights.length && (first || j > 0) ? weights[j]! : 0;
       // Square root: between the strongest key and an even share lies a factor of a hundred.
-      const level = top > 0 && w > 0 ? Math.round(Math.sqrt(w / top) * LEVELS) : 0;
+      const level = top > 0 && w > 0 ? Math.round(Math.sqrt(Math.min(1, w / top)) * LEVELS) : 0;
       if (levels.current[j] === level) continue;
       levels.current[j] = level;
       const [background, colour] = levelColours(level);
@@ -84,7 +94,7 @@ export function TextPane({ tokens, row, view, first, matches, dark, onFocus }: T
     focused.current = row;
     const node = box.current!;
     if (!span) return;
-    const top = span.offsetTop - node.offsetTop;
+    const top = span.offsetTop; // from the pane's own edge: it is positioned
     if (top < node.scrollTop || top + 24 > node.scrollTop + node.clientHeight) {
       node.scrollTo({ top: top - node.clientHeight / 2, behavior: reducedMotion() ? 'auto' : 'smooth' });
     }

@@ -60,10 +60,12 @@ export function drawTile(c: CanvasRenderingContext2D, tile: Tile, image: ImageDa
   const gap = Math.max(1, Math.round(size / 26));
   c.globalAlpha = tile.dim ? 0.16 : 1;
   c.fillStyle = css(tile.tint);
+  // The diagonal is what many heads are about: its cells are drawn whole, and the tint begins beyond them.
+  const cell = Math.max(1.5, image ? size / image.width : 0);
   c.beginPath();
-  c.moveTo(x + gap, y);
+  c.moveTo(x + cell + gap, y);
   c.lineTo(x + size, y);
-  c.lineTo(x + size, y + size - gap);
+  c.lineTo(x + size, y + size - cell - gap);
   c.closePath();
   c.fill();
   if (image) {
@@ -71,11 +73,12 @@ export function drawTile(c: CanvasRenderingContext2D, tile: Tile, image: ImageDa
     scratch.getContext('2d')!.putImageData(image, 0, 0);
     c.imageSmoothingEnabled = size < image.width * 1.6;
     c.imageSmoothingQuality = 'high';
-    // Stairs of whole cells look torn at this size: clip them along the diagonal.
     c.save();
     c.beginPath();
     c.moveTo(x, y);
-    c.lineTo(x + size - gap, y + size);
+    c.lineTo(x + cell, y);
+    c.lineTo(x + size, y + size - cell);
+    c.lineTo(x + size, y + size);
     c.lineTo(x, y + size);
     c.closePath();
     c.clip();

@@ -1,0 +1,107 @@
+// The page for everybody: by keyboard alone, by screen reader (axe-core finds nothing), at phone width, in both themes.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { after, test } from 'node:test';
+import { closeAll, open, page, realPage, settled } from './open.mjs';
+
+after(closeAll);
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+const sizes = { desktop: { width: 1400, height: 900 }, phone: { width: 390, height: 844 } };
+const views = { grid: '', head: '#head=1.1&row=700', pooled: '#head=29.8', find: '#head=0.0&find=cat&first=hidden' };
+
+for (const colorScheme of ['light', 'dark']) {
+  for (const [sizeName, size] of Object.entries(sizes)) {
+    for (const [viewName, hash] of Object.entries(views)) {
+      test(`axe finds nothing: ${viewName}, ${sizeName}, ${colorScheme}`, async () => {
+        // The policy stays in force for the page's own tests; here axe itself must be let in.
+        const o = await open(page('long.html'), { ...size, hash, colorScheme, bypassCSP: true });
+        if (hash.includes('head')) {
+          await settled(o.page);
+          for (const summary of await o.page.locator('summary').all()) await summary.click();
+        }
+        await o.page.evaluate(axe);
+        const result = await o.page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
+        assert.ok(result.passes.length > 10, 'axe ran over nothing');
+        const found = result.violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 160)).slice(0, 4).join(' | ')}`);
+        assert.deepEqual(found, []);
+        const over = await o.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+        assert.ok(over <= 0, `the page is ${over} px wider than the screen`);
+        await o.close();
+      });
+    }
+  }
+}
+
+test('by keyboard alone: from the grid to a cell and back', async () => {
+  const o = await open(page('long.html'));
+  const p = o.page;
+  const focused = () => p.evaluate(() => document.activeElement?.getAttribute('aria-label') ?? document.activeElement?.textContent);
+  for (let i = 0; i < 40 && !(await p.evaluate(() => document.activeElement?.matches('[data-head]'))); ++i) {
+    await p.keyboard.press('Tab');
+  }
+  assert.match(await focused(), /^Layer 0, head 0/);
+  await p.keyboard.press('ArrowRight');
+  assert.match(await focused(), /^Layer 1, head 0/);
+  await p.keyboard.press('ArrowDown');
+  assert.match(await focused(), /^Layer 1, head 1/);
+  const ring = await p.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+  assert.equal(ring, 'solid', 'the focus is visible');
+  await p.keyboard.press('Enter');
+  await p.waitForSelector('#map-how');
+  for (let i = 0; i < 40 && !(await p.evaluate(() => document.activeElement?.matches('.map-over'))); ++i) {
+    await p.keyboard.press('Tab');
+  }
+  assert.match(await focused(), /^Map of layer 1, head 1/);
+  await p.keyboard.press('Enter'); // to the cells
+  await p.waitForFunction(() => /at=/.test(location.hash));
+  await p.keyboard.press('ArrowUp');
+  await p.keyboard.press('Home');
+  assert.match(await p.locator('#readout').textContent(), /^1,998 .*\u2192 0 /);
+  await p.keyboard.press('End');
+  await p.keyboard.press('ArrowLeft');
+  assert.match(await p.locator('#readout').textContent(), /^1,998 .*\u2192 1,997 /);
+  await p.waitForFunction(() => /^row 1,998 .* %/.test(document.querySelector('#live-row').textContent));
+  const said = await p.locator('#live-row').textContent();
+  assert.match(said, /^row 1,998 \u2018.*\u2019: [\d.]+ % to [\d,]+ \u2018.*\u2019, .* and [\d,]+ other tokens: [\d.<]+ ?[\d.]* ?%$/);
+  await p.keyboard.press('-');
+  await p.keyboard.press('+');
+  await p.keyboard.press('0');
+  await p.waitForFunction(() => !/at=/.test(location.hash));
+  // The text takes the arrow keys too.
+  for (let i = 0; i < 40 && !(await p.evaluate(() => document.activeElement?.matches('.text'))); ++i) {
+    await p.keyboard.press('Tab');
+  }
+  await p.keyboard.press('ArrowLeft');
+  await p.waitForFunction(() => document.querySelector('.text .focused').dataset.i === '1997');
+  await p.goBack();
+  await p.waitForSelector('[role=grid]');
+  assert.deepEqual(await p.evaluate(() => window.violations), []);
+  assert.deepEqual(o.wrong, []);
+  await o.close();
+});
+
+test('a link to a view opens that view', async () => {
+  const hash = '#head=1.1&row=812&key=640&at=700.00%2C700.00%2C400.00&scale=rank&pool=max&palette=cividis&first=hidden';
+  const o = await open(page('long.html'), { hash });
+  await settled(o.page);
+  const checked = await o.page.locator('input:checked').evaluateAll((all) => all.map((i) => i.value));
+  assert.deepEqual(checked, ['max', 'rank', 'hidden']);
+  assert.match(await o.page.locator('#readout').textContent(), /^812 .*\u2192 640 /);
+  await o.page.getByRole('radio', { name: 'Log' }).check();
+  await o.page.waitForFunction(() => !/scale=/.test(location.hash));
+  const now = await o.page.evaluate(() => location.hash);
+  assert.match(now, /at=700\.\d\d%2C700\.\d\d%2C(399|400)/, now);
+  await o.close();
+});
+
+test('the theme can be switched, and the real page is accessible', async () => {
+  const o = await open(realPage ?? page('hostile.html'), { colorScheme: 'light', bypassCSP: true });
+  await o.page.getByRole('button', { name: 'Dark theme' }).click();
+  assert.equal(await o.page.evaluate(() => getComputedStyle(document.body).backgroundColor), 'rgb(14, 16, 20)');
+  await o.page.evaluate(axe);
+  const result = await o.page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
+  assert.deepEqual(result.violations.map((v) => v.id), []);
+  await o.close();
+});
