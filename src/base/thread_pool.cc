@@ -60,11 +60,15 @@ void ThreadPool::run(int64_t tasks, const std::function<void(int64_t, int)>& bod
     tasks_ = tasks;
     error_ = nullptr;
     next_.store(0, std::memory_order_relaxed);
-    busy_.store(static_cast<int>(threads_.size()), std::memory_order_relaxed);
+    open_ = true;
     round_.fetch_add(1, std::memory_order_release);
   }
   start_.notify_all();
   work(0);
+  {
+    std::lock_guard lock(mutex_);
+    open_ = false;  // who has not come by now is not waited for: on a busy machine it may not run for milliseconds
+  }
   for (int spin = 0; spin < spins_before_sleep && busy_.load(std::memory_order_acquire) != 0; ++spin) pause_briefly();
   std::unique_lock lock(mutex_);
   finished_.wait(lock, [this] { return busy_.load(std::memory_order_acquire) == 0; });
@@ -96,6 +100,8 @@ void ThreadPool::serve(int worker) {
       std::lock_guard lock(mutex_);  // the round's fields are written under it
       seen = round_.load(std::memory_order_acquire);
       if (stop_) return;
+      if (!open_) continue;
+      busy_.fetch_add(1, std::memory_order_relaxed);
     }
     work(worker);
     if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) {

@@ -40,8 +40,9 @@ class ThreadPool {
   int64_t tasks_ = 0;
   std::atomic<int64_t> next_{0};
   std::atomic<uint64_t> round_{0};
-  std::atomic<int> busy_{0};
+  std::atomic<int> busy_{0};  // workers in the round, the caller aside; rises only under the mutex while it is open
   std::exception_ptr error_;
+  bool open_ = false;  // the round still takes workers in
   bool stop_ = false;
 };
 
