@@ -49,7 +49,10 @@ const Tokenizer& fixed(size_t which) {
     spec.pre = pre;
     return Tokenizer(std::move(spec));
   };
-  static const Tokenizer all[] = {make("smollm", "\x04\xF5\xFF"), make("gpt-2", ""), make("default", "\x80" "bc")};
+  static const Tokenizer all[] = {make("smollm", "\x04\xF5\xFF"), make("gpt-2", ""),
+                                  make("default",
+                                       "\x80"
+                                       "bc")};
   return all[which % 3];
 }
 

@@ -36,8 +36,8 @@ class Tokenizer {
 
   /// Any bytes (invalid UTF-8 too) to ids; linear time. parse_special: recognise control tokens such as <|im_start|>
   /// in the text; otherwise they are spelled out as ordinary characters. User-defined tokens are always recognised.
-  /// A byte for which the vocabulary has no token becomes five tokens that read "U+FFFD and two hexadecimal digits" and
-  /// that decode() turns back; InputError where the vocabulary cannot do that either. docs/tokenizer.md has the details.
+  /// A byte for which the vocabulary has no token becomes five tokens, which read U+FFFD and two hexadecimal digits and
+  /// which decode() turns back; InputError where the vocabulary cannot do that either. See docs/tokenizer.md.
   std::vector<int32_t> encode(std::string_view text, bool parse_special = false, bool add_bos = false) const;
   /// Ids to bytes, exactly: decode(encode(x)) == x. That is the pieces one after the other, but for the five tokens of
   /// a byte without one. An id out of range is std::invalid_argument.
