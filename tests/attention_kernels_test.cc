@@ -117,12 +117,14 @@ TEST(AttentionKernels, SoftmaxBlock) {
     const auto start = numbers(static_cast<size_t>(padded), true);
     fill(s, start);
     fill(t, start);
-    BlockState a{1, 2, 3, 4}, b{1, 2, 3, 4};
-    reference_table().softmax_block(s.as<float>(), keys, padded, entropy, &a);
-    table.softmax_block(t.as<float>(), keys, padded, entropy, &b);
+    BlockState a{1, 2, 3, 4, 5, 6}, b = a;
+    const auto origin = static_cast<float>(between(-600, 100000));
+    reference_table().softmax_block(s.as<float>(), keys, padded, entropy, origin, &a);
+    table.softmax_block(t.as<float>(), keys, padded, entropy, origin, &b);
     same(s.as<float>(), t.as<float>(), static_cast<size_t>(padded), "weights");
-    const float x[] = {a.max, a.sum, a.entropy}, y[] = {b.max, b.sum, b.entropy};
-    same(x, y, 3, "max, sum, entropy");
+    const float x[] = {a.max, a.sum, a.entropy, a.squares, a.distance};
+    const float y[] = {b.max, b.sum, b.entropy, b.squares, b.distance};
+    same(x, y, 5, "max, sum, entropy, squares, distance");
     RC_ASSERT(a.max_key == b.max_key);
   });
 }
@@ -185,32 +187,36 @@ TEST(AttentionKernels, MergeStatesAndMergeAndExp) {
     std::vector<uint32_t> fixed(size);
     for (size_t i = 0; i < size; ++i) fixed[i] = static_cast<uint32_t>(i * 2654435761U);
     std::vector<uint64_t> one(size, 0xFFFFFFF0ULL), two = one;
-    reference_table().carry(fixed.data(), one.data(), n);
-    table.carry(fixed.data(), two.data(), n);
+    const auto largest = numbers(size, false);
+    std::vector<uint32_t> cells(size / 16), cells2 = cells;
+    std::vector<float> tops(size / 16), tops2 = tops;
+    reference_table().carry({fixed.data(), largest.data(), n, one.data(), cells.data(), tops.data()});
+    table.carry({fixed.data(), largest.data(), n, two.data(), cells2.data(), tops2.data()});
     RC_ASSERT(one == two);
+    RC_ASSERT(cells == cells2);
+    same(tops.data(), tops2.data(), size / 16, "largest of cells");
   });
 }
 
 TEST(AttentionKernels, FinishRows) {
   check("finish_rows", [](const KernelTable& table) {
-    const int rows = between(1, 4), padded = 16 * between(1, 33), ldp = padded + 16 * between(0, 2);
-    const auto size = static_cast<size_t>(padded), lanes_size = static_cast<size_t>(rows * 2 * lanes);
+    const int rows = between(1, 6), padded = 16 * between(1, 33), ldp = padded + 16 * between(0, 2);
+    const auto size = static_cast<size_t>(padded);
     Guarded p(static_cast<size_t>((rows - 1) * ldp + padded) * 4);
     auto weights = numbers(static_cast<size_t>((rows - 1) * ldp + padded), false);
     for (float& w : weights) w = std::fabs(w) / 8;  // at most 0.5
     fill(p, weights);
-    std::vector<float> factor, origin;
+    std::vector<float> factor;
     for (int r = 0; r < rows; ++r) {
       factor.push_back(static_cast<float>(1 << 27) / static_cast<float>(between(1, 100)));
-      origin.push_back(static_cast<float>(between(0, 100000)));
     }
     std::vector<uint32_t> received(size, 7), received2 = received;
-    std::vector<float> largest = numbers(size, false), largest2 = largest, sums = numbers(lanes_size, false), sums2 = sums;
-    reference_table().finish_rows({p.as<float>(), ldp, rows, padded, factor.data(), origin.data(), received.data(), largest.data(), sums.data()});
-    table.finish_rows({p.as<float>(), ldp, rows, padded, factor.data(), origin.data(), received2.data(), largest2.data(), sums2.data()});
+    std::vector<float> largest = numbers(size, false), largest2 = largest;
+    reference_table().finish_rows({p.as<float>(), ldp, rows, padded, factor.data(), received.data(),
+                                   largest.data()});
+    table.finish_rows({p.as<float>(), ldp, rows, padded, factor.data(), received2.data(), largest2.data()});
     RC_ASSERT(received == received2);
     same(largest.data(), largest2.data(), size, "largest");
-    same(sums.data(), sums2.data(), lanes_size, "lane sums");
   });
 }
 

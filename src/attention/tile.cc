@@ -89,11 +89,16 @@ void Tile::merge(const Sequence& sequence, const Group& group, const float* max,
 
 void Tile::prepare(const Sequence& sequence, std::span<const TileRow> rows) {
   kernels_ = &kernels::table();
+  first_row_ = sequence.first_row;
   modify_ = !Modifier(sequence.terms).nothing();
   rows_.assign(rows.begin(), rows.end());
   count_ = static_cast<int64_t>(rows.size());
   const AttentionStatistics* wanted = sequence.statistics;
-  keep_ = wanted != nullptr;
+  measure_ = wanted != nullptr;
+  keep_ = sequence.visitor != nullptr ||
+          (measure_ && (wanted->received != nullptr || wanted->pool_sum != nullptr || wanted->pool_max != nullptr ||
+                        wanted->first_mass != nullptr || wanted->self_weight != nullptr ||
+                        wanted->previous_weight != nullptr || wanted->recent_mass != nullptr));
   const int64_t keys = sequence.cache->length(), dims = sequence.q.shape[2];
   seen_.resize(tile_height);
   int64_t begin = keys, end = 0;
@@ -141,12 +146,10 @@ void Tile::prepare(const Sequence& sequence, std::span<const TileRow> rows) {
   sum_.assign(max_.size(), 0.0F);
   a_.resize(lanes);
   b_.resize(lanes);
-  if (!keep_) return;
+  if (!measure_) return;
   const auto states = static_cast<size_t>(std::max<int64_t>(1, blocks_) * tile_height);
   block_max_.assign(states, -infinity);
-  block_sum_.assign(states, 0.0F);
-  block_entropy_.assign(states, 0.0F);
-  block_key_.assign(states, -1);
+  states_.assign(states, {-infinity, 0.0F, 0.0F, 0.0F, 0.0F, -1});
 }
 
 void Tile::scores(const Sequence& sequence, const KvBlock& kv, const Group& group) {
@@ -169,25 +172,24 @@ void Tile::scores(const Sequence& sequence, const KvBlock& kv, const Group& grou
 
 void Tile::softmax(const Group& group) {
   const int64_t at = (group.index - first_block_) * tile_height + group.e;
+  const float origin = static_cast<float>(first_row_ - group.index * block_keys);
   std::fill_n(group_max_, lanes, -infinity);
   std::fill_n(group_sum_, lanes, 0.0F);
   for (int64_t r = 0; r < group.rows; ++r) {
     const Seen seen = group.one[r];
     float* s = strip(group.e + r, group.index);
-    kernels::BlockState state{-infinity, 0.0F, 0.0F, -1};
+    kernels::BlockState state{-infinity, 0.0F, 0.0F, 0.0F, 0.0F, -1};
     if (seen.begin < seen.end) {
       std::fill_n(s, seen.begin, -infinity);
-      kernels_->softmax_block(s, seen.end, group.padded, keep_, &state);
+      kernels_->softmax_block(s, seen.end, group.padded, measure_, origin + static_cast<float>(rows_[group.e + r].row), &state);
     } else {
       std::fill_n(s, group.padded, 0.0F);
     }
     group_max_[r] = state.max;
     group_sum_[r] = state.sum;
-    if (!keep_) continue;
+    if (!measure_) continue;
     block_max_[at + r] = state.max;
-    block_sum_[at + r] = state.sum;
-    block_entropy_[at + r] = state.entropy;
-    block_key_[at + r] = state.max_key;
+    states_[at + r] = state;
   }
 }
 

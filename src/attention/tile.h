@@ -57,9 +57,9 @@ class Tile {
   void join_sinks(const Sequence& sequence);
   void write_output(const Sequence& sequence);
   void observe(const Sequence& sequence, std::span<std::mutex> locks);
-  void observe_rows(const Sequence& sequence, int64_t begin, int64_t end);
+  void observe_rows(int64_t begin, int64_t end);
   void row_statistics(const Sequence& sequence, int64_t e);
-  void add_to_keys(const Sequence& sequence, int64_t begin, int64_t end);
+  void add_to_keys(const Sequence& sequence, int64_t begin);
   void visit(const Sequence& sequence) const;  // tile_visit.cc
 
   float* strip(int64_t e, int64_t index) const;  // weights of row e in block `index`
@@ -71,23 +71,25 @@ class Tile {
 
   const kernels::KernelTable* kernels_ = nullptr;
   std::vector<TileRow> rows_;
-  int64_t count_ = 0, first_block_ = 0, blocks_ = 0, strip_stride_ = 0;
+  int64_t count_ = 0, first_row_ = 0, first_block_ = 0, blocks_ = 0, strip_stride_ = 0;
   bool modify_ = false;
+  bool measure_ = false;                   // statistics of some kind are wanted
   bool keep_ = false;                      // the whole strip stays for observe()
   mutable base::AlignedBuffer strip_;      // [rows, keys seen], or [6, 512] where nothing is kept
   base::AlignedBuffer q_, o_, block_o_;    // [rows, D] scaled; [rows, ldv]; [6, ldv]
   std::vector<uint16_t> q16_, p16_;        // bf16: [rows, D], not scaled; [6, 512 + 16]
   std::vector<float> scale_;               // [rows]
   std::vector<Seen> seen_;                 // [rows]
-  std::vector<float> block_max_, block_sum_, block_entropy_;  // [blocks, tile_height]
-  std::vector<int32_t> block_key_;         // [blocks, tile_height], key or -1
+  std::vector<float> block_max_;              // [blocks, tile_height]
+  std::vector<kernels::BlockState> states_;  // [blocks, tile_height]
   std::vector<float> max_, sum_;           // [groups, 16], row e at state(e)
   std::vector<float> a_, b_;               // [16]: merge factors of the group at hand
   float group_max_[kernels::lanes], group_sum_[kernels::lanes];  // its state over the block at hand
   std::vector<float> factor_;              // [rows, blocks]: weight = strip * factor
-  std::vector<float> lane_sums_;           // [rows, 2, 16]
   std::vector<uint32_t> received_;         // [blocks * 512]
   std::vector<float> largest_;             // [blocks * 512]
+  std::vector<uint32_t> cell_sum_;         // [blocks * 32]
+  std::vector<float> cell_max_;            // [blocks * 32]
 };
 
 }  // namespace bareattn::attend

@@ -34,70 +34,72 @@ void Tile::observe(const Sequence& sequence, std::span<std::mutex> locks) {
     kernels_->exp_below(distance.data(), power.data(), (blocks_ + lanes - 1) / lanes * lanes);
     for (int64_t b = 0; b < blocks_; ++b) factor_[e * blocks_ + b] = sum_[state(e)] == 0.0F ? 0.0F : power[b] / sum_[state(e)];
   }
-  lane_sums_.assign(static_cast<size_t>(count_ * 2 * lanes), 0.0F);
-  received_.resize(static_cast<size_t>(blocks_ * block_keys));
-  largest_.resize(received_.size());
-  const int pool = sequence.statistics->pool_block;
-  const auto pool_row = [&](int64_t e) { return pool == 0 ? 0 : (sequence.first_row + rows_[e].row) / pool; };
-  for (int64_t begin = 0, end; begin < count_; begin = end) {  // rows of one head and one row of the pooled map
-    for (end = begin + 1; end < count_ && end - begin < carry_rows && rows_[end].head == rows_[begin].head &&
-                          pool_row(end) == pool_row(begin);)
-      ++end;
-    observe_rows(sequence, begin, end);
-    std::lock_guard lock(locks[static_cast<size_t>(rows_[begin].head)]);
-    add_to_keys(sequence, begin, end);
+  const AttentionStatistics& out = *sequence.statistics;
+  if (out.received != nullptr || out.pool_sum != nullptr || out.pool_max != nullptr) {
+    received_.resize(static_cast<size_t>(blocks_ * block_keys));
+    largest_.resize(received_.size());
+    cell_sum_.resize(received_.size() / lanes);
+    cell_max_.resize(cell_sum_.size());
+    const auto pool_row = [&](int64_t e) {
+      return out.pool_block == 0 ? 0 : (sequence.first_row + rows_[e].row) / out.pool_block;
+    };
+    for (int64_t begin = 0, end; begin < count_; begin = end) {  // rows of one head and one row of the pooled map
+      for (end = begin + 1; end < count_ && end - begin < carry_rows && rows_[end].head == rows_[begin].head &&
+                            pool_row(end) == pool_row(begin);)
+        ++end;
+      observe_rows(begin, end);
+      std::lock_guard lock(locks[static_cast<size_t>(rows_[begin].head)]);
+      add_to_keys(sequence, begin);
+    }
   }
   for (int64_t e = 0; e < count_; ++e) row_statistics(sequence, e);
   if (sequence.visitor != nullptr) visit(sequence);
 }
 
-void Tile::observe_rows(const Sequence& sequence, int64_t begin, int64_t end) {
+void Tile::observe_rows(int64_t begin, int64_t end) {
   std::fill(received_.begin(), received_.end(), 0U);
   std::fill(largest_.begin(), largest_.end(), 0.0F);
   for (int64_t b = 0; b < blocks_; ++b) {
     const int64_t index = first_block_ + b;
     for (int64_t e = begin, next; e < end; e = next) {  // never across a group of 6: their strips end apart
       next = std::min(end, (e / kernels::tile_rows + 1) * kernels::tile_rows);
-      float factor[kernels::tile_rows], origin[kernels::tile_rows];
-      const int rows = static_cast<int>(next - e);
       const int64_t padded = group(e / kernels::tile_rows * kernels::tile_rows, index).padded;
       if (padded == 0) continue;
-      for (int r = 0; r < rows; ++r) {
-        // A row that is not a number adds nothing to the keys; its own measures show it.
+      const int rows = static_cast<int>(next - e);
+      float factor[kernels::tile_rows];
+      for (int r = 0; r < rows; ++r)  // a row that is not a number adds nothing to the keys; its own measures show it
         factor[r] = std::isnan(sum_[state(e + r)]) ? 0.0F : factor_[(e + r) * blocks_ + b] * unit;
-        origin[r] = static_cast<float>(sequence.first_row + rows_[e + r].row - index * block_keys);
-      }
-      kernels_->finish_rows({strip(e, index), strip_stride_, rows, padded, factor, origin,
-                             received_.data() + b * block_keys, largest_.data() + b * block_keys,
-                             lane_sums_.data() + e * 2 * lanes});
+      kernels_->finish_rows({strip(e, index), strip_stride_, rows, padded, factor, received_.data() + b * block_keys,
+                             largest_.data() + b * block_keys});
     }
   }
 }
 
-void Tile::add_to_keys(const Sequence& sequence, int64_t begin, int64_t) {
+void Tile::add_to_keys(const Sequence& sequence, int64_t begin) {
   const AttentionStatistics& out = *sequence.statistics;
   const int64_t head = rows_[begin].head, first_key = first_block_ * block_keys;
   const int64_t keys = std::min(blocks_ * block_keys, sequence.cache->length() - first_key);
-  if (out.received != nullptr) {
-    uint64_t* to = out.received + head * out.key_stride + first_key;
-    const int64_t whole = keys / lanes * lanes;
-    kernels_->carry(received_.data(), to, whole);
-    for (int64_t j = whole; j < keys; ++j) to[j] += received_[j];
-  }
-  if (out.pool_sum == nullptr && out.pool_max == nullptr) return;
-  const int64_t pool_row = (sequence.first_row + rows_[begin].row) / out.pool_block;
-  const int64_t base = head * out.pool_stride + pool_row * (pool_row + 1) / 2;
-  for (int64_t j = 0; j < keys;) {
-    const int64_t cell = (first_key + j) / out.pool_block, stop = std::min(keys, (cell + 1) * out.pool_block - first_key);
-    if (cell > pool_row) break;
+  const bool pools = out.pool_sum != nullptr || out.pool_max != nullptr;
+  uint64_t* sums = out.received == nullptr ? nullptr : out.received + head * out.key_stride + first_key;
+  const int64_t whole = keys / lanes * lanes;  // the caller's array need not be padded; ours are, with zeros
+  kernels_->carry({received_.data(), largest_.data(), whole, sums, nullptr, nullptr});
+  for (int64_t j = whole; j < keys && sums != nullptr; ++j) sums[j] += received_[j];
+  if (!pools) return;
+  const int64_t cells = (keys + lanes - 1) / lanes;
+  kernels_->carry({received_.data(), largest_.data(), cells * lanes, nullptr, cell_sum_.data(), cell_max_.data()});
+  const int64_t pool_row = (sequence.first_row + rows_[begin].row) / out.pool_block, per = out.pool_block / lanes;
+  const int64_t base = head * out.pool_stride + pool_row * (pool_row + 1) / 2, first_cell = first_key / lanes;
+  for (int64_t c = 0; c < cells;) {
+    const int64_t column = (first_cell + c) / per, stop = std::min(cells, (column + 1) * per - first_cell);
+    if (column > pool_row) break;
     uint64_t sum = 0;
     float largest = 0;
-    for (; j < stop; ++j) {
-      sum += received_[j];
-      largest = std::max(largest, largest_[j]);
+    for (; c < stop; ++c) {
+      sum += cell_sum_[c];
+      largest = std::max(largest, cell_max_[c]);
     }
-    if (out.pool_sum != nullptr) out.pool_sum[base + cell] += sum;
-    if (out.pool_max != nullptr) out.pool_max[base + cell] = std::max(out.pool_max[base + cell], largest / unit);
+    if (out.pool_sum != nullptr) out.pool_sum[base + column] += sum;
+    if (out.pool_max != nullptr) out.pool_max[base + column] = std::max(out.pool_max[base + column], largest / unit);
   }
 }
 
@@ -105,52 +107,50 @@ void Tile::row_statistics(const Sequence& sequence, int64_t e) {
   const AttentionStatistics& out = *sequence.statistics;
   const int64_t at = rows_[e].head * out.row_stride + rows_[e].row, position = sequence.first_row + rows_[e].row;
   const Seen seen = seen_[e];
-  const float nothing = -std::numeric_limits<float>::infinity();
-  const double log_sum = std::log(static_cast<double>(sum_[state(e)]));
+  const float max = max_[state(e)], sum = sum_[state(e)], nothing = -std::numeric_limits<float>::infinity();
+  const double log_sum = std::log(static_cast<double>(sum));
+  // Of the blocks' states: -sum w ln w with ln w = x + (block max - max) - ln sum, sum w^2, sum w (position - key).
+  double entropy = sum == 0.0F ? 0.0 : log_sum, squares = 0, distance = 0;
+  int32_t max_key = -1;
+  for (int64_t b = blocks_ - 1; b >= 0; --b) {
+    const kernels::BlockState& block = states_[b * tile_height + e];
+    if (block.max_key >= 0 && block.max == max)
+      max_key = static_cast<int32_t>((first_block_ + b) * block_keys) + block.max_key;
+    const double factor = factor_[e * blocks_ + b];
+    if (factor == 0.0 || block.sum == 0.0F) continue;
+    entropy -= factor * (block.entropy + static_cast<double>(block.sum) * (block.max - max));
+    squares += factor * factor * block.squares;
+    distance += factor * block.distance;
+  }
+  const auto put = [at](auto* to, auto value) {
+    if (to != nullptr) to[at] = static_cast<std::remove_reference_t<decltype(*to)>>(value);
+  };
   const auto weight_of = [&](int64_t key) { return key >= seen.begin && key < seen.end ? weight(e, key) : 0.0F; };
-  if (out.max_logit != nullptr) out.max_logit[at] = max_[state(e)];
-  if (out.row_sum != nullptr) out.row_sum[at] = sum_[state(e)];
-  if (out.lse != nullptr) out.lse[at] = sum_[state(e)] == 0.0F ? nothing : static_cast<float>(max_[state(e)] + log_sum);
-  if (out.max_key != nullptr) {
-    out.max_key[at] = -1;
-    for (int64_t b = blocks_ - 1; b >= 0; --b)
-      if (block_key_[b * tile_height + e] >= 0 && block_max_[b * tile_height + e] == max_[state(e)])
-        out.max_key[at] = static_cast<int32_t>((first_block_ + b) * block_keys) + block_key_[b * tile_height + e];
+  put(out.max_logit, max);
+  put(out.row_sum, sum);
+  put(out.lse, sum == 0.0F ? nothing : max + log_sum);
+  put(out.max_key, max_key);
+  put(out.entropy, entropy);
+  put(out.sum_squares, squares);
+  put(out.mean_distance, distance);
+  if (!keep_) return;
+  put(out.first_mass, weight_of(0));
+  put(out.self_weight, weight_of(position));
+  put(out.previous_weight, weight_of(position - 1));
+  if (out.recent_mass == nullptr) return;
+  // Copied out first, at most 5 groups of 16 keys: lane by lane is then a loop that the compiler turns into vectors.
+  const int64_t from = std::max(seen.begin, position - recent_keys + 1), to = std::min(seen.end, position + 1);
+  const int64_t start = from / lanes * lanes;
+  float weights[recent_keys + lanes] = {}, lane[lanes] = {};
+  for (int64_t j = from, stop; j < to; j = stop) {
+    stop = std::min(to, (j / block_keys + 1) * block_keys);
+    const float factor = factor_[e * blocks_ + j / block_keys - first_block_];
+    const float* s = strip(e, j / block_keys) - j / block_keys * block_keys;
+    for (int64_t i = j; i < stop; ++i) weights[i - start] = s[i] * factor;
   }
-  if (out.entropy != nullptr) {
-    // -sum w ln w, ln w = (s - block max) + (block max - max) - ln sum
-    double entropy = sum_[state(e)] == 0.0F ? 0.0 : log_sum;
-    for (int64_t b = 0; b < blocks_; ++b) {
-      const double factor = factor_[e * blocks_ + b], sum = block_sum_[b * tile_height + e];
-      if (factor == 0.0 || sum == 0.0) continue;
-      entropy -= factor * (block_entropy_[b * tile_height + e] + sum * (block_max_[b * tile_height + e] - max_[state(e)]));
-    }
-    out.entropy[at] = static_cast<float>(entropy);
-  }
-  const float* sums = lane_sums_.data() + e * 2 * lanes;
-  const bool number = !std::isnan(sum_[state(e)]);
-  if (out.sum_squares != nullptr)
-    out.sum_squares[at] = number ? kernels::tree_sum(sums) / unit / unit : std::numeric_limits<float>::quiet_NaN();
-  if (out.mean_distance != nullptr)
-    out.mean_distance[at] = number ? kernels::tree_sum(sums + lanes) / unit : std::numeric_limits<float>::quiet_NaN();
-  if (out.first_mass != nullptr) out.first_mass[at] = weight_of(0);
-  if (out.self_weight != nullptr) out.self_weight[at] = weight_of(position);
-  if (out.previous_weight != nullptr) out.previous_weight[at] = weight_of(position - 1);
-  if (out.recent_mass != nullptr) {
-    // Copied out first, at most 5 groups of 16 keys: lane by lane is then a loop that the compiler turns into vectors.
-    const int64_t from = std::max(seen.begin, position - recent_keys + 1), to = std::min(seen.end, position + 1);
-    const int64_t start = from / lanes * lanes;
-    float weights[recent_keys + lanes] = {}, lane[lanes] = {};
-    for (int64_t j = from, stop; j < to; j = stop) {
-      stop = std::min(to, (j / block_keys + 1) * block_keys);
-      const float factor = factor_[e * blocks_ + j / block_keys - first_block_];
-      const float* s = strip(e, j / block_keys) - j / block_keys * block_keys;
-      for (int64_t i = j; i < stop; ++i) weights[i - start] = s[i] * factor;
-    }
-    for (int64_t j = 0; j < recent_keys + lanes; j += lanes)
-      for (int i = 0; i < lanes; ++i) lane[i] += weights[j + i];
-    out.recent_mass[at] = kernels::tree_sum(lane);
-  }
+  for (int64_t j = 0; j < recent_keys + lanes; j += lanes)
+    for (int i = 0; i < lanes; ++i) lane[i] += weights[j + i];
+  out.recent_mass[at] = kernels::tree_sum(lane);
 }
 
 }  // namespace bareattn::attend

@@ -61,8 +61,8 @@ class RowWeights {
       scores(index, here, s);
       if (rectangle_.stage != ScoreStage::weight) continue;
       std::fill_n(s, here.begin, -infinity);
-      kernels::BlockState block{-infinity, 0.0F, 0.0F, -1};
-      kernels_.softmax_block(s, here.end, up(here.end, lanes), false, &block);
+      kernels::BlockState block{-infinity, 0.0F, 0.0F, 0.0F, 0.0F, -1};
+      kernels_.softmax_block(s, here.end, up(here.end, lanes), false, 0.0F, &block);
       block_max_[static_cast<size_t>(index - first)] = block.max;
       if (!given) state.take(kernels_, block.max, block.sum);
     }

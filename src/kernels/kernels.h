@@ -15,29 +15,37 @@ inline constexpr int64_t block_keys = 512;  // keys at which a row is cut, at ab
 inline constexpr int tile_rows = 6;         // rows in a register tile
 inline constexpr int lanes = 16;            // virtual lanes of every sum over keys, whatever the hardware width
 
-/// A row's state over one block: maximum, sum of e^(s - max), sum of e^(s - max) (s - max), first key with s = max.
+/// A row's state over one block: x = s - max, e^x, and its sums. All but max and sum only where measured.
 struct BlockState {
   float max;
-  float sum;
-  float entropy;
-  int32_t max_key;  // relative to the block; -1 where nothing is visible
+  float sum;         // of e^x
+  float entropy;     // of e^x x
+  float squares;     // of e^2x
+  float distance;    // of e^x (origin - key)
+  int32_t max_key;   // first key with x = 0, relative to the block; -1 where nothing is visible
 };
 
-/// finish_rows: one block of a strip whose rows are finished, rows 1..6. Weights w = p * factor, counted in units of
-/// 2^-27 (so w here is the weight times 2^27, exactly).
+/// finish_rows: one block of a strip whose rows are finished, rows 1..6. Weights w = p * factor, in units of 2^-27 (so w
+/// here is the weight times 2^27, exactly).
 struct FinishArgs {
-  const float* p;         // [rows, padded], the block's e^(s - block max)
+  const float* p;         // [rows, padded], the block's e^x
   int64_t ldp;
   int rows;
   int64_t padded;         // keys, a multiple of 16, zero past the visible ones
   const float* factor27;  // [rows]: e^(block max - row max) / row sum * 2^27
-  const float* origin;    // [rows]: position of the row - position of the block's first key
   uint32_t* received;     // [padded]: added to, round(w); at most 31 rows before it must be carried on
   float* largest;         // [padded]: raised to w
-  float* lane_sums;       // [rows, 2, 16]: sum of w^2 and of w * (distance to the key), lane = key mod 16, go on
 };
 
-struct BackwardKernels;  // backward.h
+/// carry: what rows have given to keys goes on to 64-bit sums, and to cells of 16 keys.
+struct CarryArgs {
+  const uint32_t* received;  // [keys]
+  const float* largest;      // [keys]
+  int64_t keys;              // a multiple of 16
+  uint64_t* sums;            // [keys]: added to; may be null
+  uint32_t* cell_sum;        // [keys / 16]: set to the cell's sum (the rows' weights together are at most 31)
+  float* cell_max;           // [keys / 16]: set to the cell's largest
+};
 
 struct KernelTable {
   const char* name;  // "avx512", "avx2", "scalar": as BAREATTN_ISA names them
@@ -49,8 +57,9 @@ struct KernelTable {
                      int64_t lds, bool accumulate);
 
   /// s[0, keys) of one row and block: state, and s becomes e^(s - max), zero up to `padded` (a multiple of 16).
-  /// -inf scores are masked: weight 0. want_entropy: state.entropy and state.max_key are filled, else left.
-  void (*softmax_block)(float* s, int64_t keys, int64_t padded, bool want_entropy, BlockState* state);
+  /// -inf scores are masked: weight 0. measure: all of the state, else only max and sum; origin: the row's position
+  /// relative to the block's first key.
+  void (*softmax_block)(float* s, int64_t keys, int64_t padded, bool measure, float origin, BlockState* state);
 
   /// o[r * ldo + e] = sum over keys of p[r * ldp + key] * v[key * ldv + e], one fma chain in key order, from 0 or
   /// (accumulate) from what o holds, then + 0 (so that no -0 is left). rows 1..6; dv rounded up to whole vectors of at most 16 (v and o are padded for it).
@@ -68,8 +77,7 @@ struct KernelTable {
 
   void (*finish_rows)(const FinishArgs& args);
 
-  /// sums[i] += fixed[i], i in [0, n), n padded to 16.
-  void (*carry)(const uint32_t* fixed, uint64_t* sums, int64_t n);
+  void (*carry)(const CarryArgs& args);
 
   /// The same tile for bf16: q [rows, d] and panel [d / 2][64][2] as bf16 bits (d even, zero padded), f32 accumulation
   /// in d order; products are exact, each addition rounds to nearest even, denormal sums and inputs count as 0 (the
@@ -84,7 +92,7 @@ struct KernelTable {
   /// to[i] = from[i] as bf16, nearest even, i in [0, n), n a multiple of 16; weights, so no NaN payload to keep.
   void (*narrow_bf16)(const float* from, uint16_t* to, int64_t n);
 
-  const BackwardKernels* backward = nullptr;  // of the same instruction set; dispatch.cc fills it in
+  const struct BackwardKernels* backward = nullptr;  // backward.h, of the same instruction set; dispatch.cc fills it in
 };
 
 /// The best table for this CPU, or the one that the environment variable BAREATTN_ISA names (avx512, avx2, scalar);

@@ -34,7 +34,7 @@ void score_tile_bf16(const uint16_t* q, int64_t ldq, int rows, int64_t dims, con
     }
 }
 
-void softmax_block(float* s, int64_t keys, int64_t padded, bool want_entropy, BlockState* state) {
+void softmax_block(float* s, int64_t keys, int64_t padded, bool measure, float origin, BlockState* state) {
   float max = -infinity;
   int32_t max_key = -1;
   for (int64_t j = 0; j < keys; ++j)
@@ -43,19 +43,24 @@ void softmax_block(float* s, int64_t keys, int64_t padded, bool want_entropy, Bl
       max_key = static_cast<int32_t>(j);
     }
   const float m = max == -infinity ? 0.0F : max;
-  float sum[lanes] = {}, entropy[lanes] = {};
+  float sum[lanes] = {}, entropy[lanes] = {}, squares[lanes] = {}, distance[lanes] = {};
   for (int64_t j = 0; j < keys; ++j) {
+    const int64_t lane = j % lanes;
     const float x = s[j] - m;
     const float p = exp_below(x);
-    sum[j % lanes] += p;
-    entropy[j % lanes] = std::fma(p, x > -1e30F ? x : -1e30F, entropy[j % lanes]);
     s[j] = p;
+    sum[lane] += p;
+    entropy[lane] = std::fma(p, x > -1e30F ? x : -1e30F, entropy[lane]);
+    squares[lane] = std::fma(p, p, squares[lane]);
+    distance[lane] = std::fma(p, origin - static_cast<float>(j), distance[lane]);
   }
   for (int64_t j = keys; j < padded; ++j) s[j] = 0.0F;
   state->max = max;
   state->sum = tree_sum(sum);
-  if (!want_entropy) return;
+  if (!measure) return;
   state->entropy = tree_sum(entropy);
+  state->squares = tree_sum(squares);
+  state->distance = tree_sum(distance);
   state->max_key = max_key;
 }
 
@@ -97,8 +102,18 @@ void exp_array(const float* x, float* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] = exp_below(x[i]);
 }
 
-void carry(const uint32_t* fixed, uint64_t* sums, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) sums[i] += fixed[i];
+void carry(const CarryArgs& args) {
+  for (int64_t j = 0; j < args.keys && args.sums != nullptr; ++j) args.sums[j] += args.received[j];
+  for (int64_t j = 0; j < args.keys && args.cell_sum != nullptr; ++j) {
+    uint32_t& sum = args.cell_sum[j / lanes];
+    float& max = args.cell_max[j / lanes];
+    if (j % lanes == 0) {
+      sum = 0;
+      max = 0.0F;
+    }
+    sum += args.received[j];
+    max = args.largest[j] > max ? args.largest[j] : max;
+  }
 }
 
 void merge(float* o, const float* block, float a, float b, int64_t dv) {
@@ -106,17 +121,12 @@ void merge(float* o, const float* block, float a, float b, int64_t dv) {
 }
 
 void finish_rows(const FinishArgs& args) {
-  for (int r = 0; r < args.rows; ++r) {
-    float* squares = args.lane_sums + (r * 2 + 0) * lanes;
-    float* distance = args.lane_sums + (r * 2 + 1) * lanes;
+  for (int r = 0; r < args.rows; ++r)
     for (int64_t j = 0; j < args.padded; ++j) {
       const float w = args.p[r * args.ldp + j] * args.factor27[r];
       args.received[j] += static_cast<uint32_t>(static_cast<int32_t>(std::nearbyint(w)));
       args.largest[j] = w > args.largest[j] ? w : args.largest[j];
-      squares[j % lanes] = std::fma(w, w, squares[j % lanes]);
-      distance[j % lanes] = std::fma(w, args.origin[r] - static_cast<float>(j), distance[j % lanes]);
     }
-  }
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// The pass over a strip of scores: maximum, exponentials, sums (softmax_block), and, once a row is finished, what its
-// weights add up to (finish_rows). Sums run in 16 virtual lanes (key mod 16) and end in one fixed tree, so that the
+// The pass over a strip of scores: maximum, exponentials, sums (softmax_block), and, once a row is finished, what it
+// gives to each key (finish_rows, carry). Sums run in 16 virtual lanes (key mod 16) and end in one fixed tree, so that the
 // width of the hardware does not show.
 #if defined(BAREATTN_KERNELS_SOFTMAX_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef BAREATTN_KERNELS_SOFTMAX_INL_H_
@@ -43,27 +43,31 @@ HWY_INLINE float BlockMax(const float* s, int64_t padded) {
   return hn::GetLane(hn::MaxOfLanes(d, hn::Max(hn::Max(m[0], m[1]), hn::Max(m[2], m[3]))));
 }
 
-template <bool kEntropy>
-HWY_INLINE void SoftmaxBlock(float* HWY_RESTRICT s, int64_t keys, int64_t padded, BlockState* HWY_RESTRICT state) {
+template <bool kMeasure>
+HWY_INLINE void SoftmaxBlock(float* HWY_RESTRICT s, int64_t keys, int64_t padded, float origin,
+                             BlockState* HWY_RESTRICT state) {
   const DF d;
   const int64_t whole = (keys + lanes - 1) / lanes * lanes;
   for (int64_t j = keys; j < whole; ++j) s[j] = -std::numeric_limits<float>::infinity();
   const float max = BlockMax(s, whole);
   const bool nothing = max == -std::numeric_limits<float>::infinity();
   const VF m = hn::Set(d, nothing ? 0.0F : max);
-  if constexpr (kEntropy) {  // in the scores: e^x is already 1 half an ulp below the maximum
+  if constexpr (kMeasure) {  // in the scores: e^x is already 1 half an ulp below the maximum
     state->max_key = -1;
     const VF top = hn::Set(d, max);
     for (int64_t j = 0; j < whole && !nothing; j += kLanes) {
-      const intptr_t lane = hn::FindFirstTrue(d, hn::Eq(hn::LoadU(d, s + j), top));
-      if (lane < 0) continue;
-      state->max_key = static_cast<int32_t>(j + lane);
+      const auto found = hn::Eq(hn::LoadU(d, s + j), top);
+      if (hn::AllFalse(d, found)) continue;
+      state->max_key = static_cast<int32_t>(j + hn::FindFirstTrue(d, found));
       break;
     }
   }
-  VF sum[kParts], entropy[kParts];
-  for (int i = 0; i < kParts; ++i) sum[i] = entropy[i] = hn::Zero(d);
-  const VF lowest = hn::Set(d, -1e30F);
+  VF sum[kParts], entropy[kParts], squares[kParts], distance[kParts], away[kParts];
+  for (int i = 0; i < kParts; ++i) {
+    sum[i] = entropy[i] = squares[i] = distance[i] = hn::Zero(d);
+    away[i] = hn::Sub(hn::Set(d, origin), hn::Iota(d, static_cast<float>(i * kLanes)));
+  }
+  const VF lowest = hn::Set(d, -1e30F), step = hn::Set(d, static_cast<float>(lanes));
   for (int64_t j = 0; j < whole; j += lanes) {
 #pragma GCC unroll 4
     for (int i = 0; i < kParts; ++i) {
@@ -71,55 +75,57 @@ HWY_INLINE void SoftmaxBlock(float* HWY_RESTRICT s, int64_t keys, int64_t padded
       const VF p = ExpBelow(d, x);
       hn::StoreU(p, d, s + j + i * kLanes);
       sum[i] = hn::Add(sum[i], p);
-      // 0 * -inf would be NaN: a masked key counts as very far instead.
-      if constexpr (kEntropy) entropy[i] = hn::MulAdd(p, hn::Max(x, lowest), entropy[i]);
+      if constexpr (kMeasure) {
+        entropy[i] = hn::MulAdd(p, hn::Max(x, lowest), entropy[i]);  // 0 * -inf would be NaN
+        squares[i] = hn::MulAdd(p, p, squares[i]);
+        distance[i] = hn::MulAdd(p, away[i], distance[i]);
+        away[i] = hn::Sub(away[i], step);
+      }
     }
   }
   for (int64_t j = whole; j < padded; j += kLanes) hn::StoreU(hn::Zero(d), d, s + j);
   state->max = max;
   state->sum = TreeSum(sum);
-  if constexpr (kEntropy) state->entropy = TreeSum(entropy);
+  if constexpr (kMeasure) {
+    state->entropy = TreeSum(entropy);
+    state->squares = TreeSum(squares);
+    state->distance = TreeSum(distance);
+  }
 }
 
-inline void SoftmaxBlockAny(float* s, int64_t keys, int64_t padded, bool want_entropy, BlockState* state) {
-  want_entropy ? SoftmaxBlock<true>(s, keys, padded, state) : SoftmaxBlock<false>(s, keys, padded, state);
+inline void SoftmaxBlockAny(float* s, int64_t keys, int64_t padded, bool measure, float origin, BlockState* state) {
+  measure ? SoftmaxBlock<true>(s, keys, padded, origin, state) : SoftmaxBlock<false>(s, keys, padded, origin, state);
+}
+
+// To the nearest integer, ties to even, |x| < 2^31. Highway's own also mends what lies beyond, for three instructions.
+HWY_INLINE hn::Vec<hn::RebindToUnsigned<DF>> RoundSmall(VF x) {
+#if HWY_TARGET == HWY_AVX3
+  return hn::Vec<hn::RebindToUnsigned<DF>>{_mm512_cvtps_epi32(x.raw)};
+#elif HWY_TARGET == HWY_AVX2
+  return hn::Vec<hn::RebindToUnsigned<DF>>{_mm256_cvtps_epi32(x.raw)};
+#else
+  return hn::BitCast(hn::RebindToUnsigned<DF>(), hn::NearestInt(x));
+#endif
 }
 
 template <int R>
 HWY_INLINE void FinishRows(const FinishArgs& args) {
   const DF d;
   const hn::RebindToUnsigned<DF> du;
-  for (int part = 0; part < kParts; ++part) {
-    VF f[R], origin[R], squares[R], distance[R];
+  VF f[R];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) f[r] = hn::Set(d, args.factor27[r]);
+  for (int64_t j = 0; j < args.padded; j += kLanes) {
+    auto fixed = hn::LoadU(du, args.received + j);
+    VF largest = hn::LoadU(d, args.largest + j);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-      f[r] = hn::Set(d, args.factor27[r]);
-      origin[r] = hn::Set(d, args.origin[r]);
-      squares[r] = hn::LoadU(d, args.lane_sums + (r * 2 + 0) * lanes + part * kLanes);
-      distance[r] = hn::LoadU(d, args.lane_sums + (r * 2 + 1) * lanes + part * kLanes);
+      const VF w = hn::Mul(hn::LoadU(d, args.p + r * args.ldp + j), f[r]);
+      fixed = hn::Add(fixed, RoundSmall(w));
+      largest = hn::Max(w, largest);
     }
-    VF at = hn::Iota(d, static_cast<float>(part * kLanes));
-    const VF step = hn::Set(d, static_cast<float>(lanes));
-    for (int64_t j = part * kLanes; j < args.padded; j += lanes) {
-      auto fixed = hn::LoadU(du, args.received + j);
-      VF largest = hn::LoadU(d, args.largest + j);
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-        const VF w = hn::Mul(hn::LoadU(d, args.p + r * args.ldp + j), f[r]);
-        fixed = hn::Add(fixed, hn::BitCast(du, hn::NearestInt(w)));
-        largest = hn::Max(w, largest);
-        squares[r] = hn::MulAdd(w, w, squares[r]);
-        distance[r] = hn::MulAdd(w, hn::Sub(origin[r], at), distance[r]);
-      }
-      at = hn::Add(at, step);
-      hn::StoreU(fixed, du, args.received + j);
-      hn::StoreU(largest, d, args.largest + j);
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      hn::StoreU(squares[r], d, args.lane_sums + (r * 2 + 0) * lanes + part * kLanes);
-      hn::StoreU(distance[r], d, args.lane_sums + (r * 2 + 1) * lanes + part * kLanes);
-    }
+    hn::StoreU(fixed, du, args.received + j);
+    hn::StoreU(largest, d, args.largest + j);
   }
 }
 
@@ -155,11 +161,24 @@ inline void ExpBelowAny(const float* x, float* y, int64_t n) {
   for (int64_t i = 0; i < n; i += kLanes) hn::StoreU(ExpBelow(d, hn::LoadU(d, x + i)), d, y + i);
 }
 
-inline void CarryAny(const uint32_t* fixed, uint64_t* sums, int64_t n) {
+inline void CarryAny(const CarryArgs& args) {
+  const DF d;
+  const hn::RebindToSigned<DF> di;
   const hn::Rebind<uint64_t, hn::Half<DF>> dw;
   const hn::Rebind<uint32_t, decltype(dw)> dn;
-  for (int64_t i = 0; i < n; i += static_cast<int64_t>(hn::MaxLanes(dw)))
-    hn::StoreU(hn::Add(hn::LoadU(dw, sums + i), hn::PromoteTo(dw, hn::LoadU(dn, fixed + i))), dw, sums + i);
+  for (int64_t j = 0; j < args.keys && args.sums != nullptr; j += static_cast<int64_t>(hn::MaxLanes(dw)))
+    hn::StoreU(hn::Add(hn::LoadU(dw, args.sums + j), hn::PromoteTo(dw, hn::LoadU(dn, args.received + j))), dw,
+               args.sums + j);
+  for (int64_t j = 0; j < args.keys && args.cell_sum != nullptr; j += lanes) {
+    auto sum = hn::LoadU(di, reinterpret_cast<const int32_t*>(args.received + j));
+    VF max = hn::LoadU(d, args.largest + j);
+    for (int i = 1; i < kParts; ++i) {
+      sum = hn::Add(sum, hn::LoadU(di, reinterpret_cast<const int32_t*>(args.received + j + i * kLanes)));
+      max = hn::Max(max, hn::LoadU(d, args.largest + j + i * kLanes));
+    }
+    args.cell_sum[j / lanes] = static_cast<uint32_t>(hn::GetLane(hn::SumOfLanes(di, sum)));
+    args.cell_max[j / lanes] = hn::GetLane(hn::MaxOfLanes(d, max));
+  }
 }
 
 }  // namespace bareattn::kernels::HWY_NAMESPACE
