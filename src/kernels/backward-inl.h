@@ -47,12 +47,11 @@ HWY_INLINE void BlendTransposedTile(const float* HWY_RESTRICT p, int64_t ldp, in
     for (int v = 0; v < NV; ++v) hn::StoreU(hn::Add(acc[c][v], hn::Zero(d)), d, o + c * ldo + v * kLanes);
 }
 
-void BlendTransposedAny(const float* p, int64_t ldp, int columns, int64_t rows, const float* v, int64_t ldv,
-                        int64_t dv, float* o, int64_t ldo) {
+void BlendTransposedAny(const float* p, int64_t ldp, int columns, int64_t rows, const float* v, int64_t ldv, int64_t dv,
+                        float* o, int64_t ldo) {
   for (int64_t left = (dv + kLanes - 1) / kLanes, at = 0; left > 0; left -= kMaxVectors, at += kMaxVectors * kLanes)
-    WithTile(columns, static_cast<int>(HWY_MIN(left, int64_t{kMaxVectors})), [&](auto c, auto n) HWY_ATTR {
-      BlendTransposedTile<c(), n()>(p, ldp, rows, v + at, ldv, o + at, ldo);
-    });
+    WithTile(columns, static_cast<int>(HWY_MIN(left, int64_t{kMaxVectors})),
+             [&](auto c, auto n) HWY_ATTR { BlendTransposedTile<c(), n()>(p, ldp, rows, v + at, ldv, o + at, ldo); });
 }
 
 void SoftmaxBackwardAny(float* HWY_RESTRICT s, float* HWY_RESTRICT dp, int64_t n, float lse, float delta) {
