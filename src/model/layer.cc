@@ -47,7 +47,9 @@ void store_keys(const Pass& pass, const Rows& qkv, attend::KvCache& cache) {
     const TensorView<const float> all = heads(pass, qkv, head, 1);
     return TensorView<const float>(all.data, {pass.rows, pass.config.head_dim}, {all.stride[0], 1});
   };
-  pass.pool.run(kv, [&](int64_t h, int) { cache.write(h, pass.first_row, rows_of(q + h), rows_of(q + kv + h)); });
+  const auto write = [&](int64_t h, int) { cache.write(h, pass.first_row, rows_of(q + h), rows_of(q + kv + h)); };
+  if (pass.rows >= elementwise_rows) return pass.pool.run(kv, write);
+  for (int64_t h = 0; h < kv; ++h) write(h, 0);  // a few rows cost less than waking somebody
 }
 
 /// branch = Attention(normed)
