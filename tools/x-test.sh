@@ -3,7 +3,7 @@
 # The end counts what ran, and fails when a part failed or nothing ran. A part runs as a condition, where bash ignores
 # `set -e`: chain its steps by && or return.
 results=build/test-results
-all_parts=(floors links ctest python viewer browser)
+all_parts=(floors links ctest cli python viewer browser)
 
 test_everything() {
   local parts=("$@") part start=$SECONDS failed=()
@@ -41,6 +41,13 @@ part_ctest() {
   export BAREATTN_MODEL=${BAREATTN_MODEL:-$PWD/$model}
   # Each GoogleTest program leaves its own cases; the tests that are no such program are in ctest.xml.
   GTEST_OUTPUT="xml:$PWD/$results/gtest/" run ctest --preset release --output-junit "$PWD/$results/ctest.xml"
+}
+
+# The command from outside.
+part_cli() {
+  [[ -d tests/cli ]] || { echo "  no tests/cli/ in this tree: nothing to test"; return 0; }
+  export BAREATTN_BIN=${BAREATTN_BIN:-$PWD/build/bareattn} BAREATTN_MODEL=${BAREATTN_MODEL:-$PWD/$model}
+  need_venv .venv tests/requirements.txt && run .venv/bin/python -m pytest -q --junitxml="$results/cli.xml" tests/cli
 }
 
 # python/: the module is built into .venv and its tests run there.
