@@ -1,0 +1,79 @@
+"""AttentionCache: keys and values packed once, for decoding; also from pages of any size."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import numpy as np
+
+from . import _native
+from ._arrays import Result, is_bf16, readable
+from ._attention import Array, _how, _numbers, _options, _output_shape, _Returns, _sizes
+
+
+class AttentionCache:
+    """Keys and values of `batch` sequences, as the kernels read them.
+
+    append() adds keys, attention() attends to all that are there. Results are bit for bit those of attention() over the
+    same keys in one piece.
+    """
+
+    def __init__(self, batch: int, kv_heads: int, head_dim: int, value_dim: int | None = None):
+        self._native = _native.Cache(batch, kv_heads, head_dim, head_dim if value_dim is None else value_dim)
+
+    def append(self, k: Array, v: Array, *, counts: Any = None, layout: str = "bhsd") -> None:
+        """k [B, Hkv, n, D], v [B, Hkv, n, Dv] (or another layout) after what is there; counts [B]: only the first ones."""
+        how = _how(k, layout, self.kv_heads, self.kv_heads)
+        self._native.append(readable(k, "k"), readable(v, "v"), how, _numbers(counts, "counts", int))
+
+    def append_pages(self, k_pages: Array, v_pages: Array, table: Any, lengths: Any) -> None:
+        """What is new in a paged cache: k_pages [pages, Hkv, page, D], v_pages [pages, Hkv, page, Dv], table
+        [B, pages of a sequence], lengths [B]. Key j of sequence b is row j % page of page table[b, j // page]."""
+        rows = np.ascontiguousarray(table, np.int32)
+        if rows.ndim != 2:
+            raise ValueError(f"table: given shape {rows.shape}; needed [B, pages]")
+        self._native.append_pages(readable(k_pages, "k_pages"), readable(v_pages, "v_pages"), is_bf16(k_pages), rows,
+                                  _numbers(lengths, "lengths", int))
+
+    def truncate(self, b: int, length: int) -> None:
+        """Forgets keys of sequence b past `length`."""
+        self._native.truncate(b, length)
+
+    def attention(self, q: Array, *, is_causal: bool = True, causal_align: str = "bottom_right",
+                  return_: Sequence[str] = (), top_k: int = 0, full_rows: Any = None, layout: str = "bhsd",
+                  **options: Any) -> Any:
+        """q [B, Hq, Sq, D] against every cached key; by default causal with the last row at the last key.
+
+        Other arguments and results are those of bareattn.attention().
+        """
+        native = readable(q, "q")
+        heads = options.pop("num_heads", None)
+        batch, heads_seen, rows, _ = _sizes(native, layout, heads, "q")
+        o = Result(q, _output_shape(layout, batch, heads_seen, rows, self.value_dim))
+        longest = max(self.lengths, default=0)
+        returns = _Returns(q, return_, (batch, heads_seen, rows, longest), top_k, full_rows)
+        given = _options(is_causal=is_causal, causal_align=causal_align, **options)
+        self._native.attention(native, o.native, _how(q, layout, heads, self.kv_heads), given, returns.native)
+        return (o.finished(), returns.finished()) if return_ else o.finished()
+
+    @property
+    def lengths(self) -> list[int]:
+        """Keys of each sequence."""
+        return self._native.lengths
+
+    @property
+    def kv_heads(self) -> int:
+        return self._native.kv_heads
+
+    @property
+    def head_dim(self) -> int:
+        return self._native.head_dim
+
+    @property
+    def value_dim(self) -> int:
+        return self._native.value_dim
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the packed keys and values."""
+        return self._native.bytes
