@@ -26,6 +26,12 @@ void add_perplexity(CLI::App& app, Action& action);
 void add_info(CLI::App& app, Action& action);
 void add_completion(CLI::App& app, Action& action);
 
+/// A range check that adds nothing to the help: the description says what matters.
+template <class T>
+CLI::Validator within(T least, T most) {
+  return CLI::Range(least, most).description("");
+}
+
 /// -m, -t and --precision, the same everywhere.
 struct ModelChoice {
   std::string path;

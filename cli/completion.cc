@@ -105,7 +105,10 @@ std::string fish(const std::vector<Command>& commands) {
 void add_completion(CLI::App& app, Action& action) {
   auto shell = std::make_shared<std::string>();
   CLI::App* command = app.add_subcommand("completion", "print a completion script for your shell");
-  command->add_option("SHELL", *shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  command->add_option("SHELL", *shell, "bash, zsh or fish")
+      ->type_name("")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}).description(""));
   command->footer("Example, for bash:\n  source <(bareattn completion bash)");
   command->callback([shell, &app, &action] {
     action = [shell, &app] {

@@ -105,20 +105,25 @@ void add_generate(CLI::App& app, Action& action) {
   command->add_flag("--chat", options->chat, "the prompt is a user's message: apply the model's chat template");
   command->add_option("-n,--count", options->count, "how many tokens at most")
       ->type_name("N")
-      ->check(CLI::Range(1, 1 << 24))
+      ->check(within(1, 1 << 24))
       ->capture_default_str();
   command
       ->add_option("--temperature", options->sampling.temperature,
                    "0 takes the likeliest token; 1 samples as the model says")
-      ->check(CLI::Range(0.0, 100.0))
+      ->type_name("T")
+      ->check(within(0.0, 100.0))
       ->capture_default_str();
   command->add_option("--top-k", options->sampling.top_k, "sample from the K likeliest only; 0: from all")
-      ->check(CLI::Range(0, 1 << 30))
+      ->type_name("K")
+      ->check(within(0, 1 << 30))
       ->capture_default_str();
   command->add_option("--top-p", options->sampling.top_p, "sample from the likeliest that make up this probability")
-      ->check(CLI::Range(0.0, 1.0))
+      ->type_name("P")
+      ->check(within(0.0, 1.0))
       ->capture_default_str();
-  command->add_option("--seed", options->sampling.seed, "the same seed gives the same text")->capture_default_str();
+  command->add_option("--seed", options->sampling.seed, "the same seed gives the same text")
+      ->type_name("S")
+      ->capture_default_str();
   command->footer(
       "Examples:\n"
       "  bareattn generate -m MODEL.gguf \"Once upon a time\" -n 64\n"

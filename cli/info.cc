@@ -45,7 +45,8 @@ void add_info(CLI::App& app, Action& action) {
   auto choice = std::make_shared<ModelChoice>();
   CLI::App* command = app.add_subcommand("info", "show what a model file holds");
   command->add_option("MODEL", choice->path, "the model, a GGUF file (or set BAREATTN_MODEL)")
-      ->envname("BAREATTN_MODEL");
+      ->envname("BAREATTN_MODEL")
+      ->type_name("");
   command->footer("Example:\n  bareattn info MODEL.gguf");
   command->callback([choice, &action] { action = [choice] { return info(*choice); }; });
 }

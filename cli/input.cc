@@ -27,7 +27,8 @@ InputText from_file(const std::string& path) {
 
 void InputChoice::declare(CLI::App& command, const std::string& name, const std::string& what) {
   command_ = &command;
-  command.add_option(name, argument, what + ": an existing file's path, '-' for standard input, else the text itself");
+  command.add_option(name, argument, what + ": an existing file's path, '-' for standard input, else the text itself")
+      ->type_name("");
   command.add_option("--text", text, "the text itself, even if a file is called so")->type_name("TEXT");
   command.add_option("--file", file, "a file with the text, '-' for standard input")->type_name("FILE");
 }

@@ -23,11 +23,10 @@ namespace {
 struct LookOptions {
   ModelChoice model;
   InputChoice input;
-  bool chat = false, bos = false;
+  bool chat = false, bos = false, no_bos = false;
   std::string page, json, exact = "auto", title, colour = "auto";
   int top = 10;
   double budget_megabytes = 25;
-  CLI::Option* bos_option = nullptr;
   CLI::Option* json_option = nullptr;
 };
 
@@ -72,7 +71,7 @@ std::vector<HeadId> exact_heads(const LookOptions& options, const ModelConfig& c
 }
 
 std::vector<int32_t> tokens_of(const LookOptions& options, const std::string& text, const Tokenizer& tokenizer) {
-  const bool bos = options.bos_option->count() > 0 ? options.bos : tokenizer.spec().add_bos;
+  const bool bos = options.bos || (!options.no_bos && tokenizer.spec().add_bos);
   if (!options.chat) return tokenizer.encode(text, false, bos);
   const ChatMessage message{"user", text};
   return tokenizer.encode(tokenizer.apply_chat_template({&message, 1}, true), true, bos);
@@ -91,7 +90,7 @@ int look(const LookOptions& options) {
                                                        : options.colour == "never" ? Colour::never
                                                                                    : Colour::automatic);
   const bool json_wanted = options.json_option->count() > 0;
-  const bool json_to_stdout = json_wanted && (options.json.empty() || options.json == "-");
+  const bool json_to_stdout = json_wanted && (options.json == "true" || options.json == "-");
   const InputText input = options.input.read();
   if (!options.page.empty()) check_writable(options.page);
   if (json_wanted && !json_to_stdout) check_writable(options.json);
@@ -142,16 +141,16 @@ void add_look(CLI::App& app, Action& action) {
   options->input.declare(*command, "TEXT", "the text");
   options->model.declare(*command);
   command->add_flag("--chat", options->chat, "the text is a user's message: apply the model's chat template");
-  options->bos_option = command->add_flag("--bos,!--no-bos", options->bos,
-                                          "begin with the beginning-of-sequence token (default: as the model says)");
+  CLI::Option* bos = command->add_flag("--bos", options->bos, "begin with the beginning-of-sequence token");
+  command->add_flag("--no-bos", options->no_bos, "begin without it (default: as the model says)")->excludes(bos);
   command->add_option("-o,--output", options->page, "write the page: one HTML file that needs no network")
       ->type_name("PAGE");
   options->json_option =
-      command->add_flag("--json{-}", options->json, "print JSON instead of the summary; --json=FILE writes it there")
+      command->add_flag("--json", options->json, "print JSON instead of the summary; --json=FILE writes it there")
           ->type_name("[=FILE]");
   command->add_option("--top", options->top, "how many keys to list for the last token")
       ->type_name("K")
-      ->check(CLI::Range(1, 1000))
+      ->check(within(1, 1000))
       ->capture_default_str();
   command
       ->add_option("--exact", options->exact,
@@ -160,12 +159,15 @@ void add_look(CLI::App& app, Action& action) {
       ->capture_default_str();
   command->add_option("--budget", options->budget_megabytes, "largest page, in MB")
       ->type_name("MB")
-      ->check(CLI::Range(0.1, 2000.0))
+      ->check(within(0.1, 2000.0))
       ->capture_default_str();
   command->add_option("--title", options->title, "title of the page (default: the file's name or the text's beginning)")
       ->type_name("TEXT");
-  command->add_option("--color,--colour", options->colour, "colour in the summary; auto respects NO_COLOR")
-      ->check(CLI::IsMember({"auto", "always", "never"}))
+  command
+      ->add_option("--color,--colour", options->colour,
+                   "colour in the summary: auto (respects NO_COLOR), always, never")
+      ->type_name("WHEN")
+      ->check(CLI::IsMember({"auto", "always", "never"}).description(""))
       ->capture_default_str();
   command->footer(
       "Examples:\n"

@@ -22,12 +22,13 @@ int complain(int status, std::string_view sentence) {
 int run(int argc, char** argv) {
   CLI::App app{"Bare Attention: what every head of a language model attends to, exactly.", "bareattn"};
   app.set_version_flag("--version", "bareattn " BAREATTN_VERSION);
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);  // so that an unknown command is named in the complaint
   app.footer(
       "Begin with:\n"
       "  bareattn look -m MODEL.gguf \"The cat sat on the mat because it was tired.\"\n"
       "  bareattn look -m MODEL.gguf story.txt -o page.html     then open page.html\n"
       "BAREATTN_MODEL may name the model file instead of -m. `bareattn COMMAND --help` shows more.");
+  app.get_formatter()->column_width(30);
   Action action;
   add_look(app, action);
   add_generate(app, action);
@@ -35,6 +36,10 @@ int run(int argc, char** argv) {
   add_perplexity(app, action);
   add_info(app, action);
   add_completion(app, action);
+  if (argc < 2) {
+    fmt::print(stderr, "{}", app.help());
+    return exit_input;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version
@@ -42,6 +47,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return complain(exit_input, std::string(error.what()) + " (see bareattn --help)");
   }
+  if (!action) return complain(exit_input, "no command given (see bareattn --help)");
   watch_interrupts();
   try {
     const int status = action();

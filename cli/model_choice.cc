@@ -17,10 +17,11 @@ void ModelChoice::declare(CLI::App& command) {
       ->envname("BAREATTN_MODEL");
   command.add_option("-t,--threads", threads, "threads; 0 takes all cores, the results are the same for any number")
       ->type_name("N")
-      ->check(CLI::Range(0, 1024))
+      ->check(within(0, 1024))
       ->capture_default_str();
-  command.add_option("--precision", precision, "of the projections; attention itself is always f32")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+  command.add_option("--precision", precision, "f32 or bf16, of the projections; attention itself is always f32")
+      ->type_name("TYPE")
+      ->check(CLI::IsMember({"f32", "bf16"}).description(""))
       ->capture_default_str();
 }
 
