@@ -55,7 +55,7 @@ part_python() {
   [[ -f pyproject.toml ]] || { echo "  no Python package in this tree (pyproject.toml): nothing to test"; return 0; }
   need_venv .venv tests/requirements.txt &&
     run .venv/bin/python -m pip install -q --disable-pip-version-check . &&
-    run .venv/bin/python -m pytest -q --junitxml="$results/python.xml" python/tests
+    run .venv/bin/python -m pytest -q --junitxml="$results/python.xml" python/tests tests/conformance tests/torch
 }
 
 # The viewer: types, lint, and unit tests where it has them.

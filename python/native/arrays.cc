@@ -18,6 +18,7 @@ std::string dtype_text(nb::dlpack::dtype dtype) {
     case Code::Float: return "float" + bits;
     case Code::Bfloat: return "bfloat" + bits;
     case Code::Bool: return "bool";
+    case Code::Complex: return "complex" + bits;
     default: return "type code " + std::to_string(dtype.code) + " of " + bits + " bits";
   }
 }

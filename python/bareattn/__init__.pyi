@@ -1,0 +1,115 @@
+from typing import Any, Literal, Sequence, TypedDict
+
+import numpy as np
+
+# A NumPy, PyTorch or JAX array in this computer's memory; a result is of the library of q.
+Array = Any
+Layout = Literal["bhsd", "bshd", "packed", "thd"]
+Stage = Literal["product", "capped", "biased", "weight"]
+
+STATISTICS: tuple[str, ...]
+STAGES: tuple[str, ...]
+__version__: str
+
+class Seen(TypedDict, total=False):
+    lse: Array
+    max_logit: Array
+    max_key: Array
+    row_sum: Array
+    entropy: Array
+    sum_squares: Array
+    mean_distance: Array
+    first_mass: Array
+    self_weight: Array
+    previous_weight: Array
+    recent_mass: Array
+    column_sums: Array
+    top_keys: Array
+    top_weights: Array
+    full_weights: Array
+
+# Without return_ the result is O alone, with it (O, Seen).
+def attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    *,
+    is_causal: bool = ...,
+    causal_align: Literal["top_left", "bottom_right"] = ...,
+    offset: int | None = ...,
+    scale: float | None = ...,
+    left_window: int = ...,
+    right_window: int = ...,
+    softcap: float = ...,
+    attn_mask: Array | None = ...,
+    alibi_slopes: Sequence[float] | Array | None = ...,
+    sinks: Sequence[float] | Array | None = ...,
+    cu_seqlens_q: Sequence[int] | Array | None = ...,
+    cu_seqlens_k: Sequence[int] | Array | None = ...,
+    kv_lengths: Sequence[int] | Array | None = ...,
+    layout: Layout | None = ...,
+    num_heads: int | None = ...,
+    num_kv_heads: int | None = ...,
+    threads: int = ...,
+    return_: Sequence[str] | str = ...,
+    top_k: int = ...,
+    full_rows: Sequence[int] | Array | None = ...,
+) -> Any: ...
+def reference_attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    *,
+    return_: Sequence[str] | str = ...,
+    top_k: int = ...,
+    full_rows: Sequence[int] | Array | None = ...,
+    layout: Layout | None = ...,
+    num_heads: int | None = ...,
+    num_kv_heads: int | None = ...,
+    **options: Any,
+) -> Any: ...
+def weights(
+    q: Array,
+    k: Array,
+    *,
+    rows: tuple[int, int] | None = ...,
+    keys: tuple[int, int] | None = ...,
+    stage: Stage = ...,
+    max_logit: Array | None = ...,
+    row_sum: Array | None = ...,
+    layout: Layout | None = ...,
+    num_heads: int | None = ...,
+    num_kv_heads: int | None = ...,
+    **options: Any,
+) -> Array: ...
+def merge_partial(o1: Array, lse1: Array, o2: Array, lse2: Array) -> tuple[np.ndarray, np.ndarray]: ...
+
+class AttentionCache:
+    def __init__(self, batch: int, kv_heads: int, head_dim: int, value_dim: int | None = ...) -> None: ...
+    def append(self, k: Array, v: Array, *, counts: Sequence[int] | Array | None = ..., layout: Layout = ...) -> None: ...
+    def append_pages(
+        self, k_pages: Array, v_pages: Array, table: Array | Sequence[Sequence[int]], lengths: Sequence[int] | Array
+    ) -> None: ...
+    def truncate(self, b: int, length: int) -> None: ...
+    def attention(
+        self,
+        q: Array,
+        *,
+        is_causal: bool = ...,
+        causal_align: Literal["top_left", "bottom_right"] = ...,
+        return_: Sequence[str] | str = ...,
+        top_k: int = ...,
+        full_rows: Sequence[int] | Array | None = ...,
+        layout: Layout = ...,
+        **options: Any,
+    ) -> Any: ...
+    @property
+    def lengths(self) -> list[int]: ...
+    @property
+    def kv_heads(self) -> int: ...
+    @property
+    def head_dim(self) -> int: ...
+    @property
+    def value_dim(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
