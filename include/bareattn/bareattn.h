@@ -1,16 +1,17 @@
 // The contents page: everything a user may include. Take this, or only the header you need. Start reading at points.h
 // (what can be watched) and attention.h (what is computed).
 #pragma once
-#include "bareattn/attention.h"        // exact attention and what it says about itself
-#include "bareattn/attention_cache.h"  // keys and values kept between calls
-#include "bareattn/error.h"            // what is thrown: InputError, FileError, OutputError
-#include "bareattn/files.h"            // files read and written whole, text made safe to print
-#include "bareattn/highlights.h"       // which heads to look at first
-#include "bareattn/model.h"            // a model, a run of it, generation
-#include "bareattn/observation.h"      // every head over one text: measures, maps, roles
-#include "bareattn/page.h"             // the page: one HTML file
-#include "bareattn/points.h"           // where a run can be watched
-#include "bareattn/tensor.h"           // a view whose element type is known at run time
-#include "bareattn/tensor_view.h"      // data, shape, strides
-#include "bareattn/tokenizer.h"        // text becomes tokens
-#include "bareattn/weights.h"          // any rectangle of weights, exactly those of the pass
+#include "bareattn/attention.h"           // exact attention and what it says about itself
+#include "bareattn/attention_backward.h"  // its gradients
+#include "bareattn/attention_cache.h"     // keys and values kept between calls
+#include "bareattn/error.h"               // what is thrown: InputError, FileError, OutputError
+#include "bareattn/files.h"               // files read and written whole, text made safe to print
+#include "bareattn/highlights.h"          // which heads to look at first
+#include "bareattn/model.h"               // a model, a run of it, generation
+#include "bareattn/observation.h"         // every head over one text: measures, maps, roles
+#include "bareattn/page.h"                // the page: one HTML file
+#include "bareattn/points.h"              // where a run can be watched
+#include "bareattn/tensor.h"              // a view whose element type is known at run time
+#include "bareattn/tensor_view.h"         // data, shape, strides
+#include "bareattn/tokenizer.h"           // text becomes tokens
+#include "bareattn/weights.h"             // any rectangle of weights, exactly those of the pass
