@@ -24,7 +24,13 @@ for (const colorScheme of ['light', 'dark']) {
         await o.page.evaluate(axe);
         const result = await o.page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
         assert.ok(result.passes.length > 10, 'axe ran over nothing');
-        const found = result.violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 160)).slice(0, 4).join(' | ')}`);
+        const found = result.violations.map(
+          (v) =>
+            `${v.id}: ${v.nodes
+              .map((n) => n.html.slice(0, 160))
+              .slice(0, 4)
+              .join(' | ')}`,
+        );
         assert.deepEqual(found, []);
         const over = await o.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         assert.ok(over <= 0, `the page is ${over} px wider than the screen`);
@@ -37,7 +43,8 @@ for (const colorScheme of ['light', 'dark']) {
 test('by keyboard alone: from the grid to a cell and back', async () => {
   const o = await open(page('long.html'));
   const p = o.page;
-  const focused = () => p.evaluate(() => document.activeElement?.getAttribute('aria-label') ?? document.activeElement?.textContent);
+  const focused = () =>
+    p.evaluate(() => document.activeElement?.getAttribute('aria-label') ?? document.activeElement?.textContent);
   for (let i = 0; i < 40 && !(await p.evaluate(() => document.activeElement?.matches('[data-head]'))); ++i) {
     await p.keyboard.press('Tab');
   }
@@ -64,7 +71,10 @@ test('by keyboard alone: from the grid to a cell and back', async () => {
   assert.match(await p.locator('#readout').textContent(), /^1,998 .*\u2192 1,997 /);
   await p.waitForFunction(() => /^row 1,998 .* %/.test(document.querySelector('#live-row').textContent));
   const said = await p.locator('#live-row').textContent();
-  assert.match(said, /^row 1,998 \u2018.*\u2019: [\d.]+ % to [\d,]+ \u2018.*\u2019, .* and [\d,]+ other tokens: [\d.<]+ ?[\d.]* ?%$/);
+  assert.match(
+    said,
+    /^row 1,998 \u2018.*\u2019: [\d.]+ % to [\d,]+ \u2018.*\u2019, .* and [\d,]+ other tokens: [\d.<]+ ?[\d.]* ?%$/,
+  );
   await p.keyboard.press('-');
   await p.keyboard.press('+');
   await p.keyboard.press('0');
@@ -102,6 +112,9 @@ test('the theme can be switched, and the real page is accessible', async () => {
   assert.equal(await o.page.evaluate(() => getComputedStyle(document.body).backgroundColor), 'rgb(14, 16, 20)');
   await o.page.evaluate(axe);
   const result = await o.page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
-  assert.deepEqual(result.violations.map((v) => v.id), []);
+  assert.deepEqual(
+    result.violations.map((v) => v.id),
+    [],
+  );
   await o.close();
 });

@@ -57,7 +57,8 @@ const browsers = new Map();
 
 async function browser(kind) {
   if (!existsSync(executablePath)) throw new Error(`no browser at ${executablePath} (apt-get install chromium)`);
-  if (!browsers.has(kind)) browsers.set(kind, await chromium.launch({ executablePath, args: [...quiet, ...kinds[kind]] }));
+  if (!browsers.has(kind))
+    browsers.set(kind, await chromium.launch({ executablePath, args: [...quiet, ...kinds[kind]] }));
   return browsers.get(kind);
 }
 
@@ -69,7 +70,9 @@ export async function closeAll() {
 /// Opens a page file. `wrong` gathers console errors, exceptions, policy violations and every request but the file.
 export async function open(file, options = {}) {
   const { hash = '', kind = 'gpu', width = 1400, height = 900, ...context } = options;
-  const c = await (await browser(kind)).newContext({ viewport: { width, height }, reducedMotion: 'reduce', ...context });
+  const c = await (
+    await browser(kind)
+  ).newContext({ viewport: { width, height }, reducedMotion: 'reduce', ...context });
   const p = await c.newPage();
   const wrong = [];
   const url = pathToFileURL(file).href;
