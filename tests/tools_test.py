@@ -1,4 +1,5 @@
 """The tools of the house: each rule of check_floors catches a planted violation, and the repository itself is clean."""
+import os
 import subprocess
 import sys
 import tempfile
@@ -133,9 +134,10 @@ class CheckLinks(unittest.TestCase):
 class TestReport(unittest.TestCase):
     def report(self, files, *failed):
         with tempfile.TemporaryDirectory() as root:
-            for name, text in files.items():
+            for order, (name, text) in enumerate(files.items()):
                 (Path(root) / name).parent.mkdir(exist_ok=True)
                 (Path(root) / name).write_text(text)
+                os.utime(Path(root) / name, (order, order))
             done = subprocess.run([sys.executable, ROOT / "tools/test_report.py", root, "--parts", "p", "--failed", *failed],
                                   capture_output=True, text=True)
             return done.returncode, done.stdout + done.stderr
@@ -162,6 +164,14 @@ class TestReport(unittest.TestCase):
         self.assertIn("FAILED: S.bad: 1 != 2", output)
         self.assertEqual(self.report({"browser.log": "# pass 3\n# fail 1\n"})[0], 1)
         self.assertEqual(self.report({"ctest.xml": self.ctest.format(a="run", consumer="fail")})[0], 1)
+
+    def test_a_program_started_again_by_its_own_test_does_not_count(self):
+        bad = '<testcase name="inner" classname="S"><failure message="as expected"/></testcase>'
+        status, output = self.report({"gtest/a_test.xml": self.gtest.format(more=bad),
+                                      "gtest/a_test_1.xml": self.gtest.format(more=""),
+                                      "ctest.xml": self.ctest.format(a="run", consumer="run")})
+        self.assertEqual(status, 0, output)
+        self.assertIn("===== 2 passed, 1 skipped", output)
 
     def test_a_program_that_died_fails(self):
         status, output = self.report({"gtest/a_test.xml": self.gtest.format(more=""),

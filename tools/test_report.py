@@ -26,17 +26,27 @@ def cases(path):
             yield name, "passed", ""
 
 
+def gtest_results(folder):
+    """{program: its XML file}. A test that starts its own program again leaves NAME_1.xml and so on; the outer process
+    ends last, so the newest file is the one that counts."""
+    newest = {}
+    for path in sorted((folder / "gtest").glob("*.xml"), key=lambda p: p.stat().st_mtime_ns):
+        newest[re.sub(r"_\d+$", "", path.stem)] = path
+    return newest
+
+
 def collect(folder):
-    found = []
-    for path in sorted(folder.rglob("*.xml")):
+    programs = {name: list(cases(path)) for name, path in gtest_results(folder).items()}
+    found = [case for results in programs.values() for case in results]
+    for path in sorted(folder.glob("*.xml")):
         if path.name != "ctest.xml":
             found += cases(path)
-    programs = {path.stem for path in (folder / "gtest").glob("*.xml")}
     if (folder / "ctest.xml").exists():
         for name, outcome, why in cases(folder / "ctest.xml"):
             program = name.split(".")[-1]
-            # A GoogleTest program is already counted by its cases, unless it died without saying so.
-            if program not in programs or (outcome == "failed" and not any(o == "failed" for _, o, _ in found)):
+            # A GoogleTest program is already counted by its cases, unless it failed without saying so.
+            counted = programs.get(program)
+            if counted is None or (outcome == "failed" and not any(o == "failed" for _, o, _ in counted)):
                 found.append((f"ctest.{program}", outcome, why))
     for path in sorted(folder.glob("*.log")):
         totals = {key: int(n) for key, n in re.findall(r"(?:#|\u2139) (pass|fail|cancelled|skipped|todo) (\d+)", path.read_text())}
