@@ -127,7 +127,7 @@ class Summary {
     std::string before, after;
     for (int64_t j = key - 1; j >= 0 && columns(before) < side; --j) before = one_line(texts[j]) + before;
     for (int64_t j = key + 1; j < length_ && columns(after) < side; ++j) after += one_line(texts[j]);
-    const std::string mark = terminal_.colour ? heat(terminal_, token, std::max(strength, 0.2)) : "‹" + token + "›";
+    const std::string mark = "‹" + heat(terminal_, token, std::max(strength, 0.2)) + "›";
     return padded_left(suffix(before, side), side) + mark + std::string(prefix(after, side));
   }
 
@@ -146,7 +146,9 @@ class Summary {
     }
     if (terminal_.colour) coloured_text();
     double strongest = 1e-9;
-    for (const KeyWeight& k : look.keys) strongest = k.key == 0 ? strongest : std::max(strongest, k.weight);
+    for (const KeyWeight& k : look.keys) {  // the first and the last itself would leave no colours for the others
+      if (k.key != 0 && k.key != last) strongest = std::max(strongest, k.weight);
+    }
     for (const KeyWeight& k : look.keys) {
       if (k.key != 0 || !first_named) key_line(k, k.weight / strongest);
     }
@@ -175,7 +177,7 @@ class Summary {
     const int width = terminal_.width - 4;
     const auto& mean = report_.last.mean;
     double strongest = 0;
-    for (int64_t j = 1; j < length_; ++j) strongest = std::max(strongest, mean[j]);
+    for (int64_t j = 1; j < length_ - 1; ++j) strongest = std::max(strongest, mean[j]);
     std::vector<std::string> lines(1);
     int used = 0;
     for (int64_t j = 0; j < length_; ++j) {

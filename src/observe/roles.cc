@@ -31,7 +31,7 @@ Role role_of(const Means& means, int64_t tokens) {
   }
   if (spread >= limits.normalized_entropy) {
     const double context = mean(Measure::effective_context);
-    return {"broad", spread, fmt::format("spreads over many tokens, as if over {:.0f} alike", context)};
+    return {"broad", spread, fmt::format("spreads as widely as if evenly over {:.0f} tokens", context)};
   }
   const double leading = std::fmax(std::fmax(first, previous), std::fmax(self, 0.0));
   if (std::isnan(first + previous + self)) return {"mixed", 0, "has no rows to judge by"};
