@@ -178,7 +178,8 @@ void finish(Call& call, const AttentionParams& params, std::span<const int64_t> 
   check_scalars(params);
   check_per_head("alibi_slopes", params.alibi_slopes.size(), call.heads);
   check_per_head("sinks", params.sinks.size(), call.heads);
-  call.scale = params.scale ? *params.scale : static_cast<float>(1.0 / std::sqrt(static_cast<double>(call.dim)));
+  const double dim = static_cast<double>(std::max<int64_t>(1, call.dim));  // D = 0: every score is 0
+  call.scale = params.scale ? *params.scale : static_cast<float>(1.0 / std::sqrt(dim));
   call.window.left = params.left_window;
   call.window.right = params.is_causal ? 0 : params.right_window;
   if (!params.kv_lengths.empty()) {

@@ -110,7 +110,11 @@ void Tile::row_statistics(const Sequence& sequence, int64_t e) {
   const float max = max_[state(e)], sum = sum_[state(e)], nothing = -std::numeric_limits<float>::infinity();
   const double log_sum = std::log(static_cast<double>(sum));
   // Of the blocks' states: -sum w ln w with ln w = x + (block max - max) - ln sum, sum w^2, sum w (position - key).
-  double entropy = sum == 0.0F ? 0.0 : log_sum, squares = 0, distance = 0;
+  // The keys' weights sum to 1 but for what a sink takes, which is no key and has no part in the entropy.
+  double share = 1, squares = 0, distance = 0;
+  if (!sequence.terms.sinks.empty() && sum != 0.0F)
+    share -= std::exp(static_cast<double>(sequence.terms.sinks[static_cast<size_t>(rows_[e].head)]) - max) / sum;
+  double entropy = sum == 0.0F ? 0.0 : log_sum * share;
   int32_t max_key = -1;
   for (int64_t b = blocks_ - 1; b >= 0; --b) {
     const kernels::BlockState& block = states_[b * tile_height + e];
