@@ -133,7 +133,9 @@ std::vector<Highlight> highlights(const Observation& observation) {
   for (size_t r = 0; r < ranked.size(); ++r) {
     for (const auto& [head, scored] : ranked[r]) {
       if (scored.value < rankings[r].floor) break;
-      if (std::any_of(found.begin(), found.end(), [&](const Highlight& h) { return h.head == head; })) continue;
+      if (std::any_of(found.begin(), found.end(), [&taken = head](const Highlight& h) { return h.head == taken; })) {
+        continue;
+      }
       found.push_back({rankings[r].id, rankings[r].title, head, scored.value, scored.evidence});
       break;
     }
