@@ -230,7 +230,7 @@ test('a damaged fragment is ignored, field by field', async () => {
     hash: '#head=0.1&row=99999999&key=-3&at=NaN,1,0&scale=%3Cscript%3E&measure=nope&palette=cividis',
   });
   assert.match(await o.page.locator('#readout').textContent(), /^119 /);
-  assert.equal(await o.page.getByLabel('Colours').inputValue(), '1');
+  assert.equal(await o.page.getByLabel('Palette').inputValue(), '1');
   await clean(o);
 });
 

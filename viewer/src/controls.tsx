@@ -57,7 +57,7 @@ const PALETTES: readonly Palette[] = ['viridis', 'cividis', 'magma'];
 export function PalettePick({ store, palette }: { store: Store; palette: Palette }) {
   return (
     <Pick
-      legend="Colours"
+      legend="Palette"
       value={PALETTES.indexOf(palette)}
       options={['Viridis', 'Cividis', 'Magma']}
       onChange={(i) => store.set({ palette: PALETTES[i] ?? 'viridis' })}

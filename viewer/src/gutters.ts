@@ -34,7 +34,7 @@ export function ink(): Ink {
   };
 }
 
-const MARGINAL = 24;
+const marginal = (f: Frame): number => (f.left < 80 ? 14 : 24);
 const LABEL_PX = 12; // a label for every token from this many pixels a token
 
 export interface Scene {
@@ -62,6 +62,7 @@ function mean(values: Float32Array, from: number, to: number): number {
 
 function marginals(s: Scene, colours: Ink): void {
   const { context: c, frame: f, camera, head } = s;
+  const depth = marginal(f);
   if (!head.edges) return;
   const top = Math.log(Math.max(head.n, 2));
   const plotHeight = f.height - f.bottom;
@@ -87,7 +88,7 @@ function marginals(s: Scene, colours: Ink): void {
   bars(
     plotHeight,
     (from, to, p, size) => {
-      const w = (mean(head.edges!.entropy, from, to) / top) * MARGINAL;
+      const w = (mean(head.edges!.entropy, from, to) / top) * depth;
       if (w > 0) c.fillRect(f.left - 2 - w, p, w, Math.min(size, plotHeight - p));
     },
     camera.y,
@@ -97,8 +98,8 @@ function marginals(s: Scene, colours: Ink): void {
     f.width - f.left,
     (from, to, p, size) => {
       const v = mean(head.edges!.received, from, to);
-      const h = v > 0 ? Math.max(0, 1 + Math.log2(v) / 16) * MARGINAL : 0;
-      if (h > 0) c.fillRect(f.left + p, plotHeight + 2, size, h);
+      const h = v > 0 ? Math.max(0, 1 + Math.log2(v) / 16) * depth : 0;
+      if (h > 0) c.fillRect(f.left + Math.max(0, p), plotHeight + 2, size + Math.min(0, p), h);
     },
     camera.x,
   );
@@ -106,10 +107,17 @@ function marginals(s: Scene, colours: Ink): void {
 
 function labels(s: Scene, colours: Ink): void {
   const { context: c, frame: f, camera, tokens } = s;
+  const depth = marginal(f);
   const n = tokens.length;
   const plotHeight = f.height - f.bottom;
   const every = camera.scale >= LABEL_PX ? 1 : step(camera.scale);
-  const text = (i: number): string => (every === 1 ? label(tokens[i], 12) : i.toLocaleString('en'));
+  // Monospaced, 11 px: a letter is 6.7 px wide. Cut rather than squeezed.
+  const text = (i: number, room: number): string =>
+    every === 1
+      ? label(tokens[i]?.trimStart() || tokens[i], Math.max(3, Math.floor(room / 6.7)))
+      : i.toLocaleString('en');
+  const rowRoom = f.left - depth - 12;
+  const keyRoom = f.bottom - depth - 12;
   c.font = every === 1 ? '11px ui-monospace, "DejaVu Sans Mono", monospace' : '11px system-ui, sans-serif';
   c.textBaseline = 'middle';
   const half = every === 1 ? 0.5 : 0;
@@ -119,7 +127,7 @@ function labels(s: Scene, colours: Ink): void {
     if (y > plotHeight - 4) break;
     if (y < 4) continue;
     c.fillStyle = i === s.row ? colours.text : colours.faint;
-    c.fillText(text(i), f.left - MARGINAL - 8, y, f.left - MARGINAL - 10);
+    c.fillText(text(i, rowRoom), f.left - depth - 8, y, rowRoom + 8);
   }
   for (let j = Math.max(0, Math.ceil(camera.x / every) * every - (every === 1 ? 1 : 0)); j < n; j += every) {
     const x = f.left + (j + half - camera.x) * camera.scale;
@@ -127,10 +135,10 @@ function labels(s: Scene, colours: Ink): void {
     if (x < f.left + 4) continue;
     c.fillStyle = j === s.key ? colours.text : colours.faint;
     c.save();
-    c.translate(x, plotHeight + MARGINAL + 8);
+    c.translate(x, plotHeight + depth + 8);
     if (every === 1) c.rotate(-Math.PI / 2);
     else c.textAlign = 'center';
-    c.fillText(text(j), 0, every === 1 ? 0 : 7, f.bottom - MARGINAL - 10 + (every === 1 ? 0 : 40));
+    c.fillText(text(j, keyRoom), 0, every === 1 ? 0 : 7, keyRoom + (every === 1 ? 8 : 40));
     c.restore();
   }
 }

@@ -176,6 +176,8 @@ export class MapView {
   private resize(): void {
     const box = this.over.getBoundingClientRect();
     if (!box.width || !box.height) return;
+    // The observer also calls when it begins: nothing has changed, and a movement on its way must not be stopped.
+    if (box.width === this.frame.width && box.height === this.frame.height) return;
     const keep = this.frame.width ? this.view() : this.wanted;
     const gutter = box.width < 520 ? 62 : 96;
     this.frame = { width: box.width, height: box.height, left: gutter, bottom: gutter - 12 };

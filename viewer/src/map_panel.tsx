@@ -103,8 +103,11 @@ export function MapPanel({ store, state, head, onHover, hover, keyToken: key }: 
     [scale, pool, first, palette, row, key, head],
   );
   useEffect(() => view.current?.redraw(), [dark]);
+  const opened = useRef(true);
   useEffect(() => {
-    view.current?.reveal(row, key);
+    // A link names its view: the focus is brought into it only when it moves.
+    if (!opened.current) view.current?.reveal(row, key);
+    opened.current = false;
   }, [row, key]);
 
   const onKeyDown = (e: KeyboardEvent): void => {
@@ -196,10 +199,10 @@ export function MapPanel({ store, state, head, onHover, hover, keyToken: key }: 
           onKeyDown={onKeyDown}
         />
         <canvas ref={mini} class="map-mini" aria-hidden="true" />
-        <ScaleLegend state={state} top={view.current?.palette.top ?? 1} />
       </div>
       <div class="under-map">
         <Readout head={head} tokens={tokens} cell={shownCell} />
+        <ScaleLegend state={state} top={view.current?.palette.top ?? 1} />
         <p class={head.exact ? 'how exact' : 'how'} data-renderer={renderer} data-pending={pending} id="map-how">
           {head.exact
             ? 'exact, recomputed here from Q, K and LSE' +

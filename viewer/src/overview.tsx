@@ -148,6 +148,7 @@ export function Overview({ store }: { store: Store }) {
             options={data.measures.map((m) => m.title)}
             onChange={(i) => store.set({ measure: i })}
           />
+          <PalettePick store={store} palette={state.palette} />
           <Choice
             legend="Order"
             value={state.order}
@@ -163,7 +164,6 @@ export function Overview({ store }: { store: Store }) {
             options={FIRST}
             onChange={(v) => store.set({ first: v === 'shown' })}
           />
-          <PalettePick store={store} palette={state.palette} />
         </div>
         <Roles store={store} state={state} />
         <Grid store={store} state={state} onHover={setHover} />
