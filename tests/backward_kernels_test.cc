@@ -116,5 +116,31 @@ TEST(BackwardKernels, DotEqualsItsTwinAndIsRight) {
   }));
 }
 
+TEST(BackwardKernels, ScaleRowAndAddScaledEqualTheirTwins) {
+  EXPECT_TRUE(rc::check("scale_row, add_scaled", [] {
+    std::mt19937 random(*rc::gen::arbitrary<uint32_t>());
+    const auto n = *rc::gen::inRange<int64_t>(0, 150), shift = *rc::gen::inRange<int64_t>(0, 3);
+    const float scale = *rc::gen::element(1.0F, 0.125F, -3.3F, 1e30F);
+    auto from = values(random, n + shift);
+    const float special[] = {infinity, std::nanf(""), 3e38F};
+    if (n > 0 && random() % 2 != 0)
+      from[static_cast<size_t>(shift) + random() % static_cast<size_t>(n)] = special[random() % 3];
+    const auto to = values(random, n + shift);
+    auto twin = to, twin_sum = to;
+    const bool finite = reference_backward().scale_row(from.data() + shift, n, scale, twin.data() + shift);
+    reference_backward().add_scaled(from.data() + shift, n, scale, twin_sum.data() + shift);
+    for (const KernelTable* table : fast_tables()) {
+      auto fast = to, fast_sum = to, self = from;
+      RC_ASSERT(table->backward->scale_row(from.data() + shift, n, scale, fast.data() + shift) == finite);
+      RC_ASSERT(same(fast, twin));
+      table->backward->scale_row(self.data() + shift, n, scale, self.data() + shift);
+      for (int64_t i = 0; i < shift; ++i) self[static_cast<size_t>(i)] = twin[static_cast<size_t>(i)];
+      RC_ASSERT(same(self, twin));
+      table->backward->add_scaled(from.data() + shift, n, scale, fast_sum.data() + shift);
+      RC_ASSERT(same(fast_sum, twin_sum));
+    }
+  }));
+}
+
 }  // namespace
 }  // namespace bareattn::kernels

@@ -31,14 +31,14 @@ struct AttentionGradients {
 /// (with a softcap, dS further times 1 - tanh^2 before dQ and dK). d_bias and d_mask are sums of dS.
 ///
 /// The bits of every gradient are the same for any number of threads: dK and dV of a key are added up over the heads of
-/// its group and blocks of 384 rows in order, dQ of a row over blocks of 192 keys in order (docs/arithmetic.md).
+/// its group and blocks of 384 rows in order, dQ of a row over blocks of 256 keys in order (docs/arithmetic.md).
 /// p here comes from the LSE, one rounded number, where the forward divides by the row sum: it differs from the
 /// forward's weight by a relative error of at most (|lse| + 3) 2^-24, and the same exp.
 /// What is not seen never shows, NaN and infinity included; a NaN that is seen shows in its row's dQ and in dK and dV
 /// of the keys that the row sees. A row that sees no key has no gradient (0). Boolean masks have none.
 ///
 /// std::invalid_argument for what does not fit: d_o [B, Hq, Sq, Dv] like o, both of q's type or f32.
-/// Memory beyond the arguments: O(threads * 192 * (D + Dv)), one table d_bias per thread if wanted, and 8 bytes per 192
+/// Memory beyond the arguments: O(threads * 256 * (D + Dv)), one table d_bias per thread if wanted, and 8 bytes per 256
 /// keys.
 ///
 /// From another language: every view is a pointer, a shape and strides in elements, so a buffer that is [B, S, H, D] is

@@ -149,7 +149,7 @@ double attention_backward_error_factor(const BackwardSize& size) {
   const double ds =
       p + static_cast<double>(size.value_dim) + 8 + attention_error_factor(size.dim, size.keys, size.largest);
   // Sums over rows and keys: chains of at most 384, and one addition per block; a slope of the softcap, scale.
-  const double sums = std::min(std::max(rows, keys), 384.0) + std::max(rows, keys) / 192 + 3;
+  const double sums = std::min(std::max(rows, keys), 384.0) + std::max(rows, keys) / 256 + 3;
   return ds + sums + 8;
 }
 

@@ -3,8 +3,6 @@
 #include "attention/backward_block.h"
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
 #include <limits>
 
 #include "attention/widen.h"
@@ -26,23 +24,22 @@ void grow(base::AlignedBuffer& buffer, int64_t floats) {
   if (buffer.bytes() < static_cast<size_t>(floats) * 4) buffer = base::AlignedBuffer(static_cast<size_t>(floats) * 4);
 }
 
-// Row (b, h, i) of a [B, H, S, dims] tensor as f32, zero up to a multiple of 16.
-void copy_row(const ConstTensor& tensor, const int64_t (&at)[3], float* to) {
+// Row (b, h, i) of a [B, H, S, dims] tensor times scale as f32, zero up to a multiple of 16; whether it is finite.
+bool copy_row(const ConstTensor& tensor, const int64_t (&at)[3], float scale, float* to) {
   const int64_t dims = tensor.shape[3];
   const void* from = address(tensor, at[0], at[1], at[2], 0);
-  if (is_plain(tensor) && tensor.stride[3] == 1)
-    std::copy_n(static_cast<const float*>(from), dims, to);
-  else
-    widen(tensor.dtype, from, tensor.stride[3], dims, to);
+  const bool in_place = is_plain(tensor) && tensor.stride[3] == 1;
+  if (!in_place) widen(tensor.dtype, from, tensor.stride[3], dims, to);
   std::fill(to + dims, to + up16(dims), 0.0F);
+  return kernels::table().backward->scale_row(in_place ? static_cast<const float*>(from) : to, dims, scale, to);
 }
 
-// Integers, because a chain of float additions would cost more than the matrix products of a short row.
-bool finite(const float* x, int64_t n) {
-  constexpr uint32_t exponent = 0x7F800000U;
-  uint32_t bad = 0;
-  for (int64_t i = 0; i < n; ++i) bad |= static_cast<uint32_t>((std::bit_cast<uint32_t>(x[i]) & exponent) == exponent);
-  return bad == 0;
+// Row (b, h, i) of an output += from * scale.
+void add_row(const TensorView<float>& out, const int64_t (&at)[3], const float* from, float scale) {
+  const int64_t dims = out.shape[3], step = out.stride[3];
+  float* to = &out.at(at[0], at[1], at[2]);
+  if (step == 1) return kernels::table().backward->add_scaled(from, dims, scale, to);
+  for (int64_t d = 0; d < dims; ++d) kernels::table().backward->add_scaled(from + d, 1, scale, to + d * step);
 }
 
 }  // namespace
@@ -124,12 +121,11 @@ void BackwardBlock::prepare(int64_t kv_head, int64_t block) {
   for (int64_t j = 0; j < keys_; ++j) {
     const int64_t at[3] = {job_->piece->batch, kv_head, job_->piece->key + first_key_ + j};
     float* k = k_.as<float>() + j * ldk_;
-    copy_row(job_->forward->k, at, k);
-    k_finite_ = k_finite_ && finite(k, dim_);
+    k_finite_ = copy_row(job_->forward->k, at, 1, k) && k_finite_;
     float* panel = k_panels_.as<float>() + j / panel_keys * panel_keys * dim_ + j % panel_keys;
     for (int64_t d = 0; d < dim_; ++d) panel[d * panel_keys] = k[d];
     float* v = row_.as<float>();
-    copy_row(job_->forward->v, at, v);
+    copy_row(job_->forward->v, at, 1, v);
     panel = v_panels_.as<float>() + j / panel_keys * panel_keys * value_dim_ + j % panel_keys;
     for (int64_t e = 0; e < value_dim_; ++e) panel[e * panel_keys] = v[e];
   }
@@ -162,7 +158,9 @@ bool BackwardBlock::see(int64_t first, int64_t count) {
   return any;
 }
 
-// Q times scale, dO, the LSE, and delta, which is computed again for every block: 1 % of the work, and no memory.
+// Q times scale, dO, the LSE, and delta, which is computed again for every block: 2 % of the work, and no memory.
+// With the sums in add_rows() this is where time goes that is not multiplication: 8 to 10 %, most of it reads from L3.
+// Prefetching the next tile during the products did not help; wider blocks do (backward_keys).
 void BackwardBlock::load(int64_t head, int64_t first) {
   const float scale = job_->scale(head);
   const ConstTensor& o = job_->forward->o;
@@ -170,14 +168,10 @@ void BackwardBlock::load(int64_t head, int64_t first) {
   q_finite_ = d_o_finite_ = true;
   for (int64_t r = 0; r < count_; ++r) {
     const int64_t at[3] = {job_->piece->batch, head, job_->piece->row + first + r};
-    float* q = q_.as<float>() + r * ldk_;
-    copy_row(job_->forward->q, at, q);
-    for (int64_t d = 0; d < dim_; ++d) q[d] *= scale;
-    q_finite_ = q_finite_ && finite(q, dim_);
+    q_finite_ = copy_row(job_->forward->q, at, scale, q_.as<float>() + r * ldk_) && q_finite_;
     float* d_o = d_o_.as<float>() + r * ldv_;
-    copy_row(*job_->d_o, at, d_o);
-    d_o_finite_ = d_o_finite_ && finite(d_o, value_dim_);
-    if (!in_place) copy_row(o, at, row_.as<float>());
+    d_o_finite_ = copy_row(*job_->d_o, at, 1, d_o) && d_o_finite_;
+    if (!in_place) copy_row(o, at, 1, row_.as<float>());
     const float* o_row = in_place ? static_cast<const float*>(address(o, at[0], at[1], at[2], 0)) : row_.as<float>();
     delta_[r] = kernels_->backward->dot(d_o, o_row, ldv_);
     lse_[r] = job_->forward->lse.at(at[0], at[1], at[2]);
@@ -345,38 +339,23 @@ void BackwardBlock::row_gradients(int64_t head, int64_t first) {
 }
 
 void BackwardBlock::add_rows(int64_t head, int64_t first) {
-  const TensorView<float>& d_q = job_->gradients->d_q;
-  const float scale = job_->scale(head);
-  for (int64_t r = 0; r < count_; ++r) {
-    if (seen_[r].begin >= seen_[r].end) continue;
-    const float* from = d_q_.as<float>() + r * ldk_;
-    float* to = &d_q.at(job_->piece->batch, head, job_->piece->row + first + r);
-    const int64_t step = d_q.stride[3];
-    if (step == 1)
-      for (int64_t d = 0; d < dim_; ++d) to[d] += scale * from[d];
-    else
-      for (int64_t d = 0; d < dim_; ++d) to[d * step] += scale * from[d];
-  }
+  for (int64_t r = 0; r < count_; ++r)
+    if (seen_[r].begin < seen_[r].end)
+      add_row(job_->gradients->d_q, {job_->piece->batch, head, job_->piece->row + first + r},
+              d_q_.as<float>() + r * ldk_, job_->scale(head));
 }
 
 void BackwardBlock::flush() {
   if (!dirty_) return;
   dirty_ = false;
-  const auto add = [&](float* sums, int64_t ld, int64_t dims, const TensorView<float>& out) {
+  const auto add = [&](float* sums, int64_t ld, const TensorView<float>& out) {
     if (out.data == nullptr) return;
-    for (int64_t j = 0; j < keys_; ++j) {
-      float* from = sums + j * ld;
-      float* to = &out.at(job_->piece->batch, kv_head_, job_->piece->key + first_key_ + j);
-      const int64_t step = out.stride[3];
-      if (step == 1)
-        for (int64_t d = 0; d < dims; ++d) to[d] += from[d];
-      else
-        for (int64_t d = 0; d < dims; ++d) to[d * step] += from[d];
-      std::fill_n(from, ld, 0.0F);
-    }
+    for (int64_t j = 0; j < keys_; ++j)
+      add_row(out, {job_->piece->batch, kv_head_, job_->piece->key + first_key_ + j}, sums + j * ld, 1);
+    std::fill_n(sums, keys_ * ld, 0.0F);
   };
-  add(d_k_.as<float>(), ldk_, dim_, job_->gradients->d_k);
-  add(d_v_.as<float>(), ldv_, value_dim_, job_->gradients->d_v);
+  add(d_k_.as<float>(), ldk_, job_->gradients->d_k);
+  add(d_v_.as<float>(), ldv_, job_->gradients->d_v);
 }
 
 void BackwardBlock::flush_bias() {

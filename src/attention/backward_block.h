@@ -14,9 +14,12 @@
 
 namespace bareattn::attend {
 
-inline constexpr int64_t backward_keys = 192;  // a multiple of a panel and of 6: dQ is cut here, part of the contract
-inline constexpr int64_t backward_rows = 96;   // rows of a tile; moving it changes no bit
-inline constexpr int64_t backward_cut = 384;   // rows after which dK and dV go to their sums: part of the contract
+// A multiple of a panel. dQ is cut here: part of the contract. 192, 256 and 384 keys reached 68, 72 and 75 % of the
+// peak at D = 64, N = 2,048 (what a tile reads of Q, dO, O and dQ is used for more keys); 384 leaves too few blocks to
+// share at N = 512.
+inline constexpr int64_t backward_keys = 256;
+inline constexpr int64_t backward_rows = 96;  // rows of a tile; moving it changes no bit
+inline constexpr int64_t backward_cut = 384;  // rows after which dK and dV go to their sums: part of the contract
 
 struct BackwardJob {
   const Call* call;
@@ -51,7 +54,7 @@ class Progress {
 
 class BackwardBlock {
  public:
-  /// Adds what keys [block * 192, + 192) of a head give to every gradient but d_sinks. `task` is this block's place in
+  /// Adds what keys [block * 256, + 256) of a head give to every gradient but d_sinks. `task` is this block's place in
   /// `progress`, `before` that of the block before it (-1: none).
   void compute(const BackwardJob& job, int64_t kv_head, int64_t block, Progress& progress, int64_t task,
                int64_t before);
@@ -88,8 +91,8 @@ class BackwardBlock {
   int64_t dim_ = 0, value_dim_ = 0, ldk_ = 0, ldv_ = 0;          // ldk, ldv: D and Dv up to multiples of 16
   int64_t count_ = 0;                                            // rows of the tile
   bool k_finite_ = true, q_finite_ = true, d_o_finite_ = true, dirty_ = false;
-  base::AlignedBuffer k_panels_, v_panels_, k_;  // [3][D][64], [3][Dv][64], [192, ldk]
-  base::AlignedBuffer d_k_, d_v_;                // [192, ldk], [192, ldv]: sums since the last flush
+  base::AlignedBuffer k_panels_, v_panels_, k_;  // [4][D][64], [4][Dv][64], [256, ldk]
+  base::AlignedBuffer d_k_, d_v_;                // [256, ldk], [256, ldv]: sums since the last flush
   base::AlignedBuffer q_, d_o_, d_q_, row_;      // [96, ldk] scaled, [96, ldv], [96, ldk], one row
   base::AlignedBuffer s_, dp_, slope_;           // [96, lds]: s then p; dP then dS; d softcap
   Seen seen_[backward_rows] = {}, group_[backward_rows / kernels::tile_rows] = {};

@@ -83,6 +83,35 @@ float DotAny(const float* a, const float* b, int64_t n) {
   return tree_sum(lane);
 }
 
+// A lane of x * 0 is 0 while x is finite: the sum is NaN from the first that is not.
+bool ScaleRowAny(const float* from, int64_t n, float scale, float* to) {
+  const DF d;
+  const VF factor = hn::Set(d, scale);
+  VF bad = hn::Zero(d);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const VF x = hn::Mul(hn::LoadU(d, from + i), factor);
+    hn::StoreU(x, d, to + i);
+    bad = hn::MulAdd(x, hn::Zero(d), bad);
+  }
+  float rest = 0;
+  for (; i < n; ++i) {
+    to[i] = from[i] * scale;
+    rest += to[i] * 0.0F;
+  }
+  return hn::AllTrue(d, hn::Eq(bad, hn::Zero(d))) && rest == 0.0F;
+}
+
+void AddScaledAny(const float* HWY_RESTRICT from, int64_t n, float scale, float* HWY_RESTRICT to) {
+  const DF d;
+  const hn::CappedTag<float, 1> one;  // the tail's fused multiply-adds, without a call to the library's
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    hn::StoreU(hn::MulAdd(hn::LoadU(d, from + i), hn::Set(d, scale), hn::LoadU(d, to + i)), d, to + i);
+  for (; i < n; ++i)
+    hn::StoreU(hn::MulAdd(hn::LoadU(one, from + i), hn::Set(one, scale), hn::LoadU(one, to + i)), one, to + i);
+}
+
 }  // namespace bareattn::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 #endif

@@ -16,7 +16,7 @@ namespace bareattn::kernels::HWY_NAMESPACE {
 
 const BackwardKernels* Backward() {
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
-  static const BackwardKernels kernels = {BlendTransposedAny, SoftmaxBackwardAny, DotAny};
+  static const BackwardKernels kernels = {BlendTransposedAny, SoftmaxBackwardAny, DotAny, ScaleRowAny, AddScaledAny};
   return &kernels;
 #else
   return nullptr;

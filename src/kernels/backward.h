@@ -21,6 +21,11 @@ struct BackwardKernels {
 
   /// sum of a[i] * b[i], i in [0, n), n a multiple of 16: fused multiply-adds in 16 lanes, then the tree of tree.h.
   float (*dot)(const float* a, const float* b, int64_t n);
+
+  /// to[i] = from[i] * scale, i in [0, n); whether all of them are finite. from and to may be the same.
+  bool (*scale_row)(const float* from, int64_t n, float scale, float* to);
+  /// to[i] = fma(from[i], scale, to[i]), i in [0, n).
+  void (*add_scaled)(const float* from, int64_t n, float scale, float* to);
 };
 
 /// backward.cc: those of the instruction set that Highway's dispatch currently allows, or null.

@@ -35,10 +35,23 @@ float dot(const float* a, const float* b, int64_t n) {
   return tree_sum(lane);
 }
 
+bool scale_row(const float* from, int64_t n, float scale, float* to) {
+  bool finite = true;
+  for (int64_t i = 0; i < n; ++i) {
+    to[i] = from[i] * scale;
+    finite = finite && std::isfinite(to[i]);
+  }
+  return finite;
+}
+
+void add_scaled(const float* from, int64_t n, float scale, float* to) {
+  for (int64_t i = 0; i < n; ++i) to[i] = std::fma(from[i], scale, to[i]);
+}
+
 }  // namespace
 
 const BackwardKernels& reference_backward() {
-  static const BackwardKernels kernels = {blend_transposed, softmax_backward, dot};
+  static const BackwardKernels kernels = {blend_transposed, softmax_backward, dot, scale_row, add_scaled};
   return kernels;
 }
 
