@@ -159,7 +159,7 @@ def _attention(reference: bool, q: Array, k: Array, v: Array, return_: Sequence[
 
 
 def _wants_gradient(*arrays: Array) -> bool:
-    if not any(library(x) == "torch" for x in arrays):
+    if library(arrays[0]) != "torch":
         return False
     import torch
 
@@ -196,13 +196,18 @@ def attention(q: Array, k: Array, v: Array, *, is_causal: bool = False, causal_a
         each key. top_k: top_keys (int32) and top_weights [B, Hq, Sq, top_k]. full_rows: full_weights
         [B, Hq, len(full_rows), Sk].
 
-    A row that sees no key is 0 with lse -inf. PyTorch tensors that require gradients get them (see bareattn.torch).
+    A row that sees no key is 0 with lse -inf. PyTorch tensors that require gradients get them: q, k, v,
+    an additive attn_mask and sinks; what return_ names has none.
     TypeError for a wrong type, ValueError for what does not fit, naming what was given and what was needed.
     """
     options = dict(is_causal=is_causal, causal_align=causal_align, offset=offset, scale=scale, left_window=left_window,
                    right_window=right_window, softcap=softcap, attn_mask=attn_mask, alibi_slopes=alibi_slopes,
                    sinks=sinks, cu_seqlens_q=cu_seqlens_q, cu_seqlens_k=cu_seqlens_k, kv_lengths=kv_lengths,
                    threads=threads)
+    if _wants_gradient(q, k, v, attn_mask, sinks):
+        from ._autograd import attention_with_gradient
+
+        return attention_with_gradient(q, k, v, return_, top_k, full_rows, layout, num_heads, num_kv_heads, options)
     return _attention(False, q, k, v, return_, top_k, full_rows, layout, num_heads, num_kv_heads, options)
 
 

@@ -1,0 +1,9 @@
+// What module.cc gathers.
+#pragma once
+#include <nanobind/nanobind.h>
+
+namespace bareattn::python {
+
+void bind_backward(nanobind::module_& module);
+
+}  // namespace bareattn::python
