@@ -9,6 +9,10 @@
 #include <immintrin.h>
 #endif
 
+#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
+#error "-ffast-math (or -ffinite-math-only) takes NaN and infinity away: the arithmetic contract cannot be kept"
+#endif
+
 namespace bareattn::base {
 
 class DefaultFloatEnvironment {
