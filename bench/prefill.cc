@@ -1,0 +1,60 @@
+// Prefill of a whole model, with everything observed and with nothing, in both precisions: tokens a second.
+// prefill MODEL [TOKENS...]; JSON on standard output. The rest (peers, whole-process time and memory) is look.py's.
+#include <bareattn/bareattn.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <thread>
+#include <vector>
+
+namespace {
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) return fmt::print(stderr, "prefill MODEL [TOKENS...]\n"), 2;
+  std::vector<int64_t> lengths;
+  for (int i = 2; i < argc; ++i) lengths.push_back(std::atoll(argv[i]));
+  if (lengths.empty()) lengths = {512, 2048};
+  nlohmann::json out;
+  for (const auto precision : {bareattn::Precision::f32, bareattn::Precision::bf16}) {
+    bareattn::LoadOptions load;
+    load.precision = precision;
+    const double start = now();
+    const auto model = bareattn::Model::load(argv[1], load);
+    const double loaded = now() - start;
+    for (const int64_t length : lengths) {
+      std::vector<int32_t> tokens;
+      for (int64_t i = 0; i < length; ++i) tokens.push_back(static_cast<int32_t>(1000 + i * 7919 % 40000));
+      for (const int threads : {1, static_cast<int>(std::thread::hardware_concurrency())}) {
+        std::vector<double> bare, observed;
+        for (int repeat = 0; repeat < (length > 4096 ? 3 : 5); ++repeat) {  // in turn: a drift of the machine hits both
+          bareattn::Session session(model, {.threads = threads});
+          double at = now();
+          session.run(tokens, bareattn::Logits::last);
+          bare.push_back(now() - at);
+          at = now();
+          bareattn::observe(model, tokens, {}, threads);
+          observed.push_back(now() - at);
+        }
+        out.push_back({{"precision", bareattn::precision_name(precision)},
+                       {"tokens", length},
+                       {"threads", threads},
+                       {"load_seconds", loaded},
+                       {"tokens_per_second", static_cast<double>(length) / median(bare)},
+                       {"tokens_per_second_observed", static_cast<double>(length) / median(observed)}});
+      }
+    }
+  }
+  fmt::print("{}\n", out.dump(1));
+}
