@@ -116,7 +116,9 @@ TEST(AttentionBits, B38EnvironmentVariable) {
   }
   EXPECT_GE(ran, 1);
   FILE* pipe = popen(("BAREATTN_TEST_PRINT_HASH=1 BAREATTN_ISA=sse9 '" + std::string(self) +
-                      "' --gtest_filter=AttentionBits.B38EnvironmentVariable 2>&1").c_str(), "r");
+                      "' --gtest_filter=AttentionBits.B38EnvironmentVariable 2>&1")
+                         .c_str(),
+                     "r");
   std::string out;
   for (char part[256]; fgets(part, sizeof part, pipe) != nullptr;) out += part;
   EXPECT_NE(pclose(pipe), 0);
@@ -163,7 +165,8 @@ TEST(AttentionBits, B34BatchAndPlace) {
     const size_t n = all.size() / static_cast<size_t>(p.q.shape[0]);
     for (int64_t b = 0; b < p.q.shape[0]; ++b) {
       const std::vector<float> alone = entry_of(p, b).run();
-      RC_ASSERT(same_bits(alone, std::vector<float>(all.begin() + b * static_cast<int64_t>(n), all.begin() + (b + 1) * static_cast<int64_t>(n))));
+      RC_ASSERT(same_bits(alone, std::vector<float>(all.begin() + b * static_cast<int64_t>(n),
+                                                    all.begin() + (b + 1) * static_cast<int64_t>(n))));
     }
   });
   for (int64_t batch : {1, 2, 7, 33, 64}) {  // the same entry everywhere
@@ -178,7 +181,8 @@ TEST(AttentionBits, B34BatchAndPlace) {
     }
     const std::vector<float> alone = one.run(), all = p.run();
     for (int64_t b = 0; b < batch; ++b)
-      EXPECT_EQ(std::memcmp(all.data() + b * static_cast<int64_t>(alone.size()), alone.data(), alone.size() * 4), 0) << b << " of " << batch;
+      EXPECT_EQ(std::memcmp(all.data() + b * static_cast<int64_t>(alone.size()), alone.data(), alone.size() * 4), 0)
+          << b << " of " << batch;
   }
 }
 
@@ -281,7 +285,8 @@ TEST(AttentionBits, B37Observation) {
           const float lse = seen.seen.lse[static_cast<size_t>((b * heads + h) * rows + i)];
           double expected = lse == -infinity ? 0 : 1;
           if (!p.sinks.empty()) expected -= std::exp(p.sinks[static_cast<size_t>(h)] - static_cast<double>(lse));
-          RC_ASSERT(std::fabs(sum - expected) <= (static_cast<double>(keys) + 50) * eps + 4e-6 * (p.sinks.empty() ? 0 : 1));
+          RC_ASSERT(std::fabs(sum - expected) <=
+                    (static_cast<double>(keys) + 50) * eps + 4e-6 * (p.sinks.empty() ? 0 : 1));
           for (int64_t e = 0; e < dv; ++e) {
             double value = 0, unit = 0;
             for (int64_t j = 0; j < keys; ++j) {

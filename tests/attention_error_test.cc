@@ -49,22 +49,28 @@ Problem adversarial(int kind, unsigned seed) {
   Problem p({1, 2, 1, 24, 1500, 64, 32}, seed);
   std::mt19937 random(seed);
   switch (kind) {
-    case 0: break;
-    case 1: p = Problem({1, 2, 1, 24, 1500, 64, 32}, seed, 3); break;  // peaked rows
-    case 2:  // long sums of values of one sign
+    case 0:
+      break;
+    case 1:
+      p = Problem({1, 2, 1, 24, 1500, 64, 32}, seed, 3);
+      break;  // peaked rows
+    case 2:   // long sums of values of one sign
       for (float& x : p.v.data) x = std::fabs(x) + 1;
       break;
     case 3:  // values that cancel
-      for (size_t i = 0; i < p.v.data.size(); ++i) p.v.data[i] = (i / 32 % 2 != 0 ? 1.0F : -1.0F) * (1 + 1e-4F * p.v.data[i]);
+      for (size_t i = 0; i < p.v.data.size(); ++i)
+        p.v.data[i] = (i / 32 % 2 != 0 ? 1.0F : -1.0F) * (1 + 1e-4F * p.v.data[i]);
       break;
     case 4:  // scores that cancel: large parts, small sums
       for (size_t i = 0; i < p.k.data.size(); ++i) p.k.data[i] = i % 2 != 0 ? -p.k.data[i - 1] : p.k.data[i];
-      for (size_t i = 0; i < p.q.data.size(); ++i) p.q.data[i] = i % 2 != 0 ? p.q.data[i - 1] * (1 + 1e-5F) : p.q.data[i] * 10;
+      for (size_t i = 0; i < p.q.data.size(); ++i)
+        p.q.data[i] = i % 2 != 0 ? p.q.data[i - 1] * (1 + 1e-5F) : p.q.data[i] * 10;
       break;
     case 5:  // uniform weights over many keys
       for (float& x : p.q.data) x *= 1e-4F;
       break;
-    default: break;
+    default:
+      break;
   }
   return p;
 }
@@ -78,7 +84,8 @@ TEST(AttentionError, TheStatedBound) {
       const double ratio = expect_within_bound(p, p.run());
       used = std::max(used, ratio / attention_error_factor(64, 1500, largest_score(p)));
       RecordProperty("kind_" + std::to_string(kind), std::to_string(ratio));
-      std::printf("kind %d seed %u: error %.1f eps sum p|v| (bound %.0f)\n", kind, seed, ratio, attention_error_factor(64, 1500, largest_score(p)));
+      std::printf("kind %d seed %u: error %.1f eps sum p|v| (bound %.0f)\n", kind, seed, ratio,
+                  attention_error_factor(64, 1500, largest_score(p)));
     }
   EXPECT_GT(used, 1e-4) << "a bound that is never approached says nothing";
 }
@@ -90,7 +97,8 @@ TEST(AttentionError, NeverWorseThanTwoPassF32) {
       const std::vector<double> exact = p.exact(), unit = scale_of_error(p);
       const Errors fast = errors(p.run(), exact, unit), plain = errors(two_pass(p), exact, unit);
       EXPECT_LE(std::sqrt(fast.square), 1.05 * std::sqrt(plain.square) + 0.5) << "kind " << kind << ", seed " << seed;
-      // The largest of 1,536 is one draw: where errors come from the scores, whose chains are alike, it goes either way.
+      // The largest of 1,536 is one draw: where errors come from the scores, whose chains are alike, it goes either
+      // way.
       EXPECT_LE(fast.largest, 1.5 * plain.largest + 2) << "kind " << kind << ", seed " << seed;
     }
 }

@@ -53,13 +53,26 @@ std::vector<float> numbers(size_t n, bool wild) {
     x = static_cast<float>(static_cast<int32_t>(state >> 32)) * 0x1p-29F;
     if (!wild) continue;
     switch ((state >> 8) % 40) {
-      case 0: x = -std::numeric_limits<float>::infinity(); break;
-      case 1: x *= 1e30F; break;
-      case 2: x *= 1e-40F; break;
-      case 3: x = 0; break;
-      case 4: x *= 100; break;
-      case 5: x = -0.0F; break;
-      default: break;
+      case 0:
+        x = -std::numeric_limits<float>::infinity();
+        break;
+      case 1:
+        x *= 1e30F;
+        break;
+      case 2:
+        x *= 1e-40F;
+        break;
+      case 3:
+        x = 0;
+        break;
+      case 4:
+        x *= 100;
+        break;
+      case 5:
+        x = -0.0F;
+        break;
+      default:
+        break;
     }
   }
   if (wild && (state >> 20) % 16 == 0 && n > 0) out[state % n] = std::numeric_limits<float>::quiet_NaN();
@@ -93,7 +106,8 @@ int between(int low, int high) { return *rc::gen::inRange(low, high + 1); }
 
 TEST(AttentionKernels, ScoreTile) {
   check("score_tile", [](const KernelTable& table) {
-    const int rows = between(1, tile_rows), columns = between(1, 64), dims = between(0, 130), ldq = dims + between(0, 3);
+    const int rows = between(1, tile_rows), columns = between(1, 64), dims = between(0, 130),
+              ldq = dims + between(0, 3);
     const bool accumulate = between(0, 1) == 1;
     const int64_t lds = 64;
     Guarded q(static_cast<size_t>((rows - 1) * ldq + dims) * 4), panel(static_cast<size_t>(dims) * 256 + 64);
@@ -103,9 +117,11 @@ TEST(AttentionKernels, ScoreTile) {
     const auto start = numbers(static_cast<size_t>(rows * lds), false);
     fill(s, start);
     fill(t, start);
-    reference_table().score_tile(q.as<float>(), ldq, rows, dims, panel.as<float>(), columns, s.as<float>(), lds, accumulate);
+    reference_table().score_tile(q.as<float>(), ldq, rows, dims, panel.as<float>(), columns, s.as<float>(), lds,
+                                 accumulate);
     table.score_tile(q.as<float>(), ldq, rows, dims, panel.as<float>(), columns, t.as<float>(), lds, accumulate);
-    for (int r = 0; r < rows; ++r) same(s.as<float>() + r * lds, t.as<float>() + r * lds, static_cast<size_t>(columns), "s");
+    for (int r = 0; r < rows; ++r)
+      same(s.as<float>() + r * lds, t.as<float>() + r * lds, static_cast<size_t>(columns), "s");
   });
 }
 
@@ -212,8 +228,7 @@ TEST(AttentionKernels, FinishRows) {
     }
     std::vector<uint32_t> received(size, 7), received2 = received;
     std::vector<float> largest = numbers(size, false), largest2 = largest;
-    reference_table().finish_rows({p.as<float>(), ldp, rows, padded, factor.data(), received.data(),
-                                   largest.data()});
+    reference_table().finish_rows({p.as<float>(), ldp, rows, padded, factor.data(), received.data(), largest.data()});
     table.finish_rows({p.as<float>(), ldp, rows, padded, factor.data(), received2.data(), largest2.data()});
     RC_ASSERT(received == received2);
     same(largest.data(), largest2.data(), size, "largest");

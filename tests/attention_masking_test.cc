@@ -25,9 +25,9 @@ TEST(AttentionMasking, B1AllKeysMasked) {
   Problem p({2, 2, 1, 9, 1100, 16, 20}, 1);
   Collected seen(p);
   p.seen = mask_of(p, [](int64_t b, int64_t, int64_t i, int64_t j) {
-    if (b == 1) return false;             // a whole batch entry
-    if (i == 3) return false;             // one row
-    return i >= 6 || j >= 512;            // the leading block for rows before 6
+    if (b == 1) return false;   // a whole batch entry
+    if (i == 3) return false;   // one row
+    return i >= 6 || j >= 512;  // the leading block for rows before 6
   });
   AttentionParams params = p.full_params();
   params.returns.statistics = seen.list;
@@ -158,11 +158,13 @@ TEST(AttentionMasking, B5NanInOneKey) {
   AttentionParams params = p.full_params();
   params.returns.statistics = seen.list;
   EXPECT_TRUE(same_bits(o, p.run(params)));
-  EXPECT_TRUE(std::isnan(seen.lse[3 * 60 + 59]) && std::isnan(seen.entropy[3 * 60 + 59]) && std::isnan(seen.sum_squares[3 * 60 + 59]));
+  EXPECT_TRUE(std::isnan(seen.lse[3 * 60 + 59]) && std::isnan(seen.entropy[3 * 60 + 59]) &&
+              std::isnan(seen.sum_squares[3 * 60 + 59]));
   EXPECT_FALSE(std::isnan(seen.lse[3 * 60 + 29]));
 }
 
-// IEEE arithmetic: inf - inf is no number, so a row with a logit of +inf is NaN, as NumPy and PyTorch have it; no other.
+// IEEE arithmetic: inf - inf is no number, so a row with a logit of +inf is NaN, as NumPy and PyTorch have it; no
+// other.
 TEST(AttentionMasking, B6PlusInfinityLogits) {
   for (int count : {1, 2}) {
     Problem p({1, 1, 1, 8, 600, 4, 4}, 7);
@@ -244,9 +246,10 @@ TEST(AttentionMasking, B29MaskTypesAndBroadcast) {
       bf16.push_back({static_cast<uint16_t>(bits >> 16)});
       const auto exponent = static_cast<int>(bits >> 23 & 255);
       const uint32_t sign = bits >> 16 & 0x8000, mantissa = bits >> 13 & 0x3FF;
-      f16.push_back({static_cast<uint16_t>(exponent == 255 ? sign | 0x7C00
-                                           : exponent == 0 ? sign
-                                                           : sign | static_cast<uint32_t>(exponent - 112) << 10 | mantissa)});
+      f16.push_back(
+          {static_cast<uint16_t>(exponent == 255 ? sign | 0x7C00
+                                 : exponent == 0 ? sign
+                                                 : sign | static_cast<uint32_t>(exponent - 112) << 10 | mantissa)});
     }
     AttentionParams params = half.full_params();
     params.attn_mask = TensorView<const F16>(f16.data(), {b, h, r, 530});

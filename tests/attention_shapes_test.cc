@@ -220,7 +220,8 @@ TEST(AttentionShapes, B30AlibiSlopes) {
     Problem p({1, heads, 1, 40, 600, 8, 8}, 13);
     p.params.is_causal = true;
     p.params.offset = 560;
-    for (int64_t h = 0; h < heads; ++h) p.slopes.push_back(static_cast<float>(std::exp2(-8.0 * static_cast<double>(h + 1) / static_cast<double>(heads))));
+    for (int64_t h = 0; h < heads; ++h)
+      p.slopes.push_back(static_cast<float>(std::exp2(-8.0 * static_cast<double>(h + 1) / static_cast<double>(heads))));
     const std::vector<float> o = p.run();
     expect_within_bound(p, o, 300);
     Problem masked = p;  // slope * (j - position) is one product, rounded once: the same as an additive mask

@@ -56,8 +56,8 @@ struct Problem {
   Array<float> q, k, v;
   AttentionParams params;
   std::vector<float> slopes, sinks;
-  Array<uint8_t> seen;      // boolean mask, used where it has elements
-  Array<float> additive;    // additive mask, used where it has elements
+  Array<uint8_t> seen;    // boolean mask, used where it has elements
+  Array<float> additive;  // additive mask, used where it has elements
 
   Problem() = default;
   Problem(const Sizes& n, unsigned seed, float size = 1) {

@@ -1,5 +1,5 @@
-// Hard numbers: items B8 to B14, B16 to B19 and B40 of the numerics list (docs/numerics.md). Every result is held to the
-// stated bound against f64; what has one right answer is held to that.
+// Hard numbers: items B8 to B14, B16 to B19 and B40 of the numerics list (docs/numerics.md). Every result is held to
+// the stated bound against f64; what has one right answer is held to that.
 #include <chrono>
 
 #include "attention_support.h"
@@ -33,7 +33,8 @@ TEST(AttentionValues, B8LargeLogits) {
         // The logits are exact here and so are their differences: only exp, sum and blend round.
         const std::vector<double> unit = scale_of_error(p);
         for (size_t e = 0; e < o.size(); ++e)
-          EXPECT_LE(std::fabs(o[e] - exact[e]), attention_error_factor(1, static_cast<int64_t>(keys), 0) * eps * unit[e] + 1e-37)
+          EXPECT_LE(std::fabs(o[e] - exact[e]),
+                    attention_error_factor(1, static_cast<int64_t>(keys), 0) * eps * unit[e] + 1e-37)
               << size << ", " << keys << " keys, signs " << signs;
       }
 }
@@ -70,18 +71,21 @@ TEST(AttentionValues, B11RisingAndFallingLogits) {
   for (int direction : {1, -1})
     for (float step : {0.01F, 0.5F, 30.0F}) {  // the running maximum moves in every block, or all but one key underflow
       std::vector<float> logits(3000);
-      for (size_t j = 0; j < logits.size(); ++j) logits[j] = static_cast<float>(direction) * step * static_cast<float>(j);
+      for (size_t j = 0; j < logits.size(); ++j)
+        logits[j] = static_cast<float>(direction) * step * static_cast<float>(j);
       const Problem p = with_logits(logits);
       const std::vector<float> o = p.run();
       const std::vector<double> exact = p.exact(), unit = scale_of_error(p);
       for (size_t e = 0; e < o.size(); ++e)
-        EXPECT_LE(std::fabs(o[e] - exact[e]), attention_error_factor(1, 3000, 0) * eps * unit[e]) << direction << " " << step;
+        EXPECT_LE(std::fabs(o[e] - exact[e]), attention_error_factor(1, 3000, 0) * eps * unit[e])
+            << direction << " " << step;
     }
 }
 
 TEST(AttentionValues, B12TinyDifferencesAtALargeOffset) {
   std::vector<float> logits(700);
-  for (size_t j = 0; j < logits.size(); ++j) logits[j] = 1e6F + 0.0625F * static_cast<float>(j % 5);  // an ulp there is 2^-4
+  for (size_t j = 0; j < logits.size(); ++j)
+    logits[j] = 1e6F + 0.0625F * static_cast<float>(j % 5);  // an ulp there is 2^-4
   const Problem p = with_logits(logits);
   std::vector<float> moved(700);
   for (size_t j = 0; j < moved.size(); ++j) moved[j] = logits[j] - 1e6F;
@@ -108,7 +112,7 @@ TEST(AttentionValues, B14SoftcapBeforeTheMask) {
   p.params.softcap = 2;
   p.additive = Array<float>(1, 1, 1, 600, 0.0F);
   for (int64_t j = 0; j < 600; j += 2) p.additive.at(0, 0, 0, j) = -infinity;  // capped afterwards it would be -2
-  p.additive.at(0, 0, 0, 1) = 30;                                             // capped afterwards it would be 2
+  p.additive.at(0, 0, 0, 1) = 30;                                              // capped afterwards it would be 2
   const std::vector<float> o = p.run();
   expect_within_bound(p, o, 40);
   for (int64_t j = 0; j < 600; j += 2) p.v.at(0, 0, j, 0) = 1e30F;
@@ -193,7 +197,7 @@ TEST(AttentionValues, B18SixteenBitEdges) {
     for (size_t i = 0; i < o.data.size(); ++i) {
       const float back = widen(o.data[i].bits), exact = o32.data[i];
       const double ulp = std::is_same_v<T, F16> ? std::max(0x1p-24, std::fabs(exact) * 0x1p-10)
-                                                      : std::max(0x1p-133, std::fabs(exact) * 0x1p-7);
+                                                : std::max(0x1p-133, std::fabs(exact) * 0x1p-7);
       EXPECT_LE(std::fabs(back - exact), ulp / 2 + 1e-45) << i;
     }
   };
@@ -219,8 +223,8 @@ TEST(AttentionValues, B19ValuesAtTheEdge) {
   for (size_t keys : {2U, 100U, 1100U}) {
     Problem p = with_logits(random_array(random, 1, 1, 1, static_cast<int64_t>(keys), 0.01F).data, 16);
     for (float& x : p.v.data) x = random() % 2 != 0 ? edge : -edge;
-    // Partial sums before the division reach keys * edge: the running sum may overflow to infinity; docs/numerics.md says
-    // so. Up to top / keys it stays in the hull.
+    // Partial sums before the division reach keys * edge: the running sum may overflow to infinity; docs/numerics.md
+    // says so. Up to top / keys it stays in the hull.
     for (float& x : p.v.data) x /= static_cast<float>(2 * keys);
     float largest = 0;
     for (float x : p.v.data) largest = std::max(largest, std::fabs(x));

@@ -51,18 +51,25 @@ TEST(AttentionWeights, AreThoseOfThePass) {
           sum.push_back(seen.row_sum[static_cast<size_t>(line * 30 + r)]);
         }
       weights(p.q.view(), p.k.view(), part.view(), {a, b, c, d, ScoreStage::weight, nullptr, nullptr}, p.full_params());
-      weights(p.q.view(), p.k.view(), given.view(), {a, b, c, d, ScoreStage::weight, max.data(), sum.data()}, p.full_params());
+      weights(p.q.view(), p.k.view(), given.view(), {a, b, c, d, ScoreStage::weight, max.data(), sum.data()},
+              p.full_params());
       EXPECT_TRUE(same_bits(part.data, given.data)) << "seed " << seed << ", rectangle " << i;
       for (int64_t line = 0; line < 8; ++line)
         for (int64_t r = a; r < b; ++r)
-          EXPECT_EQ(std::memcmp(&part.at(line / 4, line % 4, r - a, 0), &pass.at(line / 4, line % 4, r, c), static_cast<size_t>(d - c) * 4), 0);
+          EXPECT_EQ(std::memcmp(&part.at(line / 4, line % 4, r - a, 0), &pass.at(line / 4, line % 4, r, c),
+                                static_cast<size_t>(d - c) * 4),
+                    0);
     }
     // Column sums are the sums of these weights, each rounded to 2^-27.
     for (int64_t line = 0; line < 8; ++line)
       for (int64_t j = 0; j < 1300; ++j) {
         uint64_t sum = 0;
-        for (int64_t r = 0; r < 30; ++r) sum += static_cast<uint64_t>(std::nearbyint(static_cast<double>(pass.at(line / 4, line % 4, r, j)) * (1 << 27)));
-        EXPECT_NEAR(static_cast<double>(sum), static_cast<double>(seen.received[static_cast<size_t>(line * 1300 + j)]), 30) << line << " " << j;
+        for (int64_t r = 0; r < 30; ++r)
+          sum +=
+              static_cast<uint64_t>(std::nearbyint(static_cast<double>(pass.at(line / 4, line % 4, r, j)) * (1 << 27)));
+        EXPECT_NEAR(static_cast<double>(sum), static_cast<double>(seen.received[static_cast<size_t>(line * 1300 + j)]),
+                    30)
+            << line << " " << j;
       }
   }
 }
@@ -99,22 +106,24 @@ TEST(AttentionWeights, Stages) {
   p.params.is_causal = true;
   p.params.offset = 300;
   Array<float> product(1, 2, 6, 600), capped = product, biased = product;
-  weights(p.q.view(), p.k.view(), product.view(), {0, -1, 0, -1, ScoreStage::product, nullptr, nullptr}, p.full_params());
+  weights(p.q.view(), p.k.view(), product.view(), {0, -1, 0, -1, ScoreStage::product, nullptr, nullptr},
+          p.full_params());
   weights(p.q.view(), p.k.view(), capped.view(), {0, -1, 0, -1, ScoreStage::capped, nullptr, nullptr}, p.full_params());
   weights(p.q.view(), p.k.view(), biased.view(), {0, -1, 0, -1, ScoreStage::biased, nullptr, nullptr}, p.full_params());
   for (int64_t h = 0; h < 2; ++h)
     for (int64_t i = 0; i < 6; ++i)
       for (int64_t j = 0; j < 600; ++j) {
         double dot = 0;
-        for (int64_t d = 0; d < 8; ++d) dot += static_cast<double>(p.q.at(0, h, i, d)) * p.k.at(0, 0, j, d) / std::sqrt(8.0);
+        for (int64_t d = 0; d < 8; ++d)
+          dot += static_cast<double>(p.q.at(0, h, i, d)) * p.k.at(0, 0, j, d) / std::sqrt(8.0);
         EXPECT_NEAR(product.at(0, h, i, j), dot, 1e-5);
         EXPECT_NEAR(capped.at(0, h, i, j), 1.5 * std::tanh(dot / 1.5), 1e-5);
         EXPECT_EQ(biased.at(0, h, i, j), j <= 300 + i ? capped.at(0, h, i, j) : -infinity);
       }
 }
 
-// Key cut into parts at any place, each attended alone, merged in any order: within the bound of the whole. This is what
-// a ring of P machines does (B39), an empty part included.
+// Key cut into parts at any place, each attended alone, merged in any order: within the bound of the whole. This is
+// what a ring of P machines does (B39), an empty part included.
 TEST(AttentionWeights, B39MergeOfParts) {
   EXPECT_TRUE(rc::check("parts merge to the whole", [] {
     const Problem p({1, 2, 1, 5, between(1, 900), 8, 8}, *rc::gen::arbitrary<unsigned>());
@@ -169,7 +178,8 @@ TEST(AttentionWeights, VariableLength) {
     attention(part(p.q.view(), a, b), part(p.k.view(), c, d), part(p.v.view(), c, d), part(one.view(), a, b), alone);
     for (int64_t h = 0; h < 4; ++h)
       for (int64_t i = a; i < b; ++i)
-        for (int64_t e = 0; e < 12; ++e) EXPECT_EQ(one.at(0, h, i, e), o[static_cast<size_t>((h * 61 + i) * 12 + e)]) << s;
+        for (int64_t e = 0; e < 12; ++e)
+          EXPECT_EQ(one.at(0, h, i, e), o[static_cast<size_t>((h * 61 + i) * 12 + e)]) << s;
   }
 }
 
@@ -192,7 +202,11 @@ TEST(AttentionArguments, AreRefusedByName) {
   refused("batch", [](Problem& p) { p.k.shape[0] = 1; });
   refused("head dim", [](Problem& p) { p.k.shape[3] = 7; });
   refused("length", [](Problem& p) { p.v.shape[2] = 6; });
-  refused("key-value heads", [](Problem& p) { p.k.shape[1] = p.v.shape[1] = 3; p.k.data.resize(1000); p.v.data.resize(1000); });
+  refused("key-value heads", [](Problem& p) {
+    p.k.shape[1] = p.v.shape[1] = 3;
+    p.k.data.resize(1000);
+    p.v.data.resize(1000);
+  });
   refused("left_window", [](Problem& p) { p.params.left_window = -2; });
   refused("right_window", [](Problem& p) { p.params.right_window = -2; });
   refused("softcap", [](Problem& p) { p.params.softcap = -1; });

@@ -13,10 +13,10 @@ namespace bareattn {
 /// Keys and values in pages, as a serving system keeps them. Key j of sequence b is row j % page of page
 /// table[b, j / page].
 struct PagedKeyValues {
-  ConstTensor k;                       // [pages, Hkv, page, D], any strides
-  ConstTensor v;                       // [pages, Hkv, page, Dv]
-  TensorView<const int32_t> table;     // [B, at least ceil(length / page)]
-  std::span<const int64_t> lengths;    // [B]
+  ConstTensor k;                     // [pages, Hkv, page, D], any strides
+  ConstTensor v;                     // [pages, Hkv, page, Dv]
+  TensorView<const int32_t> table;   // [B, at least ceil(length / page)]
+  std::span<const int64_t> lengths;  // [B]
 };
 
 class AttentionCache {

@@ -48,12 +48,12 @@ struct BasicTensor {
 
   BasicTensor() = default;
   template <class T>
-    requires(std::is_const_v<Void> || !std::is_const_v<T>)
-  BasicTensor(const TensorView<T>& view)  // NOLINT: a typed view is a view
+  requires(std::is_const_v<Void> || !std::is_const_v<T>)
+      BasicTensor(const TensorView<T>& view)  // NOLINT: a typed view is a view
       : data(view.data), dtype(dtype_of<T>()), rank(view.rank), shape(view.shape), stride(view.stride) {}
   template <class Other>
-    requires(std::is_const_v<Void> && !std::is_const_v<Other>)
-  BasicTensor(const BasicTensor<Other>& other)  // NOLINT: a mutable view is a const view
+  requires(std::is_const_v<Void> && !std::is_const_v<Other>)
+      BasicTensor(const BasicTensor<Other>& other)  // NOLINT: a mutable view is a const view
       : data(other.data), dtype(other.dtype), rank(other.rank), shape(other.shape), stride(other.stride) {}
 
   int64_t size() const {

@@ -13,13 +13,20 @@ std::string dtype_text(nb::dlpack::dtype dtype) {
   using Code = nb::dlpack::dtype_code;
   const std::string bits = std::to_string(dtype.bits);
   switch (static_cast<Code>(dtype.code)) {
-    case Code::Int: return "int" + bits;
-    case Code::UInt: return "uint" + bits;
-    case Code::Float: return "float" + bits;
-    case Code::Bfloat: return "bfloat" + bits;
-    case Code::Bool: return "bool";
-    case Code::Complex: return "complex" + bits;
-    default: return "type code " + std::to_string(dtype.code) + " of " + bits + " bits";
+    case Code::Int:
+      return "int" + bits;
+    case Code::UInt:
+      return "uint" + bits;
+    case Code::Float:
+      return "float" + bits;
+    case Code::Bfloat:
+      return "bfloat" + bits;
+    case Code::Bool:
+      return "bool";
+    case Code::Complex:
+      return "complex" + bits;
+    default:
+      return "type code " + std::to_string(dtype.code) + " of " + bits + " bits";
   }
 }
 
@@ -32,7 +39,8 @@ DType dtype_of(const char* name, nb::dlpack::dtype dtype, bool bf16) {
   if (code == Code::Bfloat && dtype.bits == 16) return DType::bf16;
   if (code == Code::UInt && dtype.bits == 16 && bf16) return DType::bf16;
   if (code == Code::Bool && dtype.bits == 8) return DType::boolean;
-  throw nb::type_error((std::string(name) + ": given " + dtype_text(dtype) + "; needed float32, float16 or bfloat16").c_str());
+  throw nb::type_error(
+      (std::string(name) + ": given " + dtype_text(dtype) + "; needed float32, float16 or bfloat16").c_str());
 }
 
 template <class A>
@@ -40,7 +48,8 @@ auto view_of(const char* name, const A& array, bool bf16) {
   using Void = std::conditional_t<std::is_same_v<A, ReadOnly>, const void, void>;
   BasicTensor<Void> view;
   if (array.ndim() > 4)
-    throw std::invalid_argument(std::string(name) + ": given rank " + std::to_string(array.ndim()) + "; needed 4 or less");
+    throw std::invalid_argument(std::string(name) + ": given rank " + std::to_string(array.ndim()) +
+                                "; needed 4 or less");
   view.dtype = dtype_of(name, array.dtype(), bf16);
   view.rank = static_cast<int>(array.ndim());
   view.data = const_cast<void*>(static_cast<const void*>(array.data()));
@@ -62,15 +71,17 @@ Tensor arranged(const char* name, Tensor t, Layout layout, int64_t heads) {
   Tensor out = t;
   out.rank = 4;
   switch (layout) {
-    case Layout::bhsd: break;
+    case Layout::bhsd:
+      break;
     case Layout::bshd:
       std::swap(out.shape[1], out.shape[2]);
       std::swap(out.stride[1], out.stride[2]);
       break;
     case Layout::packed:
       if (heads <= 0 || t.shape[2] % heads != 0)
-        throw std::invalid_argument(std::string(name) + ": given a last axis of " + std::to_string(t.shape[2]) + " for " +
-                                    std::to_string(heads) + " heads; needed a multiple (num_heads, num_kv_heads)");
+        throw std::invalid_argument(std::string(name) + ": given a last axis of " + std::to_string(t.shape[2]) +
+                                    " for " + std::to_string(heads) +
+                                    " heads; needed a multiple (num_heads, num_kv_heads)");
       out.shape = {t.shape[0], heads, t.shape[1], t.shape[2] / heads};
       out.stride = {t.stride[0], t.stride[2] * out.shape[3], t.stride[1], t.stride[2]};
       break;
@@ -103,12 +114,12 @@ Layout layout_of(const std::string& name) {
 }
 
 ConstTensor Arrays::any(const char* name, nb::handle object, bool bf16) {
-  read_.push_back(import<ReadOnly>(name, object, "an array in this computer's memory (NumPy, PyTorch, JAX)"));
+  read_.push_back(import <ReadOnly>(name, object, "an array in this computer's memory (NumPy, PyTorch, JAX)"));
   return view_of(name, read_.back(), bf16);
 }
 
 MutableTensor Arrays::output(const char* name, nb::handle object, bool bf16) {
-  written_.push_back(import<Array>(name, object, "a writable array in this computer's memory"));
+  written_.push_back(import <Array>(name, object, "a writable array in this computer's memory"));
   return view_of(name, written_.back(), bf16);
 }
 
@@ -132,7 +143,8 @@ std::vector<int64_t> Arrays::integers(const char* name, nb::handle object) {
   try {
     return nb::cast<std::vector<int64_t>>(object);
   } catch (const nb::cast_error&) {
-    throw nb::type_error((std::string(name) + ": given " + kind_of(object) + "; needed a sequence of integers").c_str());
+    throw nb::type_error(
+        (std::string(name) + ": given " + kind_of(object) + "; needed a sequence of integers").c_str());
   }
 }
 

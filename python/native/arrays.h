@@ -1,5 +1,5 @@
-// Arrays of any library (NumPy, PyTorch, JAX by DLPack or the buffer protocol) as views, without copies. Refuses what is
-// no array (TypeError), a type that attention does not take (TypeError), and a shape that does not fit (ValueError).
+// Arrays of any library (NumPy, PyTorch, JAX by DLPack or the buffer protocol) as views, without copies. Refuses what
+// is no array (TypeError), a type that attention does not take (TypeError), and a shape that does not fit (ValueError).
 #pragma once
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>

@@ -1,8 +1,7 @@
 // The gradients for PyTorch's autograd (python/bareattn/_autograd.py).
-#include "bareattn/attention_backward.h"
-
 #include <nanobind/stl/string.h>
 
+#include "bareattn/attention_backward.h"
 #include "bind.h"
 #include "options.h"
 
@@ -44,8 +43,10 @@ void call_backward(nb::dict forward, nb::dict gradients, nb::dict how, nb::dict 
   shaped("d_q", wanted.d_q, heads);
   shaped("d_k", wanted.d_k, kv_heads);
   shaped("d_v", wanted.d_v, kv_heads);
-  if (gradients.contains("d_sinks")) wanted.d_sinks = gradient("d_sinks", arrays.output("d_sinks", gradients["d_sinks"], false));
-  if (gradients.contains("d_mask")) wanted.d_mask = gradient("d_mask", arrays.output("d_mask", gradients["d_mask"], false));
+  if (gradients.contains("d_sinks"))
+    wanted.d_sinks = gradient("d_sinks", arrays.output("d_sinks", gradients["d_sinks"], false));
+  if (gradients.contains("d_mask"))
+    wanted.d_mask = gradient("d_mask", arrays.output("d_mask", gradients["d_mask"], false));
   const Options parsed(options, nb::dict());
   const nb::gil_scoped_release release;
   attention_backward(given, d_o, wanted, parsed.params);

@@ -24,18 +24,21 @@ Heads heads_of(const std::string& layout, int64_t q, int64_t kv) { return {layou
 void same_types(const char* name, const ConstTensor& tensor, const ConstTensor& q) {
   if (tensor.dtype != q.dtype)
     throw nb::type_error((std::string(name) + ": given " + bareattn::name(tensor.dtype) + "; needed " +
-                          bareattn::name(q.dtype) + ", as q has").c_str());
+                          bareattn::name(q.dtype) + ", as q has")
+                             .c_str());
 }
 
 void no_f64(const char* name, const ConstTensor& tensor) {
   if (tensor.dtype == DType::f64 || tensor.dtype == DType::boolean)
-    throw nb::type_error((std::string(name) + ": given " + bareattn::name(tensor.dtype) +
-                          "; needed float32, float16 or bfloat16").c_str());
+    throw nb::type_error(
+        (std::string(name) + ": given " + bareattn::name(tensor.dtype) + "; needed float32, float16 or bfloat16")
+            .c_str());
 }
 
 void call(nb::handle q, nb::handle k, nb::handle v, nb::handle o, nb::dict how, nb::dict options, nb::dict returns) {
   const bool bf16 = nb::cast<bool>(how["bf16"]), reference = nb::cast<bool>(how["reference"]);
-  const Heads heads = heads_of(nb::cast<std::string>(how["layout"]), nb::cast<int64_t>(how["heads"]), nb::cast<int64_t>(how["kv_heads"]));
+  const Heads heads = heads_of(nb::cast<std::string>(how["layout"]), nb::cast<int64_t>(how["heads"]),
+                               nb::cast<int64_t>(how["kv_heads"]));
   Arrays arrays;
   const ConstTensor tq = arrays.four("q", q, bf16, heads.layout, heads.q);
   const ConstTensor tk = arrays.four("k", k, bf16, heads.layout, heads.kv);
@@ -51,7 +54,8 @@ void call(nb::handle q, nb::handle k, nb::handle v, nb::handle o, nb::dict how, 
 
 void call_weights(nb::handle q, nb::handle k, nb::handle out, nb::dict how, nb::dict options, nb::dict rectangle) {
   const bool bf16 = nb::cast<bool>(how["bf16"]);
-  const Heads heads = heads_of(nb::cast<std::string>(how["layout"]), nb::cast<int64_t>(how["heads"]), nb::cast<int64_t>(how["kv_heads"]));
+  const Heads heads = heads_of(nb::cast<std::string>(how["layout"]), nb::cast<int64_t>(how["heads"]),
+                               nb::cast<int64_t>(how["kv_heads"]));
   Arrays arrays;
   const ConstTensor tq = arrays.four("q", q, bf16, heads.layout, heads.q);
   const ConstTensor tk = arrays.four("k", k, bf16, heads.layout, heads.kv);
@@ -99,16 +103,20 @@ void append_pages(AttentionCache& cache, nb::handle k, nb::handle v, bool bf16, 
   no_f64("k_pages", pages.k);
   no_f64("v_pages", pages.v);
   const auto rows = nb::cast<nb::ndarray<const int32_t, nb::ndim<2>, nb::device::cpu>>(nb::object(nb::borrow(table)));
-  pages.table = {rows.data(), {static_cast<int64_t>(rows.shape(0)), static_cast<int64_t>(rows.shape(1))}, {rows.stride(0), rows.stride(1)}};
+  pages.table = {rows.data(),
+                 {static_cast<int64_t>(rows.shape(0)), static_cast<int64_t>(rows.shape(1))},
+                 {rows.stride(0), rows.stride(1)}};
   const std::vector<int64_t> list = arrays.integers("lengths", lengths);
   pages.lengths = list;
   const nb::gil_scoped_release release;
   cache.append(pages);
 }
 
-void call_cache(const AttentionCache& cache, nb::handle q, nb::handle o, nb::dict how, nb::dict options, nb::dict returns) {
+void call_cache(const AttentionCache& cache, nb::handle q, nb::handle o, nb::dict how, nb::dict options,
+                nb::dict returns) {
   const bool bf16 = nb::cast<bool>(how["bf16"]);
-  const Heads heads = heads_of(nb::cast<std::string>(how["layout"]), nb::cast<int64_t>(how["heads"]), nb::cast<int64_t>(how["kv_heads"]));
+  const Heads heads = heads_of(nb::cast<std::string>(how["layout"]), nb::cast<int64_t>(how["heads"]),
+                               nb::cast<int64_t>(how["kv_heads"]));
   Arrays arrays;
   const ConstTensor tq = arrays.four("q", q, bf16, heads.layout, heads.q);
   no_f64("q", tq);
@@ -122,7 +130,9 @@ void call_merge(nb::handle o1, nb::handle lse1, nb::handle o2, nb::handle lse2) 
   Arrays arrays;
   const auto typed = [](auto tensor, const char* name) {
     using T = std::conditional_t<std::is_same_v<decltype(tensor), MutableTensor>, float, const float>;
-    if (tensor.dtype != DType::f32) throw nb::type_error((std::string(name) + ": given " + bareattn::name(tensor.dtype) + "; needed float32").c_str());
+    if (tensor.dtype != DType::f32)
+      throw nb::type_error(
+          (std::string(name) + ": given " + bareattn::name(tensor.dtype) + "; needed float32").c_str());
     TensorView<T> view;
     view.data = static_cast<T*>(tensor.data);
     view.rank = tensor.rank;
@@ -147,7 +157,10 @@ NB_MODULE(_native, module) {
       .def("append_pages", &append_pages, "k"_a, "v"_a, "bf16"_a, "table"_a, "lengths"_a)
       .def("attention", &call_cache, "q"_a, "o"_a, "how"_a, "options"_a, "returns"_a)
       .def("truncate", &AttentionCache::truncate, "b"_a, "length"_a)
-      .def_prop_ro("lengths", [](const AttentionCache& cache) { return std::vector<int64_t>(cache.lengths().begin(), cache.lengths().end()); })
+      .def_prop_ro("lengths",
+                   [](const AttentionCache& cache) {
+                     return std::vector<int64_t>(cache.lengths().begin(), cache.lengths().end());
+                   })
       .def_prop_ro("batch", &AttentionCache::batch)
       .def_prop_ro("kv_heads", &AttentionCache::kv_heads)
       .def_prop_ro("head_dim", &AttentionCache::head_dim)

@@ -53,10 +53,13 @@ void Options::read_options(nb::dict options) {
   take(options, "threads", params.threads, "an integer");
   take(options, "mask_bf16", mask_bf16, "a bool");
   if (has(options, "attn_mask")) params.attn_mask = arrays_.any("attn_mask", options["attn_mask"], mask_bf16);
-  if (has(options, "alibi_slopes")) params.alibi_slopes = slopes_ = arrays_.floats("alibi_slopes", options["alibi_slopes"]);
+  if (has(options, "alibi_slopes"))
+    params.alibi_slopes = slopes_ = arrays_.floats("alibi_slopes", options["alibi_slopes"]);
   if (has(options, "sinks")) params.sinks = sinks_ = arrays_.floats("sinks", options["sinks"]);
-  if (has(options, "cu_seqlens_q")) params.cu_seqlens_q = cu_q_ = arrays_.integers("cu_seqlens_q", options["cu_seqlens_q"]);
-  if (has(options, "cu_seqlens_k")) params.cu_seqlens_k = cu_k_ = arrays_.integers("cu_seqlens_k", options["cu_seqlens_k"]);
+  if (has(options, "cu_seqlens_q"))
+    params.cu_seqlens_q = cu_q_ = arrays_.integers("cu_seqlens_q", options["cu_seqlens_q"]);
+  if (has(options, "cu_seqlens_k"))
+    params.cu_seqlens_k = cu_k_ = arrays_.integers("cu_seqlens_k", options["cu_seqlens_k"]);
   if (has(options, "kv_lengths")) params.kv_lengths = lengths_ = arrays_.integers("kv_lengths", options["kv_lengths"]);
 }
 

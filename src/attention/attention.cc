@@ -30,11 +30,12 @@ void attention(const ConstTensor& q, const ConstTensor& k, const ConstTensor& v,
 double attention_error_factor(int64_t dim, int64_t keys, double largest) {
   // A score is a chain of D fused multiply-adds after one rounding of q scale, so its error is at most (D + 2) eps
   // sum |q_d k_d| scale; `largest` bounds that sum. It moves a weight by twice its size relatively (the weight's own
-  // score and the row's sum), as do exp (1.1 ulp = 2.2 eps) and the difference to the maximum (eps * 2 largest). The sum
-  // and the blend are chains over at most 512 keys per block plus one merge per block, relative to sum p |v|.
+  // score and the row's sum), as do exp (1.1 ulp = 2.2 eps) and the difference to the maximum (eps * 2 largest). The
+  // sum and the blend are chains over at most 512 keys per block plus one merge per block, relative to sum p |v|.
   const double score = (static_cast<double>(dim) + 4) * largest;
   const double blocks = std::ceil(static_cast<double>(keys) / 512);
-  const double chain = std::min<double>(static_cast<double>(keys), 512) + std::min<double>(static_cast<double>(keys) / 16, 32);
+  const double chain =
+      std::min<double>(static_cast<double>(keys), 512) + std::min<double>(static_cast<double>(keys) / 16, 32);
   return 2 * (score + 2 * largest + 2.2) + chain + 6 * blocks + 8;
 }
 

@@ -39,12 +39,14 @@ void check_types(const ConstTensor& k, const ConstTensor& v) {
 
 void check_pages(const PagedKeyValues& pages, int64_t batch) {
   const int64_t page = pages.k.rank == 4 ? pages.k.shape[2] : 0;
-  if (page <= 0) refuse("pages.k", "shape " + attend::shape_text(pages.k), "[pages, Hkv, page, D] with a page of 1 or more");
+  if (page <= 0)
+    refuse("pages.k", "shape " + attend::shape_text(pages.k), "[pages, Hkv, page, D] with a page of 1 or more");
   check_axis("pages.v", pages.v, 0, pages.k.shape[0], "pages");
   check_axis("pages.v", pages.v, 2, page, "page size");
   check_types(pages.k, pages.v);
   if (pages.table.rank != 2 || pages.table.shape[0] != batch)
-    refuse("pages.table", "rank " + text(pages.table.rank) + ", " + text(pages.table.shape[0]) + " rows", "[" + text(batch) + ", pages]");
+    refuse("pages.table", "rank " + text(pages.table.rank) + ", " + text(pages.table.shape[0]) + " rows",
+           "[" + text(batch) + ", pages]");
   if (static_cast<int64_t>(pages.lengths.size()) != batch)
     refuse("pages.lengths", text(static_cast<int64_t>(pages.lengths.size())) + " lengths", text(batch));
   for (int64_t b = 0; b < batch; ++b) {
@@ -60,7 +62,8 @@ void check_pages(const PagedKeyValues& pages, int64_t batch) {
 }  // namespace
 
 AttentionCache::AttentionCache(int64_t batch, int64_t kv_heads, int64_t head_dim, int64_t value_dim) {
-  for (const auto& [what, n] : {std::pair{"batch", batch}, {"kv_heads", kv_heads}, {"head_dim", head_dim}, {"value_dim", value_dim}})
+  for (const auto& [what, n] :
+       {std::pair{"batch", batch}, {"kv_heads", kv_heads}, {"head_dim", head_dim}, {"value_dim", value_dim}})
     if (n < 0 || n > (int64_t{1} << 24)) refuse(what, text(n), "0 to 2^24");
   parts_ = std::make_unique<Parts>(Parts{kv_heads, head_dim, value_dim, {}, {}});
   for (int64_t b = 0; b < batch; ++b) parts_->sequences.emplace_back(kv_heads, head_dim, value_dim);
@@ -141,13 +144,15 @@ int64_t AttentionCache::bytes() const {
 void attention(const ConstTensor& q, const AttentionCache& cache, const MutableTensor& o,
                const AttentionParams& params) {
   using namespace attend;  // NOLINT: the floor's own names
-  const Call call = make_call(q, CachedKeys{cache.batch(), cache.kv_heads(), cache.head_dim(), cache.value_dim(), cache.lengths()},
-                              params, Types::fast);
+  const Call call =
+      make_call(q, CachedKeys{cache.batch(), cache.kv_heads(), cache.head_dim(), cache.value_dim(), cache.lengths()},
+                params, Types::fast);
   const NamedTensor inputs[] = {{"q", &q}, {"attn_mask", &params.attn_mask}};
   check_output(call, o, inputs, Types::fast);
   for (const Piece& piece : call.pieces)
     if (piece.visible != piece.keys)
-      refuse("attn_mask", "shape " + shape_text(params.attn_mask), "a last axis of " + text(call.keys) + ", every cached key");
+      refuse("attn_mask", "shape " + shape_text(params.attn_mask),
+             "a last axis of " + text(call.keys) + ", every cached key");
   if (wants_rows(call)) clear_rows(call);
   if (call.heads == 0 || call.rows == 0) return;
   const base::DefaultFloatEnvironment environment;
@@ -159,8 +164,10 @@ void attention(const ConstTensor& q, const AttentionCache& cache, const MutableT
 
 void attention(const ConstTensor& q, const PagedKeyValues& pages, const MutableTensor& o,
                const AttentionParams& params) {
-  if (pages.k.rank != 4 || pages.v.rank != 4) refuse("pages.k, pages.v", "rank " + text(pages.k.rank) + " and " + text(pages.v.rank), "rank 4");
-  AttentionCache cache(static_cast<int64_t>(pages.lengths.size()), pages.k.shape[1], pages.k.shape[3], pages.v.shape[3]);
+  if (pages.k.rank != 4 || pages.v.rank != 4)
+    refuse("pages.k, pages.v", "rank " + text(pages.k.rank) + " and " + text(pages.v.rank), "rank 4");
+  AttentionCache cache(static_cast<int64_t>(pages.lengths.size()), pages.k.shape[1], pages.k.shape[3],
+                       pages.v.shape[3]);
   cache.append(pages);
   attention(q, cache, o, params);
 }

@@ -26,7 +26,8 @@ void check_tensor(const char* name, const ConstTensor& tensor, Types types) {
   for (int axis = 0; axis < 4; ++axis)
     if (tensor.shape[axis] < 0) refuse(name, "shape " + shape_text(tensor), "no negative size");
   check_type(name, tensor, types);
-  if (tensor.data == nullptr && tensor.size() != 0) refuse(name, "a null pointer", "data of shape " + shape_text(tensor));
+  if (tensor.data == nullptr && tensor.size() != 0)
+    refuse(name, "a null pointer", "data of shape " + shape_text(tensor));
 }
 
 void check_heads(const Call& call) {
@@ -37,7 +38,8 @@ void check_heads(const Call& call) {
 }
 
 void check_per_head(const char* name, size_t given, int64_t heads) {
-  if (given != 0 && given != static_cast<size_t>(heads)) refuse(name, text(static_cast<int64_t>(given)) + " values", text(heads) + ", one per query head");
+  if (given != 0 && given != static_cast<size_t>(heads))
+    refuse(name, text(static_cast<int64_t>(given)) + " values", text(heads) + ", one per query head");
 }
 
 void check_scalars(const AttentionParams& params) {
@@ -134,7 +136,8 @@ void check_bias(const Call& call) {
   if (bias->value.empty()) return;
   const int64_t values = call.heads * bias->row_spans * bias->key_spans;
   if (static_cast<int64_t>(bias->value.size()) != values)
-    refuse("bias.value", text(static_cast<int64_t>(bias->value.size())) + " values", text(values) + ": [Hq, row_spans, key_spans]");
+    refuse("bias.value", text(static_cast<int64_t>(bias->value.size())) + " values",
+           text(values) + ": [Hq, row_spans, key_spans]");
   const auto check = [](const char* name, std::span<const uint8_t> spans, int64_t positions, int64_t count) {
     if (static_cast<int64_t>(spans.size()) < positions)
       refuse(name, text(static_cast<int64_t>(spans.size())) + " positions", text(positions));
@@ -151,7 +154,8 @@ void check_bias(const Call& call) {
 void check_returns(const Call& call) {
   const AttentionReturns& returns = call.params->returns;
   if (!returns.statistics.empty() && static_cast<int64_t>(returns.statistics.size()) != call.batch)
-    refuse("statistics", text(static_cast<int64_t>(returns.statistics.size())) + " entries", text(call.batch) + ", one per batch entry");
+    refuse("statistics", text(static_cast<int64_t>(returns.statistics.size())) + " entries",
+           text(call.batch) + ", one per batch entry");
   for (const AttentionStatistics& statistics : returns.statistics) {
     if (statistics.pool_sum == nullptr && statistics.pool_max == nullptr) continue;
     if (statistics.pool_block <= 0 || statistics.pool_block % 16 != 0)
@@ -184,7 +188,8 @@ void finish(Call& call, const AttentionParams& params, std::span<const int64_t> 
   call.window.right = params.is_causal ? 0 : params.right_window;
   if (!params.kv_lengths.empty()) {
     if (static_cast<int64_t>(params.kv_lengths.size()) != call.batch)
-      refuse("kv_lengths", text(static_cast<int64_t>(params.kv_lengths.size())) + " lengths", text(call.batch) + ", one per batch entry");
+      refuse("kv_lengths", text(static_cast<int64_t>(params.kv_lengths.size())) + " lengths",
+             text(call.batch) + ", one per batch entry");
     for (int64_t length : params.kv_lengths)
       if (length < 0 || length > call.keys) refuse("kv_lengths", text(length), "0 to " + text(call.keys));
     if (lengths.empty()) lengths = params.kv_lengths;
@@ -216,7 +221,8 @@ ScoreTerms Call::terms(const Piece& piece, int64_t skip) const {
   if (mask.rank == 0 || piece.visible == 0) return terms;
   const void* first = address(mask, piece.batch, 0, piece.row + skip, piece.key);
   const auto view = [&](auto* data) {
-    return TensorView(data, {heads, piece.rows - skip, piece.visible}, {mask.stride[1], mask.stride[2], mask.stride[3]});
+    return TensorView(data, {heads, piece.rows - skip, piece.visible},
+                      {mask.stride[1], mask.stride[2], mask.stride[3]});
   };
   if (mask.dtype == DType::boolean) {
     terms.mask.kind = MaskView::Kind::boolean;
@@ -245,7 +251,8 @@ Call make_call(const ConstTensor& q, const ConstTensor& k, const ConstTensor* v,
   }
   for (const ConstTensor* other : {&k, v})
     if (other != nullptr && other->dtype != q.dtype)
-      refuse(other == &k ? "k" : "v", bareattn::name(other->dtype), std::string(bareattn::name(q.dtype)) + ", as q has");
+      refuse(other == &k ? "k" : "v", bareattn::name(other->dtype),
+             std::string(bareattn::name(q.dtype)) + ", as q has");
   Call call;
   call.batch = q.shape[0];
   call.heads = q.shape[1];

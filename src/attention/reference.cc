@@ -17,11 +17,11 @@ namespace {
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
 struct Row {
-  int64_t head, row, position;    // row of the piece
-  int64_t begin, end;             // keys that the window leaves
+  int64_t head, row, position;  // row of the piece
+  int64_t begin, end;           // keys that the window leaves
   double max = -infinity, sum = 0;
-  std::vector<double> score;      // [end - begin], -inf: not seen
-  std::vector<double> weight;     // [end - begin]
+  std::vector<double> score;   // [end - begin], -inf: not seen
+  std::vector<double> weight;  // [end - begin]
 };
 
 std::vector<double> read(const ConstTensor& tensor, int64_t batch, int64_t head, int64_t row) {
@@ -32,7 +32,8 @@ std::vector<double> read(const ConstTensor& tensor, int64_t batch, int64_t head,
 
 double span_bias(const SpanBias& bias, int64_t head, int64_t position, int64_t key) {
   if (bias.value.empty()) return 0;
-  const int64_t row_span = bias.row_span[static_cast<size_t>(position)], key_span = bias.key_span[static_cast<size_t>(key)];
+  const int64_t row_span = bias.row_span[static_cast<size_t>(position)],
+                key_span = bias.key_span[static_cast<size_t>(key)];
   return bias.value[static_cast<size_t>((head * bias.row_spans + row_span) * bias.key_spans + key_span)];
 }
 
@@ -44,7 +45,8 @@ double score(const Call& call, const ScoreTerms& terms, const Row& row, int64_t 
   double s = dot * scale;
   if (terms.softcap != 0) s = terms.softcap * std::tanh(s / terms.softcap);
   if (!terms.alibi_slopes.empty())
-    s += static_cast<double>(terms.alibi_slopes[static_cast<size_t>(row.head)]) * static_cast<double>(key - row.position);
+    s += static_cast<double>(terms.alibi_slopes[static_cast<size_t>(row.head)]) *
+         static_cast<double>(key - row.position);
   double term = terms.bias != nullptr ? span_bias(*terms.bias, row.head, row.position, key) : 0;
   if (terms.mask.kind == MaskView::Kind::additive) {
     const double mask = terms.mask.additive.at(row.head, row.row, key);
@@ -155,8 +157,8 @@ void reference_attention(const ConstTensor& q, const ConstTensor& k, const Const
           const std::vector<double> value = read(v, piece.batch, head / group, piece.key + key);
           for (size_t e = 0; e < sum.size(); ++e) sum[e] += row.weight[j] * value[e];
         }
-        narrow(sum.data(), call.value_dim, o.dtype,
-               const_cast<void*>(address(o, piece.batch, head, piece.row + r, 0)), o.stride[3]);
+        narrow(sum.data(), call.value_dim, o.dtype, const_cast<void*>(address(o, piece.batch, head, piece.row + r, 0)),
+               o.stride[3]);
         row_statistics(statistics, row);
         key_statistics(statistics, row);
         if (wants_rows(call) && collector.wants(head, r)) {

@@ -9,9 +9,7 @@
 
 namespace bareattn::attend {
 
-bool wants_rows(const Call& call) {
-  return call.params->returns.top_k > 0 || !call.params->returns.full_rows.empty();
-}
+bool wants_rows(const Call& call) { return call.params->returns.top_k > 0 || !call.params->returns.full_rows.empty(); }
 
 void clear_rows(const Call& call) {
   const AttentionReturns& returns = call.params->returns;
@@ -28,9 +26,7 @@ int64_t RowCollector::full_index(int64_t row) const {
   return at != list.end() && *at == wanted ? at - list.begin() : -1;
 }
 
-bool RowCollector::wants(int64_t, int64_t row) const {
-  return call_.params->returns.top_k > 0 || full_index(row) >= 0;
-}
+bool RowCollector::wants(int64_t, int64_t row) const { return call_.params->returns.top_k > 0 || full_index(row) >= 0; }
 
 void RowCollector::see(int64_t head, int64_t row, int64_t first_key, std::span<const float> weights) {
   const AttentionReturns& returns = call_.params->returns;

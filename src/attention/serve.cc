@@ -17,7 +17,7 @@ namespace {
 using kernels::block_keys;
 using kernels::panel_keys;
 
-constexpr int64_t chunk_rows = 16 * tile_height;   // of 16-bit rows widened at a time
+constexpr int64_t chunk_rows = 16 * tile_height;  // of 16-bit rows widened at a time
 constexpr int64_t scratch_bytes = int64_t{64} << 20;
 
 // Rows [from, from + count) of one head of a [B, H, S, D] tensor as f32: in place, or widened into `room`.
@@ -25,8 +25,7 @@ TensorView<const float> rows_of(const ConstTensor& tensor, const std::array<int6
                                 std::vector<float>& room) {
   const int64_t dim = tensor.shape[3];
   const void* first = address(tensor, at[0], at[1], at[2], 0);
-  if (is_plain(tensor))
-    return {static_cast<const float*>(first), {count, dim}, {tensor.stride[2], tensor.stride[3]}};
+  if (is_plain(tensor)) return {static_cast<const float*>(first), {count, dim}, {tensor.stride[2], tensor.stride[3]}};
   room.resize(static_cast<size_t>(count * dim));
   for (int64_t r = 0; r < count; ++r)
     widen(tensor.dtype, address(tensor, at[0], at[1], at[2] + r, 0), tensor.stride[3], dim, room.data() + r * dim);
@@ -47,9 +46,9 @@ void pack(const KeyValues& kv, const Piece& piece, int64_t from, int64_t to, KvC
     for (int64_t key = std::max(from, block * block_keys), next; key < end; key = next) {
       next = std::min(end, (key / panel_keys + 1) * panel_keys);
       const std::array<int64_t, 3> at{piece.batch, head, piece.key + key};
-      cache.write(head, key, rows_of(*kv.k, at, next - key, k_room),
-                  kv.v != nullptr ? rows_of(*kv.v, at, next - key, v_room)
-                                  : TensorView<const float>(nullptr, {next - key, 0}));
+      cache.write(
+          head, key, rows_of(*kv.k, at, next - key, k_room),
+          kv.v != nullptr ? rows_of(*kv.v, at, next - key, v_room) : TensorView<const float>(nullptr, {next - key, 0}));
     }
   });
 }
@@ -64,7 +63,8 @@ void serve_piece(const Call& call, const Piece& piece, const ConstTensor& q, con
     Sequence sequence;
     const void* q_first = address(q, piece.batch, 0, row, 0);
     if (plain_q) {
-      sequence.q = {static_cast<const float*>(q_first), {rows, call.heads, call.dim}, {q.stride[2], q.stride[1], q.stride[3]}};
+      sequence.q = {
+          static_cast<const float*>(q_first), {rows, call.heads, call.dim}, {q.stride[2], q.stride[1], q.stride[3]}};
     } else {
       q_room.resize(static_cast<size_t>(rows * call.heads * call.dim));
       pool.run(rows, [&](int64_t r, int) {

@@ -34,7 +34,8 @@ struct Span {
 // One row of one head at a time: the task of a worker.
 class RowWeights {
  public:
-  RowWeights(const Call& call, const Piece& piece, const ScoreTerms& terms, const KvCache& cache, const Rectangle& rectangle)
+  RowWeights(const Call& call, const Piece& piece, const ScoreTerms& terms, const KvCache& cache,
+             const Rectangle& rectangle)
       : call_(call), piece_(piece), terms_(terms), cache_(cache), rectangle_(rectangle), kernels_(kernels::table()) {}
 
   /// row of the piece; line: of the rectangle's dense row arrays; to[0, columns): keys [columns.begin, columns.end) of
@@ -159,7 +160,8 @@ void check_rectangle(const Call& call, Rectangle& rectangle, const MutableTensor
   const auto clip = [](const char* name, int64_t& begin, int64_t& end, int64_t size) {
     if (end == -1) end = size;
     if (begin < 0 || begin > end || end > size)
-      refuse(name, std::to_string(begin) + " to " + std::to_string(end), "a range in [0, " + std::to_string(size) + "]");
+      refuse(name, std::to_string(begin) + " to " + std::to_string(end),
+             "a range in [0, " + std::to_string(size) + "]");
   };
   clip("rows", rectangle.row_begin, rectangle.row_end, call.rows);
   clip("keys", rectangle.key_begin, rectangle.key_end, call.keys);
@@ -215,7 +217,8 @@ void weights(const ConstTensor& q, const ConstTensor& k, const MutableTensor& ou
       widen(q.dtype, address(q, piece.batch, head, row, 0), q.stride[3], call.dim, query.data());
       const int64_t dense = (piece.batch * call.heads + head) * lines + row - rectangle.row_begin;
       RowWeights one(call, piece, terms, scratch.cache(), rectangle);
-      one.compute(head, row - piece.row, dense, query.data(), {keys.begin - piece.key, keys.end - piece.key}, line.data());
+      one.compute(head, row - piece.row, dense, query.data(), {keys.begin - piece.key, keys.end - piece.key},
+                  line.data());
       float* to = base + piece.batch * out.stride[0] + head * out.stride[1] +
                   (row - rectangle.row_begin) * out.stride[2] + (keys.begin - rectangle.key_begin) * out.stride[3];
       for (size_t j = 0; j < line.size(); ++j) to[static_cast<int64_t>(j) * out.stride[3]] = line[j];

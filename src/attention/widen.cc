@@ -9,21 +9,30 @@ namespace bareattn {
 
 const char* name(DType dtype) {
   switch (dtype) {
-    case DType::f32: return "float32";
-    case DType::f16: return "float16";
-    case DType::bf16: return "bfloat16";
-    case DType::f64: return "float64";
-    case DType::boolean: return "bool";
+    case DType::f32:
+      return "float32";
+    case DType::f16:
+      return "float16";
+    case DType::bf16:
+      return "bfloat16";
+    case DType::f64:
+      return "float64";
+    case DType::boolean:
+      return "bool";
   }
   return "?";
 }
 
 int64_t bytes_of(DType dtype) {
   switch (dtype) {
-    case DType::f32: return 4;
-    case DType::f64: return 8;
-    case DType::boolean: return 1;
-    default: return 2;
+    case DType::f32:
+      return 4;
+    case DType::f64:
+      return 8;
+    case DType::boolean:
+      return 1;
+    default:
+      return 2;
   }
 }
 
@@ -42,11 +51,21 @@ void widen_any(DType dtype, const void* from, int64_t step, int64_t count, To* t
   const auto* at = static_cast<const std::byte*>(from);
   const int64_t bytes = step * bytes_of(dtype);
   for (int64_t i = 0; i < count; ++i, at += bytes) switch (dtype) {
-      case DType::f32: to[i] = static_cast<To>(load<float>(at)); break;
-      case DType::f64: to[i] = static_cast<To>(load<double>(at)); break;
-      case DType::f16: to[i] = static_cast<To>(kernels::f32_from_f16(load<uint16_t>(at))); break;
-      case DType::bf16: to[i] = static_cast<To>(kernels::f32_from_bf16(load<uint16_t>(at))); break;
-      case DType::boolean: to[i] = load<uint8_t>(at) != 0 ? 1 : 0; break;
+      case DType::f32:
+        to[i] = static_cast<To>(load<float>(at));
+        break;
+      case DType::f64:
+        to[i] = static_cast<To>(load<double>(at));
+        break;
+      case DType::f16:
+        to[i] = static_cast<To>(kernels::f32_from_f16(load<uint16_t>(at)));
+        break;
+      case DType::bf16:
+        to[i] = static_cast<To>(kernels::f32_from_bf16(load<uint16_t>(at)));
+        break;
+      case DType::boolean:
+        to[i] = load<uint8_t>(at) != 0 ? 1 : 0;
+        break;
     }
 }
 

@@ -1,5 +1,5 @@
-// Elements of any type and stride to dense f32, and back: the only place where the front door looks at a DType. Widening
-// is exact, narrowing rounds to nearest even. Pointers need no alignment. f64 is the reference's alone.
+// Elements of any type and stride to dense f32, and back: the only place where the front door looks at a DType.
+// Widening is exact, narrowing rounds to nearest even. Pointers need no alignment. f64 is the reference's alone.
 #pragma once
 #include <cstdint>
 
