@@ -20,6 +20,10 @@ inline constexpr int exit_input = 2;          // wrong usage or unusable input
 inline constexpr int exit_interrupted = 130;  // Ctrl-C
 
 void add_look(CLI::App& app, Action& action);
+void add_trace(CLI::App& app, Action& action);
+void add_tile(CLI::App& app, Action& action);
+void add_row(CLI::App& app, Action& action);
+void add_page(CLI::App& app, Action& action);
 void add_generate(CLI::App& app, Action& action);
 void add_tokenize(CLI::App& app, Action& action);
 void add_perplexity(CLI::App& app, Action& action);

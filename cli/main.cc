@@ -31,6 +31,10 @@ int run(int argc, char** argv) {
   app.get_formatter()->column_width(30);
   Action action;
   add_look(app, action);
+  add_trace(app, action);
+  add_tile(app, action);
+  add_row(app, action);
+  add_page(app, action);
   add_generate(app, action);
   add_tokenize(app, action);
   add_perplexity(app, action);

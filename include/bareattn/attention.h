@@ -68,6 +68,8 @@ struct ScoreTerms {
   const SpanBias* bias = nullptr;
   MaskView mask;
   std::span<const float> sinks;           // [Hq]: a logit that joins the denominator and the LSE, never the blend
+  // Where window >= 0: keys [leading_keys, position of the row - window) are not seen, and blocks of them are skipped.
+  int64_t window = -1, leading_keys = 0;
 };
 
 enum class CausalAlign : uint8_t {
@@ -89,6 +91,13 @@ struct AttentionReturns {
   float* full_weights = nullptr;  // [B, Hq, full_rows, Sk]
 };
 
+/// How the two products are computed. f32: exact products of the inputs as they are. bf16: q, k, v and, before the
+/// blend, the weights are rounded to bf16 (nearest even; bf16 inputs lose nothing), products are summed in f32 in the
+/// hardware's pair order; about twice as fast where the processor has a bf16 dot, and the same bits where it has not.
+/// Each output is then within 2^-8 of sum_j p_j |v_j| of the f32 result of the rounded inputs. Softmax, statistics and
+/// weights() are f32 in both.
+enum class Compute : uint8_t { f32, bf16 };
+
 /// Names and meaning of the ONNX Attention operator. Row i of batch entry b stands at position first + i among the
 /// keys, first = `offset` or what causal_align says; windows, causality and ALiBi count from there.
 struct AttentionParams {
@@ -108,6 +117,7 @@ struct AttentionParams {
   std::span<const int64_t> kv_lengths;  // [B]: keys past it are not seen (ONNX nonpad_kv_seqlen); empty: all are
   // Variable length: sequences one after the other on one axis, B = 1. [sequences + 1], from 0 to Sq (Sk), ascending.
   std::span<const int64_t> cu_seqlens_q, cu_seqlens_k;
+  Compute compute = Compute::f32;  // reference_attention() and the backward pass are f32 always
   int threads = 0;  // 0: one per available core. The bits of the result never depend on it.
   AttentionReturns returns;
 };

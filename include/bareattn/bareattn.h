@@ -7,6 +7,7 @@
 #include "bareattn/error.h"               // what is thrown: InputError, FileError, OutputError
 #include "bareattn/files.h"               // files read and written whole, text made safe to print
 #include "bareattn/highlights.h"          // which heads to look at first
+#include "bareattn/length.h"              // past the trained context, windows
 #include "bareattn/model.h"               // a model, a run of it, generation
 #include "bareattn/observation.h"         // every head over one text: measures, maps, roles
 #include "bareattn/page.h"                // the page: one HTML file
@@ -14,4 +15,5 @@
 #include "bareattn/tensor.h"              // a view whose element type is known at run time
 #include "bareattn/tensor_view.h"         // data, shape, strides
 #include "bareattn/tokenizer.h"           // text becomes tokens
+#include "bareattn/trace.h"               // a run in a file: any weight exactly, later
 #include "bareattn/weights.h"             // any rectangle of weights, exactly those of the pass

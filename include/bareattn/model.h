@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "bareattn/length.h"
 #include "bareattn/points.h"
 #include "bareattn/tokenizer.h"
 
@@ -15,6 +16,16 @@ namespace bareattn {
 
 enum class Precision { f32, bf16 };
 const char* precision_name(Precision precision);  // "f32", "bf16"
+
+/// How the file says that rotary positions are stretched past the length of pre-training; done as it says at any length.
+struct RopeScaling {
+  enum class Type : uint8_t { none, linear, yarn };
+  Type type = Type::none;
+  float factor = 1;            // positions are divided by it (yarn: those of slow pairs; fast pairs are left)
+  int original_context = 0;    // yarn: the length of pre-training
+  float attention_factor = 1;  // yarn: Q and K are multiplied by it * (1 + 0.1 ln factor)
+  float beta_fast = 32, beta_slow = 1;  // yarn: turns within original_context, above and below which a pair is fast, slow
+};
 
 struct ModelConfig {
   std::string architecture;  // general.architecture: "llama"
@@ -30,6 +41,7 @@ struct ModelConfig {
   int context_length = 0;
   float rope_base = 10000.0F;
   int rope_dim = 0;
+  RopeScaling rope_scaling;
   float norm_epsilon = 1e-5F;
 };
 
@@ -61,9 +73,17 @@ struct SessionOptions {
   int threads = 0;           // 0: all cores. The bits of every result are the same for any number.
   int64_t max_tokens = 0;    // room in the cache; 0: the model's context length
   int64_t chunk = 512;       // rows that go through the layers at once; the bits are the same for any number
+  Reach reach = {};          // Beyond::scale divides positions by max_tokens / context; refuse leaves it to max_tokens
 };
 
 enum class Logits { none, last, all };
+
+/// One run of whole texts with nothing kept, layer by layer: all chunks of a layer go before the next layer begins, so
+/// that only one layer's keys and values are in memory (100,000 tokens of SmolLM2-135M: 154 MB instead of 4.6 GB). What
+/// the observer sees has the bits of Session::run; only the order differs. InputError for a token that is none, none at
+/// all, or more than options.reach allows (options.max_tokens is not used).
+void run_by_layer(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens, Observer& observer,
+                  const SessionOptions& options = {}, const Progress& progress = {});
 
 class Session {
  public:

@@ -2,6 +2,7 @@
 // library's; softcap models are rare enough that a faster one has not paid for itself.
 #include "attention/modify.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -50,9 +51,15 @@ void Modifier::apply(const Place& place, float* s, int64_t count) const {
     const int64_t step = terms_.mask.additive.stride[2];
     for (int64_t j = 0; j < count; ++j) s[j] = term[j * step] == hidden ? hidden : s[j] + term[j * step];
   }
+  if (terms_.window >= 0) {
+    const int64_t first = std::max(terms_.leading_keys, place.key);
+    const int64_t last = std::min(place.position - terms_.window, place.key + count);
+    if (first < last) std::fill_n(s + first - place.key, last - first, hidden);
+  }
 }
 
 bool Modifier::hides(const Place& place) const {
+  if (terms_.window >= 0 && place.key >= terms_.leading_keys && place.key < place.position - terms_.window) return true;
   if (terms_.bias != nullptr && !terms_.bias->value.empty()) {
     const SpanBias& bias = *terms_.bias;
     const int64_t row_span = bias.row_span[static_cast<size_t>(place.position)];

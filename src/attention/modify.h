@@ -13,7 +13,7 @@ class Modifier {
  public:
   explicit Modifier(const ScoreTerms& terms) : terms_(terms) {}
   bool nothing() const;
-  bool masks() const { return terms_.mask.kind != MaskView::Kind::none || terms_.bias != nullptr; }
+  bool masks() const { return terms_.mask.kind != MaskView::Kind::none || terms_.bias != nullptr || terms_.window >= 0; }
 
   /// s[0, count): scores of query row `row` (of the call; at position `position` among the keys) of head `head`
   /// against keys key..key + count.

@@ -34,8 +34,15 @@ float* Tile::strip(int64_t e, int64_t index) const {
 
 Tile::Seen Tile::within(int64_t e, int64_t index) const {
   const int64_t start = index * block_keys;
-  return {std::clamp<int64_t>(seen_[e].begin - start, 0, block_keys),
-          std::clamp<int64_t>(seen_[e].end - start, 0, block_keys)};
+  const Seen seen{std::clamp<int64_t>(seen_[e].begin - start, 0, block_keys),
+                  std::clamp<int64_t>(seen_[e].end - start, 0, block_keys)};
+  if (window_ < 0) return seen;
+  // Of the leading keys and the window: where the block has both, their hull, and the Modifier hides what is between.
+  const Seen leading{seen.begin, std::min(seen.end, leading_keys_ - start)};
+  const Seen recent{std::max(seen.begin, first_row_ + rows_[e].row - window_ - start), seen.end};
+  const bool no_leading = leading.begin >= leading.end, no_recent = recent.begin >= recent.end;
+  if (no_leading) return no_recent ? Seen{0, 0} : recent;
+  return no_recent ? leading : seen;
 }
 
 Tile::Group Tile::group(int64_t e, int64_t index) const {
@@ -91,6 +98,8 @@ void Tile::prepare(const Sequence& sequence, std::span<const TileRow> rows) {
   kernels_ = &kernels::table();
   first_row_ = sequence.first_row;
   modify_ = !Modifier(sequence.terms).nothing();
+  window_ = sequence.terms.window;
+  leading_keys_ = sequence.terms.leading_keys;
   rows_.assign(rows.begin(), rows.end());
   count_ = static_cast<int64_t>(rows.size());
   const AttentionStatistics* wanted = sequence.statistics;
@@ -106,6 +115,7 @@ void Tile::prepare(const Sequence& sequence, std::span<const TileRow> rows) {
     const int64_t position = sequence.first_row + rows_[e].row;
     Seen& seen = seen_[e];
     seen.begin = sequence.window.left < 0 ? 0 : std::max<int64_t>(0, position - sequence.window.left);
+    if (window_ >= 0 && leading_keys_ == 0) seen.begin = std::max(seen.begin, position - window_);
     seen.end = sequence.window.right < 0 ? keys : std::min(keys, position + sequence.window.right + 1);
     if (seen.begin >= seen.end) seen = {0, 0};
     if (seen.begin < seen.end) begin = std::min(begin, seen.begin);

@@ -63,7 +63,7 @@ class Tile {
   void visit(const Sequence& sequence) const;  // tile_visit.cc
 
   float* strip(int64_t e, int64_t index) const;  // weights of row e in block `index`
-  Seen within(int64_t e, int64_t index) const;   // what row e sees of the block, relative to it
+  Seen within(int64_t e, int64_t index) const;   // what row e sees of the block, relative to it; empty: strip not made
   float weight(int64_t e, int64_t key) const;               // finished weight of one visible key
 
   int64_t kv_head(const Sequence& sequence) const;
@@ -71,6 +71,7 @@ class Tile {
 
   const kernels::KernelTable* kernels_ = nullptr;
   std::vector<TileRow> rows_;
+  int64_t window_ = -1, leading_keys_ = 0;  // ScoreTerms'
   int64_t count_ = 0, first_row_ = 0, first_block_ = 0, blocks_ = 0, strip_stride_ = 0;
   bool modify_ = false;
   bool measure_ = false;                   // statistics of some kind are wanted

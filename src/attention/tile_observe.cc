@@ -129,7 +129,11 @@ void Tile::row_statistics(const Sequence& sequence, int64_t e) {
   const auto put = [at](auto* to, auto value) {
     if (to != nullptr) to[at] = static_cast<std::remove_reference_t<decltype(*to)>>(value);
   };
-  const auto weight_of = [&](int64_t key) { return key >= seen.begin && key < seen.end ? weight(e, key) : 0.0F; };
+  const auto weight_of = [&](int64_t key) {
+    if (key < seen.begin || key >= seen.end) return 0.0F;
+    const Seen here = within(e, key / block_keys);
+    return here.begin < here.end ? weight(e, key) : 0.0F;
+  };
   put(out.max_logit, max);
   put(out.row_sum, sum);
   put(out.lse, sum == 0.0F ? nothing : max + log_sum);
@@ -148,6 +152,7 @@ void Tile::row_statistics(const Sequence& sequence, int64_t e) {
   float weights[recent_keys + lanes] = {}, lane[lanes] = {};
   for (int64_t j = from, stop; j < to; j = stop) {
     stop = std::min(to, (j / block_keys + 1) * block_keys);
+    if (const Seen here = within(e, j / block_keys); here.begin >= here.end) continue;
     const float factor = factor_[e * blocks_ + j / block_keys - first_block_];
     const float* s = strip(e, j / block_keys) - j / block_keys * block_keys;
     for (int64_t i = j; i < stop; ++i) weights[i - start] = s[i] * factor;

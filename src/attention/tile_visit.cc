@@ -16,6 +16,10 @@ void Tile::visit(const Sequence& sequence) const {
     weights.resize(static_cast<size_t>(seen.end - seen.begin));
     for (int64_t j = seen.begin, stop; j < seen.end; j = stop) {
       stop = std::min(seen.end, (j / block_keys + 1) * block_keys);
+      if (const Seen here = within(e, j / block_keys); here.begin >= here.end) {
+        std::fill_n(weights.begin() + (j - seen.begin), stop - j, 0.0F);
+        continue;
+      }
       const float factor = factor_[e * blocks_ + j / block_keys - first_block_];
       const float* s = strip(e, j / block_keys);
       for (int64_t i = j; i < stop; ++i) weights[static_cast<size_t>(i - seen.begin)] = s[i % block_keys] * factor;

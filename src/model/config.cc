@@ -67,10 +67,6 @@ void check_heads(const GgufFile& file, const Keys& keys, const ModelConfig& conf
 
 // What would change the result and is not done is refused, not skipped.
 void refuse_variants(const GgufFile& file, const Keys& keys) {
-  const std::string scaling = keys.name("rope.scaling.type");
-  if (const auto type = file.string(scaling); type && *type != "none") {
-    file.fail(scaling, quoted(scaling) + " is " + quoted(*type) + "; only 'none' can be run");
-  }
   for (const char* key : {"expert_count", "attention.sliding_window"}) {
     const std::string full = keys.name(key);
     if (const auto value = file.integer(full); value && *value != 0)
@@ -85,6 +81,26 @@ float positive_float(const GgufFile& file, const std::string& key, double fallba
                        std::to_string(limit) + " is needed");
   }
   return static_cast<float>(value);
+}
+
+RopeScaling read_scaling(const GgufFile& file, const Keys& keys) {
+  RopeScaling scaling;
+  const std::string key = keys.name("rope.scaling.type");
+  const auto type = file.string(key);
+  if (!type || *type == "none") return scaling;
+  if (*type != "linear" && *type != "yarn")
+    file.fail(key, quoted(key) + " is " + quoted(*type) + "; only 'none', 'linear' and 'yarn' can be run");
+  scaling.factor = positive_float(file, keys.name("rope.scaling.factor"), 1.0, 1e6);
+  if (*type == "linear") {
+    scaling.type = RopeScaling::Type::linear;
+    return scaling;
+  }
+  scaling.type = RopeScaling::Type::yarn;
+  scaling.original_context = keys.positive("rope.scaling.original_context_length", max_context);
+  scaling.attention_factor = positive_float(file, keys.name("rope.scaling.attn_factor"), 1.0, 1e3);
+  scaling.beta_fast = positive_float(file, keys.name("rope.scaling.yarn_beta_fast"), 32.0, 1e6);
+  scaling.beta_slow = positive_float(file, keys.name("rope.scaling.yarn_beta_slow"), 1.0, 1e6);
+  return scaling;
 }
 
 int32_t token_id(const GgufFile& file, const char* key, int vocab_size) {
@@ -130,6 +146,7 @@ ModelConfig read_config(const GgufFile& file) {
   check_heads(file, keys, config);
   refuse_variants(file, keys);
   config.rope_base = positive_float(file, keys.name("rope.freq_base"), 10000.0, 1e12);
+  config.rope_scaling = read_scaling(file, keys);
   config.norm_epsilon = positive_float(file, keys.name("attention.layer_norm_rms_epsilon"), 1e-5, 1.0);
 
   const auto tokens = file.array_length("tokenizer.ggml.tokens", ValueType::string);

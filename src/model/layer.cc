@@ -78,6 +78,8 @@ void attend(const Pass& pass, int layer, attend::KvCache& cache, Workspace& work
   sequence.cache = &cache;
   sequence.first_row = pass.first_row;
   sequence.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(d)));
+  sequence.terms.window = pass.reach.window;
+  sequence.terms.leading_keys = pass.reach.sinks;
   sequence.statistics = pass.watch.statistics(layer, pass.first_row, pass.rows);
   attend::run(sequence, pass.pool);
   see(Point::attn_statistics, {});

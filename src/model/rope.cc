@@ -3,13 +3,45 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 namespace bareattn::model {
 
-RopeTable::RopeTable(int64_t dim, double base, std::span<const float> factors) : dim_(dim) {
-  for (int64_t i = 0; i < dim / 2; ++i) {
+namespace {
+
+// How far pair i of `dim / 2` is left alone, 1 for fast pairs to 0 for slow ones.
+class YarnRamp {
+ public:
+  YarnRamp(const RopeScaling& scaling, double dim, double base) {
+    const auto pair_with = [&](double turns) {  // the pair that turns so often within the original context
+      return dim * std::log(scaling.original_context / (turns * 2 * std::numbers::pi)) / (2 * std::log(base));
+    };
+    low_ = std::max(0.0, std::floor(pair_with(scaling.beta_fast)));
+    high_ = std::min(dim - 1, std::ceil(pair_with(scaling.beta_slow)));
+  }
+  double operator()(int64_t pair) const {
+    return 1 - std::clamp((static_cast<double>(pair) - low_) / std::max(0.001, high_ - low_), 0.0, 1.0);
+  }
+
+ private:
+  double low_, high_;
+};
+
+}  // namespace
+
+RopeTable::RopeTable(const ModelConfig& config, std::span<const float> factors, double position_scale)
+    : dim_(config.rope_dim) {
+  const RopeScaling& scaling = config.rope_scaling;
+  const bool yarn = scaling.type == RopeScaling::Type::yarn;
+  const double stretch = scaling.type == RopeScaling::Type::none ? 1.0 : scaling.factor;
+  const auto dim = static_cast<double>(dim_);
+  const YarnRamp ramp(scaling, dim, config.rope_base);
+  if (yarn) size_ = scaling.attention_factor * (1 + 0.1 * std::log(stretch));
+  for (int64_t i = 0; i < dim_ / 2; ++i) {
     const double factor = factors.empty() ? 1.0 : factors[static_cast<size_t>(i)];
-    frequency_.push_back(std::pow(base, -2.0 * static_cast<double>(i) / static_cast<double>(dim)) / factor);
+    const double own = std::pow(static_cast<double>(config.rope_base), -2.0 * static_cast<double>(i) / dim) / factor;
+    const double left = yarn ? ramp(i) : 0;
+    frequency_.push_back((own / stretch * (1 - left) + own * left) / position_scale);
   }
 }
 
@@ -21,8 +53,8 @@ void RopeTable::grow(int64_t count) {
   for (int64_t position = have; position < count; ++position) {
     for (int64_t i = 0; i < dim_ / 2; ++i) {
       const double angle = static_cast<double>(position) * frequency_[static_cast<size_t>(i)];
-      const auto c = static_cast<float>(std::cos(angle));
-      const auto s = static_cast<float>(std::sin(angle));
+      const auto c = static_cast<float>(size_ * std::cos(angle));
+      const auto s = static_cast<float>(size_ * std::sin(angle));
       const auto at = static_cast<size_t>(position * dim_ + 2 * i);
       cosine_[at] = cosine_[at + 1] = c;
       sine_[at] = -s;

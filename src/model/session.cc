@@ -32,6 +32,7 @@ struct Session::Impl {
   int64_t chunk;
   int64_t length = 0;
   model::RopeTable rope;
+  Reach reach;
   std::vector<attend::KvCache> caches;  // per layer
   std::unique_ptr<model::Workspace> work;
   int64_t work_rows = 0;
@@ -59,7 +60,9 @@ Session::Impl::Impl(std::shared_ptr<const model::LoadedModel> from, const Sessio
       pool(options.threads),
       capacity(options.max_tokens == 0 ? model->config().context_length : options.max_tokens),
       chunk(options.chunk == 0 ? SessionOptions().chunk : options.chunk),
-      rope(model->config().rope_dim, model->config().rope_base, model->weights().rope_factors) {
+      rope(model->config(), model->weights().rope_factors,
+           options.reach.beyond == Beyond::scale ? position_scale(model->config(), capacity, Beyond::scale) : 1.0),
+      reach(options.reach) {
   const ModelConfig& config = model->config();
   for (int layer = 0; layer < config.layers; ++layer)
     caches.emplace_back(config.kv_heads, config.head_dim, config.head_dim);
@@ -123,6 +126,8 @@ Session::Session(std::shared_ptr<const Model> model, const SessionOptions& optio
   check_not_negative("threads", options.threads);
   check_not_negative("max_tokens", options.max_tokens);
   check_not_negative("chunk", options.chunk);
+  check_not_negative("reach.window + 1", options.reach.window + 1);
+  check_not_negative("reach.sinks", options.reach.sinks);
   impl_ = std::make_unique<Impl>(loaded(model), options);
 }
 Session::~Session() = default;
@@ -154,7 +159,7 @@ TensorView<const float> Session::run(std::span<const int32_t> tokens, Logits log
     self.prepare(std::min(self.chunk, total));
     self.logits.resize(static_cast<size_t>(rows * vocabulary));
     const model::Watch watch(observer, config.layers);
-    Pass pass{config, self.model->weights(), self.rope, watch, self.pool};
+    Pass pass{config, self.model->weights(), self.rope, watch, self.pool, self.reach};
     const auto report = [&](int64_t done) {
       if (progress && !progress(done, total)) throw Cancelled();
     };

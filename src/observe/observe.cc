@@ -1,5 +1,5 @@
 // observe(): one run of the model with a Recorder watching. Refuses an empty text and one longer than the model's
-// context before anything is allocated. Next: recorder.h (what is kept), run_observation.cc (what is made of it).
+// context (unless asked to go on) before anything is allocated. Next: recorder.h (what is kept), run_observation.cc (what is made of it).
 #include <chrono>
 #include <string_view>
 
@@ -16,10 +16,7 @@ std::unique_ptr<Observation> observe(const std::shared_ptr<const Model>& model, 
   const ModelConfig& config = model->config();
   const int64_t count = static_cast<int64_t>(tokens.size());
   if (count == 0) throw InputError("the text is empty: there is nothing to attend to");
-  if (count > config.context_length) {
-    throw InputError("the text is " + std::to_string(count) + " tokens long; this model's context holds " +
-                     std::to_string(config.context_length));
-  }
+  position_scale(config, count, options.reach.beyond);  // refuses
   std::vector<std::string_view> pieces;
   for (const int32_t id : tokens) {
     if (id < 0 || id >= model->tokenizer().size()) {
@@ -33,6 +30,7 @@ std::unique_ptr<Observation> observe(const std::shared_ptr<const Model>& model, 
   SessionOptions session_options;
   session_options.threads = threads;
   session_options.max_tokens = count;
+  session_options.reach = options.reach;
   observing::RunFacts facts;
   facts.threads = threads > 0 ? threads : base::available_cores();
   facts.texts = observing::token_texts(pieces);

@@ -8,6 +8,7 @@
 
 #include "kernels/convert.h"
 #include "observe/measures.h"
+#include "observe/strongest.h"
 
 namespace bareattn::observing {
 namespace {
@@ -95,19 +96,7 @@ class RunObservation final : public Observation {
   }
 
   std::vector<std::pair<int32_t, float>> top_keys(HeadId head, int64_t row, int count) const override {
-    if (count < 0) throw std::invalid_argument("count: needs 0 or more, got " + std::to_string(count));
-    const std::vector<float> weights = row_weights(head, row);
-    std::vector<std::pair<int32_t, float>> keys(weights.size());
-    for (size_t j = 0; j < weights.size(); ++j) keys[j] = {static_cast<int32_t>(j), weights[j]};
-    const size_t kept = std::min(keys.size(), static_cast<size_t>(count));
-    const auto value = [](float w) { return std::isnan(w) ? INFINITY : w; };  // NaN is shown first; the order stays one
-    std::partial_sort(keys.begin(), keys.begin() + static_cast<int64_t>(kept), keys.end(),
-                      [&](const auto& a, const auto& b) {
-                        const float wa = value(a.second), wb = value(b.second);
-                        return wa != wb ? wa > wb : a.first < b.first;
-                      });
-    keys.resize(kept);
-    return keys;
+    return strongest(row_weights(head, row), count);
   }
 
  private:

@@ -1,0 +1,58 @@
+// `bareattn page`: the page of a trace, as `look -o` makes it of a run.
+#include "bareattn/page.h"
+
+#include <fmt/format.h>
+
+#include "bareattn/files.h"
+#include "bareattn/highlights.h"
+#include "bareattn/trace.h"
+#include "commands.h"
+#include "interrupt.h"
+#include "progress.h"
+#include "terminal.h"
+
+namespace bareattn::cli {
+namespace {
+
+struct PageChoice {
+  std::string run, output, title, model;
+  double budget_megabytes = 25;
+};
+
+int write_page(const PageChoice& choice) {
+  check_writable(choice.output);
+  const auto trace = Trace::open(choice.run);
+  if (!choice.model.empty()) trace->check_model_file(choice.model);
+  const ProgressBar bar("Writing the page", "");
+  PageOptions options;
+  options.size_budget = static_cast<int64_t>(choice.budget_megabytes * 1e6);
+  options.telling = telling_heads(*trace);
+  options.title = !choice.title.empty()     ? choice.title
+                  : !trace->title().empty() ? trace->title()
+                                            : printable(choice.run.substr(choice.run.rfind('/') + 1));
+  const std::string html = render_page(*trace, options);
+  stop_if_interrupted();
+  write_file(choice.output, html);
+  fmt::print("{}  {:.1f} MB\n", printable(choice.output), static_cast<double>(html.size()) * 1e-6);
+  return exit_ok;
+}
+
+}  // namespace
+
+void add_page(CLI::App& app, Action& action) {
+  auto choice = std::make_shared<PageChoice>();
+  CLI::App* command = app.add_subcommand("page", "write the page of a trace: one HTML file");
+  command->add_option("RUN", choice->run, "a file made by bareattn trace")->type_name("")->required();
+  command->add_option("-o,--output", choice->output, "the page")->type_name("PAGE")->required();
+  command->add_option("--title", choice->title, "title of the page (default: the trace's)")->type_name("TEXT");
+  command->add_option("--budget", choice->budget_megabytes, "largest page, in MB")
+      ->type_name("MB")
+      ->check(within(0.1, 2000.0))
+      ->capture_default_str();
+  command->add_option("--check-model", choice->model, "refuse a trace that was not made with this model file")
+      ->type_name("FILE");
+  command->footer("Example:\n  bareattn page story.safetensors -o story.html");
+  command->callback([choice, &action] { action = [choice] { return write_page(*choice); }; });
+}
+
+}  // namespace bareattn::cli

@@ -1,0 +1,109 @@
+// `bareattn trace`: one text through the model, everything observed into a file, from which any weight can be asked for
+// later: see tile.cc (tile, row, page) and docs/trace.md.
+#include "bareattn/trace.h"
+
+#include <fmt/format.h>
+
+#include "bareattn/error.h"
+#include "bareattn/files.h"
+#include "commands.h"
+#include "input.h"
+#include "interrupt.h"
+#include "progress.h"
+#include "reach_choice.h"
+#include "terminal.h"
+
+namespace bareattn::cli {
+namespace {
+
+struct TraceChoice {
+  ModelChoice model;
+  InputChoice input;
+  ReachChoice reach;
+  bool chat = false, bos = false, no_bos = false;
+  std::string output, store = "f16", title;
+  std::vector<std::string> measures{"all"};
+  std::vector<std::string> spans;
+};
+
+TraceOptions options_of(const TraceChoice& choice, const InputText& input) {
+  TraceOptions options;
+  options.store = choice.store == "f32" ? Store::f32 : choice.store == "bf16" ? Store::bf16 : Store::f16;
+  options.title = choice.title.empty() ? printable(input.origin) : choice.title;
+  const auto wanted = [&](const char* group) {
+    return std::any_of(choice.measures.begin(), choice.measures.end(),
+                       [&](const std::string& name) { return name == group || name == "all"; });
+  };
+  options.rows = wanted("rows");
+  options.columns = wanted("columns");
+  options.map = wanted("map");
+  for (const std::string& span : choice.spans) {
+    const size_t equals = span.rfind('=');
+    if (equals == std::string::npos || equals == 0)
+      throw InputError(fmt::format("--span: '{}' is not NAME=BEGIN:END", span));
+    const TraceRange range = parse_range("--span", span.substr(equals + 1), std::numeric_limits<int64_t>::max());
+    options.spans.push_back({span.substr(0, equals), range.begin, range.end});
+  }
+  return options;
+}
+
+int trace(const TraceChoice& choice) {
+  const InputText input = choice.input.read();
+  const TraceOptions options = options_of(choice, input);
+  const Reach reach = choice.reach.reach();
+  check_writable(choice.output);
+  const auto model = choice.model.load();
+  const Tokenizer& tokenizer = model->tokenizer();
+  const bool bos = choice.bos || (!choice.no_bos && tokenizer.spec().add_bos);
+  std::string text = input.text;
+  if (choice.chat) {
+    const ChatMessage message{"user", text};
+    text = tokenizer.apply_chat_template({&message, 1}, true);
+  }
+  std::vector<int32_t> tokens = tokenizer.encode(text, choice.chat, bos);
+  const auto count = static_cast<int64_t>(tokens.size());
+  choice.reach.warn(model->config(), count);
+  {
+    ProgressBar bar("Tracing", "tokens");
+    write_trace(choice.output, model, std::move(tokens), options, reach, choice.model.threads, bar.callback());
+  }
+  const auto made = Trace::open(choice.output);
+  fmt::print("{}  {} tokens, {} heads, Q and K in {}, {:.1f} s\n", printable(choice.output), grouped(count),
+             model->config().layers * model->config().heads, choice.store, made->run().seconds);
+  return exit_ok;
+}
+
+}  // namespace
+
+void add_trace(CLI::App& app, Action& action) {
+  auto choice = std::make_shared<TraceChoice>();
+  CLI::App* command = app.add_subcommand("trace", "write a run to a file, from which any weight is exact later");
+  choice->input.declare(*command, "TEXT", "the text");
+  choice->model.declare(*command);
+  command->add_option("-o,--output", choice->output, "the file to write (safetensors)")->type_name("RUN")->required();
+  command->add_option("--store", choice->store, "what Q and K are kept as: f16, bf16, or f32 (weights bit for bit)")
+      ->type_name("TYPE")
+      ->check(CLI::IsMember({"f16", "bf16", "f32"}).description(""))
+      ->capture_default_str();
+  command->add_option("--measures", choice->measures, "kept beside what weights need: rows,columns,map, all or none")
+      ->type_name("GROUPS")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"rows", "columns", "map", "all", "none"}).description(""))
+      ->default_str("all");
+  command->add_option("--span", choice->spans, "names tokens BEGIN to END - 1 in the file; may be repeated")
+      ->type_name("NAME=BEGIN:END");
+  command->add_flag("--chat", choice->chat, "the text is a user's message: apply the model's chat template");
+  CLI::Option* bos = command->add_flag("--bos", choice->bos, "begin with the beginning-of-sequence token");
+  command->add_flag("--no-bos", choice->no_bos, "begin without it (default: as the model says)")->excludes(bos);
+  choice->reach.declare(*command);
+  command->add_option("--title", choice->title, "a title, for the page made from it")->type_name("TEXT");
+  command->footer(
+      "Examples:\n"
+      "  bareattn trace -m MODEL.gguf story.txt -o story.safetensors\n"
+      "  bareattn row story.safetensors 5.3 120 --top 10\n"
+      "  bareattn page story.safetensors -o story.html\n"
+      "What the file holds: docs/trace.md.");
+  command->callback([choice, &action] { action = [choice] { return trace(*choice); }; });
+}
+
+}  // namespace bareattn::cli
