@@ -32,7 +32,8 @@ void Tile::observe(const Sequence& sequence, std::span<std::mutex> locks) {
     const float base = max_[state(e)] == -std::numeric_limits<float>::infinity() ? 0.0F : max_[state(e)];
     for (int64_t b = 0; b < blocks_; ++b) distance[b] = block_max_[b * tile_height + e] - base;
     kernels_->exp_below(distance.data(), power.data(), (blocks_ + lanes - 1) / lanes * lanes);
-    for (int64_t b = 0; b < blocks_; ++b) factor_[e * blocks_ + b] = sum_[state(e)] == 0.0F ? 0.0F : power[b] / sum_[state(e)];
+    for (int64_t b = 0; b < blocks_; ++b)
+      factor_[e * blocks_ + b] = sum_[state(e)] == 0.0F ? 0.0F : power[b] / sum_[state(e)];
   }
   const AttentionStatistics& out = *sequence.statistics;
   if (out.received != nullptr || out.pool_sum != nullptr || out.pool_max != nullptr) {
@@ -131,8 +132,8 @@ void Tile::row_statistics(const Sequence& sequence, int64_t e) {
   };
   const auto weight_of = [&](int64_t key) {
     if (key < seen.begin || key >= seen.end) return 0.0F;
-    const Seen here = within(e, key / block_keys);
-    return here.begin < here.end ? weight(e, key) : 0.0F;
+    const Seen here = within(e, key / block_keys);  // a window with leading keys leaves gaps in `seen`
+    return key % block_keys >= here.begin && key % block_keys < here.end ? weight(e, key) : 0.0F;
   };
   put(out.max_logit, max);
   put(out.row_sum, sum);
@@ -152,10 +153,12 @@ void Tile::row_statistics(const Sequence& sequence, int64_t e) {
   float weights[recent_keys + lanes] = {}, lane[lanes] = {};
   for (int64_t j = from, stop; j < to; j = stop) {
     stop = std::min(to, (j / block_keys + 1) * block_keys);
-    if (const Seen here = within(e, j / block_keys); here.begin >= here.end) continue;
+    const Seen here = within(e, j / block_keys);
+    const int64_t block = j / block_keys * block_keys;
     const float factor = factor_[e * blocks_ + j / block_keys - first_block_];
-    const float* s = strip(e, j / block_keys) - j / block_keys * block_keys;
-    for (int64_t i = j; i < stop; ++i) weights[i - start] = s[i] * factor;
+    const float* s = strip(e, j / block_keys) - block;
+    for (int64_t i = std::max(j, block + here.begin); i < std::min(stop, block + here.end); ++i)
+      weights[i - start] = s[i] * factor;
   }
   for (int64_t j = 0; j < recent_keys + lanes; j += lanes)
     for (int i = 0; i < lanes; ++i) lane[i] += weights[j + i];

@@ -13,16 +13,15 @@ void Tile::visit(const Sequence& sequence) const {
   for (int64_t e = 0; e < count_; ++e) {
     if (!sequence.visitor->wants(rows_[e].head, rows_[e].row)) continue;
     const Seen seen = seen_[e];
-    weights.resize(static_cast<size_t>(seen.end - seen.begin));
+    weights.assign(static_cast<size_t>(seen.end - seen.begin), 0.0F);
     for (int64_t j = seen.begin, stop; j < seen.end; j = stop) {
       stop = std::min(seen.end, (j / block_keys + 1) * block_keys);
-      if (const Seen here = within(e, j / block_keys); here.begin >= here.end) {
-        std::fill_n(weights.begin() + (j - seen.begin), stop - j, 0.0F);
-        continue;
-      }
+      const Seen here = within(e, j / block_keys);  // a window with leading keys leaves gaps in `seen`
+      const int64_t block = j / block_keys * block_keys;
       const float factor = factor_[e * blocks_ + j / block_keys - first_block_];
       const float* s = strip(e, j / block_keys);
-      for (int64_t i = j; i < stop; ++i) weights[static_cast<size_t>(i - seen.begin)] = s[i % block_keys] * factor;
+      for (int64_t i = std::max(j, block + here.begin); i < std::min(stop, block + here.end); ++i)
+        weights[static_cast<size_t>(i - seen.begin)] = s[i - block] * factor;
     }
     sequence.visitor->see(rows_[e].head, rows_[e].row, seen.begin, weights);
   }
