@@ -40,7 +40,7 @@ __attribute__((target("avx2,fma"), noinline)) inline float fma_loop_256(int64_t 
 }
 /// Runs the loop; flops per step.
 inline int64_t fma_steps(int64_t steps) {
-  static volatile float kept;
+  [[maybe_unused]] static volatile float kept;
   if (__builtin_cpu_supports("avx512f")) {
     kept = fma_loop_512(steps);
     return 24 * 16 * 2;
