@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <ctime>
 #include <thread>
 #include <vector>
 
@@ -16,6 +17,9 @@ namespace bareattn::bench {
 inline double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
+
+/// Processor time of all threads: what remains comparable when others use the machine too.
+inline double cpu_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
 
 #if defined(__x86_64__)
 __attribute__((target("avx512f"), noinline)) inline float fma_loop_512(int64_t steps) {
@@ -53,15 +57,19 @@ inline int64_t fma_steps(int64_t steps) {
 inline int64_t fma_steps(int64_t) { return 0; }  // no probe yet: shares of the peak are not reported
 #endif
 
-/// GFLOP/s of `threads` threads at once, about 2 ms; 0 where there is no probe.
-inline double fma_peak(int threads) {
+/// GFLOP/s of `threads` threads at once, about 2 ms, by the clock and by processor time; 0 where there is no probe.
+struct Speed {
+  double clock, cpu;
+};
+inline Speed fma_peak(int threads) {
   constexpr int64_t steps = 500000;
   std::vector<std::thread> others;
-  const double start = seconds();
+  const double start = seconds(), start_cpu = cpu_seconds();
   for (int i = 1; i < threads; ++i) others.emplace_back([] { fma_steps(steps); });
   const int64_t flops = fma_steps(steps);
   for (auto& thread : others) thread.join();
-  return static_cast<double>(flops * steps * threads) / (seconds() - start) * 1e-9;
+  const double work = static_cast<double>(flops * steps * threads) * 1e-9;
+  return {work / (seconds() - start), work * threads / (cpu_seconds() - start_cpu)};
 }
 
 inline double median(std::vector<double> values) {
