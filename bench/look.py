@@ -3,7 +3,12 @@
 `bareattn look` on a 2,000-token text, page included: wall seconds and peak memory (median of five); prefill of 2,048
 tokens with everything observed and with nothing, in f32 and bf16; the unobserved prefill of llama.cpp and PyTorch, and
 PyTorch returning its weights. Prints a table, writes out/bench/look.json. Peers that do not import are named, not hidden.
+
+look.py [PART...] measures all parts, or those named: peak look prefill llama_cpp sdpa eager_weights. What
+out/bench/look.json holds of other parts is kept if it was measured on this machine from the same commit. The figures
+of the README are such a file, docs/figures/look.json (see tools/figures.py).
 """
+import datetime
 import json
 import os
 import pathlib
@@ -16,6 +21,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODEL = os.environ.get("BAREATTN_MODEL", str(ROOT / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"))
 TOKENS = 2000
+PEERS = ("llama_cpp", "sdpa", "eager_weights")
+PARTS = ("peak", "look", "prefill", *PEERS)
 
 
 def cpu_name():
@@ -23,6 +30,14 @@ def cpu_name():
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
     return platform.processor()
+
+
+def machine():
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    commit = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=10"], cwd=ROOT, capture_output=True,
+                            text=True).stdout.strip()
+    return {"cpu": cpu_name(), "threads": len(os.sched_getaffinity(0)), "memory_gib": round(memory, 1),
+            "system": f"{platform.system()} {platform.release().split('-')[0]}", "commit": commit}
 
 
 def text_of(count):
@@ -67,40 +82,61 @@ def look(text):
     return rows
 
 
-def peers(threads):
-    rows = []
-    for kind, count in (("llama_cpp", 2048), ("sdpa", 2048), ("eager_weights", 2048)):
-        done = subprocess.run([sys.executable, ROOT / "bench/peers_model.py", kind, MODEL, str(count), str(threads)],
-                              capture_output=True, text=True)
-        line = done.stdout.strip().splitlines()[-1:] if done.returncode == 0 else []
-        rows.append(json.loads(line[0]) if line else {"peer": kind, "absent": done.stderr.strip().splitlines()[-1:]})
-    return rows
+def peer(kind, threads):
+    done = subprocess.run([sys.executable, ROOT / "bench/peers_model.py", kind, MODEL, "2048", str(threads)],
+                          capture_output=True, text=True)
+    line = done.stdout.strip().splitlines()[-1:] if done.returncode == 0 else []
+    return json.loads(line[0]) if line else {"peer": kind, "absent": "".join(done.stderr.strip().splitlines()[-1:])}
 
 
-def main():
-    threads = len(os.sched_getaffinity(0))
-    result = {"cpu": cpu_name(), "threads": threads}
-    result["peak"] = json.loads(subprocess.run([ROOT / "build/bench/peak"], check=True, capture_output=True).stdout)
-    result["look"] = look(text_of(TOKENS))
-    result["prefill"] = json.loads(
-        subprocess.run([ROOT / "build/bench/prefill", MODEL, "512", "2048"], check=True, capture_output=True).stdout)
-    result["peers"] = peers(threads)
-    out = ROOT / "out/bench/look.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1), encoding="utf-8")
-    print(f"{result['cpu']}, {threads} threads")
-    for row in result["look"]:
+def program(name, *arguments):
+    """What a benchmark program beside this file says: JSON."""
+    done = subprocess.run([ROOT / "build/bench" / name, *arguments], check=True, capture_output=True)
+    return json.loads(done.stdout)
+
+
+def measure(part, threads):
+    if part == "peak":
+        return program("peak")
+    if part == "look":
+        return look(text_of(TOKENS))
+    if part == "prefill":
+        return program("prefill", MODEL, "2048")
+    return peer(part, threads)
+
+
+def show(result):
+    print(f"{result['cpu']}, {result['threads']} threads")
+    for row in result.get("look", ()):
         print(f"look, {row['tokens']} tokens, page included, {row['precision']:4}  {row['seconds']:6.2f} s"
               f"  {row['peak_megabytes']:6.0f} MB  (page {row['page_megabytes']:.1f} MB)")
-    for row in result["prefill"]:
+    for row in result.get("prefill", ()):
         print(f"prefill {row['tokens']:5} tokens, {row['threads']} threads, {row['precision']:4}  "
               f"{row['tokens_per_second']:6.0f} tok/s, observed {row['tokens_per_second_observed']:6.0f} tok/s")
-    for row in result["peers"]:
+    for row in (result[kind] for kind in PEERS if kind in result):
         if "absent" in row:
             print(f"{row['peer']}: could not be measured: {row['absent']}")
         else:
             print(f"{row['peer']:14} {row['tokens']} tokens  {row['tokens_per_second']:6.0f} tok/s  "
                   f"{row['peak_megabytes']:6.0f} MB")
+
+
+def main():
+    parts = sys.argv[1:] or PARTS
+    if unknown := set(parts) - set(PARTS):
+        sys.exit(f"no part {', '.join(sorted(unknown))}; there are: {' '.join(PARTS)}")
+    out = ROOT / "out/bench/look.json"
+    result = machine()
+    if out.exists():
+        before = json.loads(out.read_text(encoding="utf-8"))
+        if all(before.get(key) == value for key, value in result.items()):
+            result = before
+    result["date"] = datetime.date.today().isoformat()
+    for part in parts:
+        result[part] = measure(part, result["threads"])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    show(result)
     print(f"written: {out.relative_to(ROOT)}")
 
 

@@ -48,7 +48,8 @@ std::vector<HeadId> parse_heads(const std::string& list, const ModelConfig& conf
     at = end + 1;
     const size_t dot = item.find('.');
     if (dot == std::string_view::npos) {
-      throw InputError(fmt::format("--exact: '{}' is not LAYER.HEAD (as in 5.3 or 6.*), 'auto' or 'all'", item));
+      throw InputError(
+          fmt::format("--exact: '{}' is not LAYER.HEAD (as in 5.3 or 6.*), 'auto', 'all' or 'none'", item));
     }
     const int layer = parse_index(item.substr(0, dot), config.layers, list);
     if (item.substr(dot + 1) == "*") {
@@ -61,7 +62,7 @@ std::vector<HeadId> parse_heads(const std::string& list, const ModelConfig& conf
 }
 
 std::vector<HeadId> exact_heads(const LookOptions& options, const ModelConfig& config) {
-  if (options.exact == "auto") return {};
+  if (options.exact == "auto" || options.exact == "none") return {};
   if (options.exact != "all") return parse_heads(options.exact, config);
   std::vector<HeadId> heads;
   for (int layer = 0; layer < config.layers; ++layer) {
@@ -98,6 +99,7 @@ int look(const LookOptions& options) {
   const auto model = options.model.load();
   PageOptions page;
   page.exact = exact_heads(options, model->config());
+  page.pooled_only = options.exact == "none";
   page.size_budget = static_cast<int64_t>(options.budget_megabytes * 1e6);
   page.title = title_of(options, input);
 
@@ -154,7 +156,7 @@ void add_look(CLI::App& app, Action& action) {
       ->capture_default_str();
   command
       ->add_option("--exact", options->exact,
-                   "heads embedded exactly in the page: 5.3,6.* or auto (as many as fit) or all")
+                   "heads embedded exactly in the page: 5.3,6.*, auto (as many as fit), all or none")
       ->type_name("HEADS")
       ->capture_default_str();
   command->add_option("--budget", options->budget_megabytes, "largest page, in MB")

@@ -259,6 +259,22 @@ TEST_F(Page, HeadsAskedForAreExactWhateverTheBudget) {
   EXPECT_THROW(render_page(SyntheticObservation(options), page_options), std::invalid_argument);
 }
 
+TEST_F(Page, PooledOnlyHasNoExactHeadAndEveryMap) {
+  SyntheticOptions options = small();
+  options.tokens = 600;
+  const SyntheticObservation observation(options);
+  PageOptions page_options;
+  const std::string full = render_page(observation, page_options);
+  page_options.pooled_only = true;
+  const std::string page = render_page(observation, page_options);
+  EXPECT_EQ(data_of(page)["exact"].size(), 0U);
+  EXPECT_EQ(data_of(full)["exact"].size(), 18U);
+  EXPECT_EQ(section(page, "pool/2.5"), section(full, "pool/2.5"));
+  EXPECT_LT(page.size(), full.size());
+  page_options.exact = {{0, 1}};
+  EXPECT_THROW(render_page(observation, page_options), std::invalid_argument);
+}
+
 TEST_F(Page, TellingHeadsComeFirst) {
   PageOptions options;
   options.telling = {{2, 4}, {0, 3}};

@@ -11,8 +11,9 @@ namespace bareattn {
 struct PageOptions {
   std::string title;
   int64_t size_budget = 25'000'000;  // bytes of the whole file; decides how many heads are exact
-  std::vector<HeadId> exact;         // heads to embed exactly; empty: chosen (all where they fit, else the most telling)
-  std::vector<HeadId> telling;       // heads, most telling first: who goes in first, and what the page opens with
+  std::vector<HeadId> exact;    // heads to embed exactly; empty: chosen (all where they fit, else the most telling)
+  bool pooled_only = false;     // no head exact, only pooled maps: the smallest page; `exact` must be empty
+  std::vector<HeadId> telling;  // heads, most telling first: who goes in first, and what the page opens with
 };
 
 /// The page as HTML text. Deterministic for the same observation and options.

@@ -160,6 +160,10 @@ std::vector<HeadId> telling_order(const Observation& observation, const std::vec
 PageContent choose_content(const Observation& observation, const PageOptions& options, int64_t fixed_size) {
   const ModelConfig& config = observation.model().config();
   check_heads(config, options.exact, "PageOptions.exact");
+  if (options.pooled_only && !options.exact.empty()) {
+    throw std::invalid_argument("PageOptions.exact names " + std::to_string(options.exact.size()) +
+                                " heads, but pooled_only wants none exact");
+  }
   const int64_t room = options.size_budget - fixed_size;
   base::ThreadPool pool;
   PageContent content;
@@ -193,7 +197,7 @@ PageContent choose_content(const Observation& observation, const PageOptions& op
     if (i > 0 && content.has_rows) ordered.push_back(std::move(rows[i - 1]));
   }
   content.sections = std::move(ordered);
-  add_exact(pool, observation, content, room - used, options.exact);
+  if (!options.pooled_only) add_exact(pool, observation, content, room - used, options.exact);
   return content;
 }
 

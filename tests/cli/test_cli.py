@@ -247,6 +247,17 @@ def test_json_file_and_page_are_written_beside_the_summary(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["look.json", "page.html"]
 
 
+def test_exact_chooses_the_heads_that_the_page_holds_exactly(tmp_path):
+    page, held = tmp_path / "page.html", {}
+    for exact in ("auto", "none", "5.3,6.*"):
+        assert run("look", SHORT, "-o", page, "--exact", exact).returncode == 0
+        data = re.search(r'<script[^>]* id="page-data"[^>]*>(.*?)</script>', page.read_text(), re.S)[1]
+        held[exact] = sorted(json.loads(data)["exact"])
+    assert held["none"] == []
+    assert held["5.3,6.*"] == [5 * 9 + 3, *range(54, 63)]
+    assert held["auto"] == list(range(270))
+
+
 def test_chat_applies_the_template():
     document = json.loads(run("look", "--chat", "Hello", "--json").stdout)
     text = "".join(document["text"]["tokens"])

@@ -198,8 +198,10 @@ export function Overview({ store }: { store: Store }) {
         <p>
           {exact === all
             ? `All ${count(all)} heads are exact: the page holds Q, K and log-sum-exp of each and recomputes any cell.`
-            : `${count(exact)} of ${count(all)} heads are exact: the page holds their Q, K and log-sum-exp and ` +
-              `recomputes any cell. The others are pooled ${block} \u00D7 ${block}: sums and maxima of blocks.`}{' '}
+            : exact === 0
+              ? `No head is exact here: every map is pooled ${block} \u00D7 ${block}: sums and maxima of blocks.`
+              : `${count(exact)} of ${count(all)} heads are exact: the page holds their Q, K and log-sum-exp and ` +
+                `recomputes any cell. The others are pooled ${block} \u00D7 ${block}: sums and maxima of blocks.`}{' '}
           Nothing here asks a network for anything. Open a head by its square, for instance{' '}
           <button type="button" class="link" onClick={() => store.set({ head: data.telling[0] ?? 0, view: null })}>
             {headName(data, data.telling[0] ?? 0)}
