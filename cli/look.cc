@@ -15,6 +15,7 @@
 #include "interrupt.h"
 #include "look_report.h"
 #include "progress.h"
+#include "reach_choice.h"
 #include "terminal.h"
 
 namespace bareattn::cli {
@@ -23,6 +24,7 @@ namespace {
 struct LookOptions {
   ModelChoice model;
   InputChoice input;
+  ReachChoice reach;
   bool chat = false, bos = false, no_bos = false;
   std::string page, json, exact = "auto", title, colour = "auto";
   int top = 10;
@@ -103,11 +105,14 @@ int look(const LookOptions& options) {
   page.size_budget = static_cast<int64_t>(options.budget_megabytes * 1e6);
   page.title = title_of(options, input);
 
+  std::vector<int32_t> tokens = tokens_of(options, input.text, model->tokenizer());
+  ObservationOptions how;
+  how.beyond = options.reach.reach().beyond;
+  options.reach.warn(model->config(), static_cast<int64_t>(tokens.size()));
   std::unique_ptr<Observation> observation;
   {
     ProgressBar bar("Looking", "tokens");
-    observation =
-        observe(model, tokens_of(options, input.text, model->tokenizer()), {}, options.model.threads, bar.callback());
+    observation = observe(model, std::move(tokens), how, options.model.threads, bar.callback());
   }
   LookReport report;
   report.observation = observation.get();
@@ -143,6 +148,7 @@ void add_look(CLI::App& app, Action& action) {
   options->input.declare(*command, "TEXT", "the text");
   options->model.declare(*command);
   command->add_flag("--chat", options->chat, "the text is a user's message: apply the model's chat template");
+  options->reach.declare_beyond(*command);
   CLI::Option* bos = command->add_flag("--bos", options->bos, "begin with the beginning-of-sequence token");
   command->add_flag("--no-bos", options->no_bos, "begin without it (default: as the model says)")->excludes(bos);
   command->add_option("-o,--output", options->page, "write the page: one HTML file that needs no network")

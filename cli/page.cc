@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "bareattn/error.h"
 #include "bareattn/files.h"
 #include "bareattn/highlights.h"
 #include "bareattn/trace.h"
@@ -23,6 +24,9 @@ int write_page(const PageChoice& choice) {
   check_writable(choice.output);
   const auto trace = Trace::open(choice.run);
   if (!choice.model.empty()) trace->check_model_file(choice.model);
+  if (trace->run().reach.window >= 0) {
+    throw InputError(printable(choice.run) + ": was run with --window, which the page would not show; tile and row do");
+  }
   const ProgressBar bar("Writing the page", "");
   PageOptions options;
   options.size_budget = static_cast<int64_t>(choice.budget_megabytes * 1e6);

@@ -22,7 +22,7 @@ int64_t number(std::string_view text) {
 
 }  // namespace
 
-void ReachChoice::declare(CLI::App& command) {
+void ReachChoice::declare_beyond(CLI::App& command) {
   command
       .add_option("--beyond", beyond,
                   "a text longer than the model's context: refuse, extrapolate (positions go on) or scale (positions "
@@ -30,14 +30,18 @@ void ReachChoice::declare(CLI::App& command) {
       ->type_name("HOW")
       ->check(CLI::IsMember({"refuse", "extrapolate", "scale"}).description(""))
       ->capture_default_str();
+}
+
+void ReachChoice::declare(CLI::App& command) {
+  declare_beyond(command);
   CLI::Option* window_option =
       command.add_option("--window", window, "a token sees only this many tokens before it (and itself)")
           ->type_name("W")
           ->check(within<int64_t>(0, int64_t{1} << 40));
-  sinks_option_ = command.add_option("--sinks", sinks, "and the first S tokens of the text")
-                      ->type_name("S")
-                      ->check(within<int64_t>(0, int64_t{1} << 40))
-                      ->needs(window_option);
+  command.add_option("--sinks", sinks, "and the first S tokens of the text")
+      ->type_name("S")
+      ->check(within<int64_t>(0, int64_t{1} << 40))
+      ->needs(window_option);
 }
 
 Reach ReachChoice::reach() const {

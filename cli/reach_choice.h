@@ -12,13 +12,11 @@ struct ReachChoice {
   std::string beyond = "refuse";
   int64_t window = -1, sinks = 0;
 
-  void declare(CLI::App& command);
+  void declare(CLI::App& command);         // all three
+  void declare_beyond(CLI::App& command);  // --beyond alone
   Reach reach() const;
   /// Says on stderr what was chosen, where the text is longer than the model's context.
   void warn(const ModelConfig& config, int64_t tokens) const;
-
- private:
-  CLI::Option* sinks_option_ = nullptr;
 };
 
 /// "a:b" as [a, b), an empty end as the first or `length`; "a" as [a, a + 1). InputError where it is not within length.

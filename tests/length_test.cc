@@ -73,7 +73,7 @@ TEST(Length, ExtrapolateAndScale) {
       model_of(test::tiny_llama().string("llama.rope.scaling.type", "linear").f32("llama.rope.scaling.factor", 2.5F));
   EXPECT_EQ(logits_of(short_context(), tokens, {.beyond = Beyond::scale}), logits_of(linear, tokens, {}));
   EXPECT_NE(logits_of(linear, tokens, {}), logits_of(tiny(), tokens, {}));
-  const auto text = observe(short_context(), tokens, {.reach = {.beyond = Beyond::extrapolate}});
+  const auto text = observe(short_context(), tokens, {.beyond = Beyond::extrapolate});
   EXPECT_EQ(text->tokens().size(), 250U);
 }
 

@@ -52,7 +52,7 @@ struct Role {
 struct ObservationOptions {
   int pool_block = 0;   // 0: chosen from the length; else a multiple of 16
   bool keep_qk = true;  // keep Q and K (f16) of every head; LSE is always kept
-  Reach reach = {};     // past the model's context; which keys a row sees
+  Beyond beyond = Beyond::refuse;  // for texts longer than the model's context
 };
 
 class Observation {
@@ -94,7 +94,7 @@ class Observation {
   virtual std::vector<std::pair<int32_t, float>> top_keys(HeadId head, int64_t row, int count) const = 0;
 };
 
-/// Runs the model over the tokens once and observes every head. At least one token; more than options.reach
+/// Runs the model over the tokens once and observes every head. At least one token; more than options.beyond
 /// allows is an InputError; a false from `progress` throws Cancelled.
 std::unique_ptr<Observation> observe(const std::shared_ptr<const Model>& model, std::vector<int32_t> tokens,
                                      const ObservationOptions& options = {}, int threads = 0,

@@ -16,7 +16,7 @@ std::unique_ptr<Observation> observe(const std::shared_ptr<const Model>& model, 
   const ModelConfig& config = model->config();
   const int64_t count = static_cast<int64_t>(tokens.size());
   if (count == 0) throw InputError("the text is empty: there is nothing to attend to");
-  position_scale(config, count, options.reach.beyond);  // refuses
+  position_scale(config, count, options.beyond);  // refuses
   std::vector<std::string_view> pieces;
   for (const int32_t id : tokens) {
     if (id < 0 || id >= model->tokenizer().size()) {
@@ -30,7 +30,7 @@ std::unique_ptr<Observation> observe(const std::shared_ptr<const Model>& model, 
   SessionOptions session_options;
   session_options.threads = threads;
   session_options.max_tokens = count;
-  session_options.reach = options.reach;
+  session_options.reach.beyond = options.beyond;
   observing::RunFacts facts;
   facts.threads = threads > 0 ? threads : base::available_cores();
   facts.texts = observing::token_texts(pieces);
