@@ -5,5 +5,6 @@
 namespace bareattn::python {
 
 void bind_backward(nanobind::module_& module);
+void bind_trace(nanobind::module_& module);
 
 }  // namespace bareattn::python

@@ -151,6 +151,7 @@ NB_MODULE(_native, module) {
   module.def("weights", &call_weights, "q"_a, "k"_a, "out"_a, "how"_a, "options"_a, "rectangle"_a);
   module.def("merge_partial", &call_merge, "o1"_a, "lse1"_a, "o2"_a, "lse2"_a);
   bind_backward(module);
+  bind_trace(module);
   nb::class_<AttentionCache>(module, "Cache")
       .def(nb::init<int64_t, int64_t, int64_t, int64_t>(), "batch"_a, "kv_heads"_a, "head_dim"_a, "value_dim"_a)
       .def("append", &append, "k"_a, "v"_a, "how"_a, "counts"_a.none())

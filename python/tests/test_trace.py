@@ -1,0 +1,97 @@
+"""bareattn.Trace over a file that the command has written: weights against NumPy, measures against the file's own tensors,
+errors by kind."""
+
+import os
+import pathlib
+import subprocess
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+import bareattn
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ.get("BAREATTN_BIN", ROOT / "build/bareattn"))
+MODEL = pathlib.Path(os.environ.get("BAREATTN_MODEL", ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf"))
+TEXT = (ROOT / "tests/golden/text/tom-sawyer.txt").read_text()[:2500]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    assert BIN.exists(), f"{BIN} is missing: ./x build"
+    assert MODEL.exists(), f"{MODEL} is missing: ./x model"
+    path = tmp_path_factory.mktemp("trace") / "run.safetensors"
+    subprocess.run([BIN, "trace", "-m", MODEL, "--text", TEXT, "-o", path, "--store", "f32", "--span", "a=1:4"], check=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trace(path):
+    return bareattn.Trace(path)
+
+
+def test_what_it_says(trace):
+    assert "".join(trace.texts) == TEXT and len(trace) == len(trace.tokens) == len(trace.texts)
+    assert trace.spans == {"a": (1, 4)} and trace.store == "f32" and trace.seconds > 0
+    assert trace.model["layers"] == 30 and trace.model["heads"] == 9
+    assert repr(trace).startswith("<bareattn.Trace of ")
+
+
+@pytest.mark.parametrize("layer, head", [(0, 0), (5, 3), (29, 8)])
+def test_weights(trace, path, layer, head):
+    with safe_open(path, framework="numpy") as file:
+        q, k = file.get_tensor(f"layers.{layer}.q")[head], file.get_tensor(f"layers.{layer}.k")[head // 3]
+        lse = file.get_tensor("lse")[layer, head]
+    whole = trace.tile(layer, head)
+    expected = np.tril(np.exp(q.astype(np.float64) @ k.T.astype(np.float64) / 8 - lse[:, None]))
+    assert whole.dtype == np.float32 and whole.shape == (len(trace), len(trace))
+    assert np.allclose(whole, expected, rtol=1e-4, atol=1e-7)
+    assert np.array_equal(trace.tile(layer, head, slice(100, 164), slice(30, None)), whole[100:164, 30:])
+    assert np.array_equal(trace.tile(layer, head, (100, 164), (0, 7)), whole[100:164, :7])
+    assert np.array_equal(trace.row(layer, head, 77), whole[77, :78])
+    assert np.array_equal(trace.row(layer, head, -1), whole[-1])
+    keys = trace.top(layer, head, 200, 5)
+    assert [k for k, _ in keys] == list(np.argsort(-whole[200], kind="stable")[:5])
+    # the operator's own weights on the same Q and K, bit for bit
+    again = bareattn.weights(q[None, None], k[None, None], is_causal=True)
+    assert np.array_equal(again[0, 0], whole)
+
+
+def test_measures(trace, path):
+    with safe_open(path, framework="numpy") as file:
+        entropy, received = file.get_tensor("entropy"), file.get_tensor("received")
+    assert np.array_equal(trace.rows("entropy", 5, 3), entropy[5, 3])
+    assert np.array_equal(trace.received(5, 3), received[5, 3])
+    means = trace.mean("entropy")
+    assert means.shape == (30, 9) and np.allclose(means, entropy[:, :, 1:].mean(axis=2), rtol=1e-5)
+    assert trace.mean("entropy", 5, 3) == means[5, 3]
+    assert trace.max_key(5, 3)[0] == 0
+    name, score, evidence = trace.role(5, 3)
+    assert name and 0 <= score <= 1 and evidence
+
+
+def test_errors(trace, path, tmp_path):
+    with pytest.raises(IndexError):
+        trace.row(0, 0, len(trace))
+    with pytest.raises(IndexError):
+        trace.tile(0, 0, slice(0, 10, 2))
+    with pytest.raises(ValueError, match="30.0"):
+        trace.tile(30, 0)
+    with pytest.raises(ValueError, match="'sharpness'"):
+        trace.rows("sharpness", 0, 0)
+    with pytest.raises(OSError, match="missing"):
+        bareattn.Trace(tmp_path / "missing")
+    content = path.read_bytes()
+    (tmp_path / "cut").write_bytes(content[:-1])
+    with pytest.raises(OSError, match="cut"):
+        bareattn.Trace(tmp_path / "cut")
+    altered = bytearray(content)
+    altered[-len(content) // 2] ^= 16
+    (tmp_path / "altered").write_bytes(altered)
+    with pytest.raises(OSError, match="altered"):
+        bareattn.Trace(tmp_path / "altered").verify()
+    trace.verify()
+    trace.check_model(MODEL)
+    with pytest.raises(OSError, match="another model"):
+        trace.check_model(path)
