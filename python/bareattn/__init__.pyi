@@ -52,6 +52,7 @@ def attention(
     num_heads: int | None = ...,
     num_kv_heads: int | None = ...,
     threads: int = ...,
+    compute: Literal["f32", "bf16"] = ...,
     return_: Sequence[str] | str = ...,
     top_k: int = ...,
     full_rows: Sequence[int] | Array | None = ...,
@@ -86,7 +87,10 @@ def weights(
 def merge_partial(o1: Array, lse1: Array, o2: Array, lse2: Array) -> tuple[np.ndarray, np.ndarray]: ...
 
 class AttentionCache:
-    def __init__(self, batch: int, kv_heads: int, head_dim: int, value_dim: int | None = ...) -> None: ...
+    compute: Literal["f32", "bf16"]
+    def __init__(
+        self, batch: int, kv_heads: int, head_dim: int, value_dim: int | None = ..., *, compute: Literal["f32", "bf16"] = ...
+    ) -> None: ...
     def append(self, k: Array, v: Array, *, counts: Sequence[int] | Array | None = ..., layout: Layout = ...) -> None: ...
     def append_pages(
         self, k_pages: Array, v_pages: Array, table: Array | Sequence[Sequence[int]], lengths: Sequence[int] | Array

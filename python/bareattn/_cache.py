@@ -14,12 +14,18 @@ from ._attention import Array, _how, _numbers, _options, _output_shape, _Returns
 class AttentionCache:
     """Keys and values of `batch` sequences, as the kernels read them.
 
+    compute="bf16" keeps them as bfloat16 (half the memory) and computes as attention(compute="bf16") does.
     append() adds keys, attention() attends to all that are there. Results are bit for bit those of attention() over the
     same keys in one piece.
     """
 
-    def __init__(self, batch: int, kv_heads: int, head_dim: int, value_dim: int | None = None):
-        self._native = _native.Cache(batch, kv_heads, head_dim, head_dim if value_dim is None else value_dim)
+    def __init__(self, batch: int, kv_heads: int, head_dim: int, value_dim: int | None = None, *,
+                 compute: str = "f32"):
+        if compute not in ("f32", "bf16"):
+            raise ValueError(f"compute: given {compute!r}; needed 'f32' or 'bf16'")
+        self.compute = compute
+        self._native = _native.Cache(batch, kv_heads, head_dim, head_dim if value_dim is None else value_dim,
+                                     compute == "bf16")
 
     def append(self, k: Array, v: Array, *, counts: Any = None, layout: str = "bhsd") -> None:
         """k [B, Hkv, n, D], v [B, Hkv, n, Dv] (or another layout) after what is there; counts [B]: only the first ones."""
@@ -52,7 +58,7 @@ class AttentionCache:
         o = Result(q, _output_shape(layout, batch, heads_seen, rows, self.value_dim))
         longest = max(self.lengths, default=0)
         returns = _Returns(q, return_, (batch, heads_seen, rows, longest), top_k, full_rows)
-        given = _options(is_causal=is_causal, causal_align=causal_align, **options)
+        given = _options(is_causal=is_causal, causal_align=causal_align, compute=self.compute, **options)
         self._native.attention(native, o.native, _how(q, layout, heads, self.kv_heads), given, returns.native)
         return (o.finished(), returns.finished()) if return_ else o.finished()
 

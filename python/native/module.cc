@@ -153,7 +153,12 @@ NB_MODULE(_native, module) {
   bind_backward(module);
   bind_trace(module);
   nb::class_<AttentionCache>(module, "Cache")
-      .def(nb::init<int64_t, int64_t, int64_t, int64_t>(), "batch"_a, "kv_heads"_a, "head_dim"_a, "value_dim"_a)
+      .def(
+          "__init__",
+          [](AttentionCache* self, int64_t batch, int64_t kv_heads, int64_t head_dim, int64_t value_dim, bool bf16) {
+            new (self) AttentionCache(batch, kv_heads, head_dim, value_dim, bf16 ? Compute::bf16 : Compute::f32);
+          },
+          "batch"_a, "kv_heads"_a, "head_dim"_a, "value_dim"_a, "bf16"_a)
       .def("append", &append, "k"_a, "v"_a, "how"_a, "counts"_a.none())
       .def("append_pages", &append_pages, "k"_a, "v"_a, "bf16"_a, "table"_a, "lengths"_a)
       .def("attention", &call_cache, "q"_a, "o"_a, "how"_a, "options"_a, "returns"_a)

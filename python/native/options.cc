@@ -50,6 +50,13 @@ void Options::read_options(nb::dict options) {
   take(options, "left_window", params.left_window, "an integer");
   take(options, "right_window", params.right_window, "an integer");
   take(options, "softcap", params.softcap, "a number");
+  std::string compute;
+  take(options, "compute", compute, "'f32' or 'bf16'");
+  if (compute == "bf16") {
+    params.compute = Compute::bf16;
+  } else if (!compute.empty() && compute != "f32") {
+    throw std::invalid_argument("compute: given '" + compute + "'; needed 'f32' or 'bf16'");
+  }
   take(options, "threads", params.threads, "an integer");
   take(options, "mask_bf16", mask_bf16, "a bool");
   if (has(options, "attn_mask")) params.attn_mask = arrays_.any("attn_mask", options["attn_mask"], mask_bf16);

@@ -21,7 +21,7 @@ void attention(const ConstTensor& q, const ConstTensor& k, const ConstTensor& v,
   const base::DefaultFloatEnvironment environment;
   const PoolLease lease(params.threads);
   over_pieces(call, lease.pool(), [&](const Piece& piece, base::ThreadPool& pool) {
-    Scratch scratch(call.kv_heads, call.dim, call.value_dim, piece.visible);
+    Scratch scratch(call, call.value_dim, piece.visible);
     pack({&k, &v}, piece, 0, piece.visible, scratch.cache(), pool);
     serve_piece(call, piece, q, o, scratch.cache(), pool);
   });

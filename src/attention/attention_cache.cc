@@ -16,6 +16,7 @@ using attend::refuse;
 
 struct AttentionCache::Parts {
   int64_t kv_heads, head_dim, value_dim;
+  Compute compute;
   std::vector<attend::KvCache> sequences;
   std::vector<int64_t> lengths;
 };
@@ -61,12 +62,12 @@ void check_pages(const PagedKeyValues& pages, int64_t batch) {
 
 }  // namespace
 
-AttentionCache::AttentionCache(int64_t batch, int64_t kv_heads, int64_t head_dim, int64_t value_dim) {
+AttentionCache::AttentionCache(int64_t batch, int64_t kv_heads, int64_t head_dim, int64_t value_dim, Compute compute) {
   for (const auto& [what, n] :
        {std::pair{"batch", batch}, {"kv_heads", kv_heads}, {"head_dim", head_dim}, {"value_dim", value_dim}})
     if (n < 0 || n > (int64_t{1} << 24)) refuse(what, text(n), "0 to 2^24");
-  parts_ = std::make_unique<Parts>(Parts{kv_heads, head_dim, value_dim, {}, {}});
-  for (int64_t b = 0; b < batch; ++b) parts_->sequences.emplace_back(kv_heads, head_dim, value_dim);
+  parts_ = std::make_unique<Parts>(Parts{kv_heads, head_dim, value_dim, compute, {}, {}});
+  for (int64_t b = 0; b < batch; ++b) parts_->sequences.emplace_back(kv_heads, head_dim, value_dim, attend::storage_of(compute));
   parts_->lengths.assign(static_cast<size_t>(batch), 0);
 }
 AttentionCache::~AttentionCache() = default;
@@ -134,6 +135,7 @@ int64_t AttentionCache::batch() const { return static_cast<int64_t>(parts_->sequ
 int64_t AttentionCache::kv_heads() const { return parts_->kv_heads; }
 int64_t AttentionCache::head_dim() const { return parts_->head_dim; }
 int64_t AttentionCache::value_dim() const { return parts_->value_dim; }
+Compute AttentionCache::compute() const { return parts_->compute; }
 std::span<const int64_t> AttentionCache::lengths() const { return parts_->lengths; }
 int64_t AttentionCache::bytes() const {
   int64_t total = 0;
@@ -147,6 +149,9 @@ void attention(const ConstTensor& q, const AttentionCache& cache, const MutableT
   const Call call =
       make_call(q, CachedKeys{cache.batch(), cache.kv_heads(), cache.head_dim(), cache.value_dim(), cache.lengths()},
                 params, Types::fast);
+  if (params.compute != cache.compute())
+    refuse("compute", params.compute == Compute::bf16 ? "bf16" : "f32",
+           cache.compute() == Compute::bf16 ? "bf16, as the cache holds" : "f32, as the cache holds");
   const NamedTensor inputs[] = {{"q", &q}, {"attn_mask", &params.attn_mask}};
   check_output(call, o, inputs, Types::fast);
   for (const Piece& piece : call.pieces)
@@ -167,7 +172,7 @@ void attention(const ConstTensor& q, const PagedKeyValues& pages, const MutableT
   if (pages.k.rank != 4 || pages.v.rank != 4)
     refuse("pages.k, pages.v", "rank " + text(pages.k.rank) + " and " + text(pages.v.rank), "rank 4");
   AttentionCache cache(static_cast<int64_t>(pages.lengths.size()), pages.k.shape[1], pages.k.shape[3],
-                       pages.v.shape[3]);
+                       pages.v.shape[3], params.compute);
   cache.append(pages);
   attention(q, cache, o, params);
 }

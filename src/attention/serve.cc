@@ -125,11 +125,14 @@ void over_pieces(const Call& call, base::ThreadPool& pool,
   });
 }
 
-Scratch::Scratch(int64_t kv_heads, int64_t dim, int64_t value_dim, int64_t keys) {
+Storage storage_of(Compute compute) { return compute == Compute::bf16 ? Storage::bf16 : Storage::f32; }
+
+Scratch::Scratch(const Call& call, int64_t value_dim, int64_t keys) {
+  const Storage storage = storage_of(call.params->compute);
   cache_ = std::move(kept);
-  if (cache_ == nullptr || cache_->kv_heads() != kv_heads || cache_->head_dim() != dim ||
-      cache_->value_dim() != value_dim)
-    cache_ = std::make_unique<KvCache>(kv_heads, dim, value_dim);
+  if (cache_ == nullptr || cache_->kv_heads() != call.kv_heads || cache_->head_dim() != call.dim ||
+      cache_->value_dim() != value_dim || cache_->storage() != storage)
+    cache_ = std::make_unique<KvCache>(call.kv_heads, call.dim, value_dim, storage);
   cache_->reuse(keys);
 }
 

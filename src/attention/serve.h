@@ -27,9 +27,11 @@ void over_pieces(const Call& call, base::ThreadPool& pool,
                  const std::function<void(const Piece&, base::ThreadPool&)>& body);
 
 /// Packed keys of one sequence, kept from call to call on each thread, given back when larger than 64 MiB.
+Storage storage_of(Compute compute);
+
 class Scratch {
  public:
-  Scratch(int64_t kv_heads, int64_t dim, int64_t value_dim, int64_t keys);
+  Scratch(const Call& call, int64_t value_dim, int64_t keys);
   ~Scratch();
   KvCache& cache() { return *cache_; }
 

@@ -13,6 +13,7 @@
 #include "attention/shared_pool.h"
 #include "attention/tile.h"
 #include "attention/widen.h"
+#include "kernels/convert.h"
 #include "base/float_environment.h"
 
 namespace bareattn {
@@ -114,16 +115,27 @@ class RowWeights {
     float scale = call_.scale;
     if (terms_.bias != nullptr && !terms_.bias->head_scale.empty())
       scale *= terms_.bias->head_scale[static_cast<size_t>(head)];
+    scale_ = scale;
     q_.resize(static_cast<size_t>(call_.dim));
     for (int64_t d = 0; d < call_.dim; ++d) q_[static_cast<size_t>(d)] = q[d] * scale;
+    if (cache_.storage() == Storage::f32) return;
+    q16_.assign(static_cast<size_t>(cache_.panel_dims()), 0);
+    kernels::bf16_from_f32(q, q16_.data(), call_.dim);
   }
 
   void scores(int64_t index, Span here, float* s) {
     const int64_t group = call_.heads / call_.kv_heads;
     const KvBlock kv = cache_.block(head_ / group, index);
-    for (int64_t key = here.begin / panel_keys * panel_keys; key < here.end; key += panel_keys)
-      kernels_.score_tile(q_.data(), call_.dim, 1, call_.dim, kv.k + key * call_.dim,
-                          static_cast<int>(std::min(panel_keys, here.end - key)), s + key, block_keys, false);
+    const int64_t first = here.begin / panel_keys * panel_keys, dims = cache_.panel_dims();
+    const bool narrow = cache_.storage() == Storage::bf16;
+    for (int64_t key = first; key < here.end; key += panel_keys) {
+      const int columns_here = static_cast<int>(std::min(panel_keys, here.end - key));
+      if (narrow)
+        kernels_.score_tile_bf16(q16_.data(), dims, 1, dims, kv.k16 + key * dims, columns_here, s + key, block_keys, false);
+      else
+        kernels_.score_tile(q_.data(), dims, 1, dims, kv.k + key * dims, columns_here, s + key, block_keys, false);
+    }
+    for (int64_t key = first; narrow && key < here.end; ++key) s[key] *= scale_;
     if (rectangle_.stage == ScoreStage::product) return;
     ScoreTerms terms = terms_;
     if (rectangle_.stage == ScoreStage::capped) terms.bias = nullptr;
@@ -153,7 +165,9 @@ class RowWeights {
   const kernels::KernelTable& kernels_;
   int64_t head_ = 0, row_ = 0;
   Span seen_{0, 0};
+  float scale_ = 1;
   std::vector<float> q_, strip_, block_max_;
+  std::vector<uint16_t> q16_;
 };
 
 void check_rectangle(const Call& call, Rectangle& rectangle, const MutableTensor& out) {
@@ -209,7 +223,7 @@ void weights(const ConstTensor& q, const ConstTensor& k, const MutableTensor& ou
     ScoreTerms terms = every_key ? ScoreTerms{} : call.terms(piece);
     if (every_key) terms.softcap = params.softcap;
     if (every_key) terms.bias = params.bias;  // for its scale of the head
-    Scratch scratch(call.kv_heads, call.dim, 0, piece.visible);
+    Scratch scratch(call, 0, piece.visible);
     pack({&k, nullptr}, piece, 0, piece.visible, scratch.cache(), pool);
     pool.run((rows.end - rows.begin) * call.heads, [&](int64_t task, int) {
       const int64_t row = rows.begin + task / call.heads, head = task % call.heads;

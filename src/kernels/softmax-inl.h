@@ -164,6 +164,7 @@ inline void ExpBelowAny(const float* x, float* y, int64_t n) {
 inline void CarryAny(const CarryArgs& args) {
   const DF d;
   const hn::RebindToSigned<DF> di;
+  const hn::RebindToUnsigned<DF> du;
   const hn::Rebind<uint64_t, hn::Half<DF>> dw;
   const hn::Rebind<uint32_t, decltype(dw)> dn;
   for (int64_t j = 0; j < args.keys && args.sums != nullptr; j += static_cast<int64_t>(hn::MaxLanes(dw)))
@@ -176,7 +177,11 @@ inline void CarryAny(const CarryArgs& args) {
       sum = hn::Add(sum, hn::LoadU(di, reinterpret_cast<const int32_t*>(args.received + j + i * kLanes)));
       max = hn::Max(max, hn::LoadU(d, args.largest + j + i * kLanes));
     }
-    args.cell_sum[j / lanes] = static_cast<uint32_t>(hn::GetLane(hn::SumOfLanes(di, sum)));
+    // In two halves: the compiler's own reduction adds signed lanes, where passing 2^31 is undefined.
+    const auto low = hn::SumOfLanes(di, hn::And(sum, hn::Set(di, 0xFFFF)));
+    const auto high = hn::SumOfLanes(di, hn::BitCast(di, hn::ShiftRight<16>(hn::BitCast(du, sum))));
+    args.cell_sum[j / lanes] =
+        static_cast<uint32_t>(hn::GetLane(low)) + (static_cast<uint32_t>(hn::GetLane(high)) << 16);
     args.cell_max[j / lanes] = hn::GetLane(hn::MaxOfLanes(d, max));
   }
 }
