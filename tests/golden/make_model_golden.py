@@ -6,8 +6,9 @@ Oracles, each from the same GGUF file:
   transformers  the same in float32 as the library ships it (sdpa attention)
   llama.cpp     llama-cpp-python, which multiplies quantised weights with activations rounded to 8 bits (KV cache f32)
 
-Three texts (23, 200 and 1,500 tokens): logits at eight rows (last row: the 1,000 largest and 200 drawn ids; other rows:
-the 40 largest and 40 drawn), the 64 tokens that greedy decoding adds, each with the gap between the two largest logits.
+Three texts of different length and kind, none a part of another (a letter of 25 tokens, a program of 200, a treatise of
+1,500): logits at eight rows (last row: the 1,000 largest and 200 drawn ids; other rows: the 40 largest and 40 drawn), the
+64 tokens that greedy decoding adds, each with the gap between the two largest logits.
 One text of 2,000 tokens: perplexity. Token ids stand in the file, so that the test needs no tokenizer.
 
 Needs torch, transformers, gguf and llama-cpp-python. Usage: make_model_golden.py MODEL.gguf
@@ -26,8 +27,8 @@ import llama_cpp
 
 HERE = pathlib.Path(__file__).resolve().parent
 TEXTS = [  # name, file, characters to skip, tokens
-    ("short", "opticks.txt", 0, 23),
-    ("middle", "tom-sawyer.txt", 0, 200),
+    ("short", "letter.txt", 0, 25),
+    ("middle", "program.txt", 0, 200),
     ("long", "opticks.txt", 0, 1500),
 ]
 PERPLEXITY_TEXT = ("tom-sawyer.txt", 0, 2000)
