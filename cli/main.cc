@@ -39,6 +39,7 @@ int run(int argc, char** argv) {
   add_tokenize(app, action);
   add_perplexity(app, action);
   add_info(app, action);
+  add_steer(app, action);
   add_completion(app, action);
   if (argc < 2) {
     fmt::print(stderr, "{}", app.help());

@@ -12,8 +12,11 @@
 #include "bareattn/observation.h"         // every head over one text: measures, maps, roles
 #include "bareattn/page.h"                // the page: one HTML file
 #include "bareattn/points.h"              // where a run can be watched
+#include "bareattn/score_table.h"         // steering as the attention pass takes it
+#include "bareattn/steering.h"            // named interventions: boost, knock out, ablate, ...
 #include "bareattn/tensor.h"              // a view whose element type is known at run time
 #include "bareattn/tensor_view.h"         // data, shape, strides
 #include "bareattn/tokenizer.h"           // text becomes tokens
 #include "bareattn/trace.h"               // a run in a file: any weight exactly, later
+#include "bareattn/variant.h"             // runs that depart from the file: faults, probes, remedies
 #include "bareattn/weights.h"             // any rectangle of weights, exactly those of the pass

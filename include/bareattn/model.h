@@ -50,6 +50,9 @@ struct LoadOptions {
   int threads = 0;                       // 0: all cores
 };
 
+struct ScoreTable;  // score_table.h
+struct Variant;     // variant.h
+
 class Model {
  public:
   /// Maps and checks the file. FileError where it cannot be used.
@@ -74,6 +77,8 @@ struct SessionOptions {
   int64_t max_tokens = 0;    // room in the cache; 0: the model's context length
   int64_t chunk = 512;       // rows that go through the layers at once; the bits are the same for any number
   Reach reach = {};          // Beyond::scale divides positions by max_tokens / context; refuse leaves it to max_tokens
+  std::shared_ptr<const ScoreTable> table = {};  // steering (steering.h); null: none
+  std::shared_ptr<const Variant> variant = {};   // departures from the file (variant.h); null: none
 };
 
 enum class Logits { none, last, all };

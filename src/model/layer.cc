@@ -66,10 +66,20 @@ void attend(const Pass& pass, int layer, attend::KvCache& cache, Workspace& work
   see(Point::q, heads(pass, work.qkv, 0, q));
   see(Point::k, heads(pass, work.qkv, q, kv));
   see(Point::v, heads(pass, work.qkv, q + kv, kv));
-  rotate(pass, work.qkv);
+  if (pass.intervention == nullptr) {
+    rotate(pass, work.qkv);
+  } else {
+    pass.intervention->rotate({pass.config, pass.rope, pass.pool, layer, pass.first_row, pass.rows},
+                              {work.qkv.row(0), work.qkv.stride()});
+  }
   see(Point::rot_q, heads(pass, work.qkv, 0, q));
   see(Point::rot_k, heads(pass, work.qkv, q, kv));
-  store_keys(pass, work.qkv, cache);
+  if (pass.intervention == nullptr) {
+    store_keys(pass, work.qkv, cache);
+  } else {
+    pass.intervention->store_keys({pass.config, pass.rope, pass.pool, layer, pass.first_row, pass.rows},
+                                  {work.qkv.row(0), work.qkv.stride()}, cache);
+  }
 
   const int64_t d = config.head_dim;
   attend::Sequence sequence;
@@ -81,7 +91,11 @@ void attend(const Pass& pass, int layer, attend::KvCache& cache, Workspace& work
   sequence.terms.window = pass.reach.window;
   sequence.terms.leading_keys = pass.reach.sinks;
   sequence.statistics = pass.watch.statistics(layer, pass.first_row, pass.rows);
-  attend::run(sequence, pass.pool);
+  if (pass.intervention == nullptr) {
+    attend::run(sequence, pass.pool);
+  } else {
+    pass.intervention->attend(layer, sequence, pass.pool);
+  }
   see(Point::attn_statistics, {});
   see(Point::z, sequence.o);
 

@@ -8,6 +8,7 @@
 #include "bareattn/model.h"
 #include "base/aligned.h"
 #include "base/thread_pool.h"
+#include "model/intervention.h"
 #include "model/rope.h"
 #include "model/watch.h"
 #include "model/weights.h"
@@ -50,6 +51,7 @@ struct Pass {
   const Watch& watch;
   base::ThreadPool& pool;
   Reach reach;  // window and sinks
+  const Intervention* intervention = nullptr;  // null: the model as it is
   int64_t first_row = 0;  // position of the chunk's row 0 in the sequence
   int64_t rows = 0;
 };

@@ -35,6 +35,8 @@ void run_by_layer(const std::shared_ptr<const Model>& any, std::span<const int32
   if (loaded == nullptr) throw std::invalid_argument("run_by_layer: model is null or was not made by Model::load");
   if (options.threads < 0 || options.chunk < 0)
     throw std::invalid_argument("run_by_layer: threads and chunk need 0 or more");
+  if (options.table != nullptr || options.variant != nullptr)
+    throw std::invalid_argument("run_by_layer: steering and variants need a Session");
   if (options.reach.window < -1 || options.reach.sinks < 0)
     throw std::invalid_argument("run_by_layer: reach.window needs -1 or more, reach.sinks 0 or more");
   const ModelConfig& config = loaded->config();

@@ -2,6 +2,7 @@
 // comes after. Whatever goes wrong on the way (a wrong token, a stop, no memory, an observer that throws), the session
 // is as it was before. Where to go next: layer.h.
 #include <algorithm>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -33,6 +34,7 @@ struct Session::Impl {
   int64_t length = 0;
   model::RopeTable rope;
   Reach reach;
+  std::optional<model::Intervention> intervention;
   std::vector<attend::KvCache> caches;  // per layer
   std::unique_ptr<model::Workspace> work;
   int64_t work_rows = 0;
@@ -64,8 +66,17 @@ Session::Impl::Impl(std::shared_ptr<const model::LoadedModel> from, const Sessio
            options.reach.beyond == Beyond::scale ? position_scale(model->config(), capacity, Beyond::scale) : 1.0),
       reach(options.reach) {
   const ModelConfig& config = model->config();
+  if (options.table != nullptr || options.variant != nullptr) {
+    intervention.emplace(config, options.table, options.variant, capacity);
+    if (intervention->rope_base() > 0) {
+      ModelConfig other = config;
+      other.rope_base = intervention->rope_base();
+      rope = model::RopeTable(other, model->weights().rope_factors);
+    }
+  }
+  const int kv_heads = intervention ? intervention->cache_heads() : config.kv_heads;
   for (int layer = 0; layer < config.layers; ++layer)
-    caches.emplace_back(config.kv_heads, config.head_dim, config.head_dim);
+    caches.emplace_back(kv_heads, config.head_dim, config.head_dim);
 }
 
 void Session::Impl::check(std::span<const int32_t> tokens) const {
@@ -103,7 +114,7 @@ void Session::Impl::embed(const Pass& pass, std::span<const int32_t> tokens) {
 void Session::Impl::run_chunk(Pass& pass, std::span<const int32_t> tokens, const std::function<void(int)>& layer_done) {
   pass.first_row = length;
   pass.rows = static_cast<int64_t>(tokens.size());
-  rope.grow(length + pass.rows);
+  rope.grow(length + pass.rows + (intervention ? intervention->extra_positions() : 0));
   resize(length + pass.rows);
   embed(pass, tokens);
   for (int layer = 0; layer < pass.config.layers; ++layer) {
@@ -160,6 +171,8 @@ TensorView<const float> Session::run(std::span<const int32_t> tokens, Logits log
     self.logits.resize(static_cast<size_t>(rows * vocabulary));
     const model::Watch watch(observer, config.layers);
     Pass pass{config, self.model->weights(), self.rope, watch, self.pool, self.reach};
+    pass.intervention = self.intervention ? &*self.intervention : nullptr;
+    if (self.intervention) self.intervention->begin_run(before);
     const auto report = [&](int64_t done) {
       if (progress && !progress(done, total)) throw Cancelled();
     };

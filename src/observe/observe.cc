@@ -31,6 +31,8 @@ std::unique_ptr<Observation> observe(const std::shared_ptr<const Model>& model, 
   session_options.threads = threads;
   session_options.max_tokens = count;
   session_options.reach.beyond = options.beyond;
+  session_options.table = options.table;
+  session_options.variant = options.variant;
   observing::RunFacts facts;
   facts.threads = threads > 0 ? threads : base::available_cores();
   facts.texts = observing::token_texts(pieces);

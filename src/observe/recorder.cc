@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "kernels/convert.h"
+#include "observe/steer_row.h"
 
 namespace bareattn::observing {
 namespace {
@@ -47,6 +48,7 @@ Recorder::Recorder(const ModelConfig& config, int64_t tokens, const ObservationO
       kv_heads_(config.kv_heads),
       head_dim_(config.head_dim),
       keep_qk_(options.keep_qk),
+      table_(options.table),
       pool_block_(options.pool_block == 0 ? choose_pool_block(tokens) : options.pool_block) {
   require(tokens > 0, "tokens: an observation needs at least one, got " + std::to_string(tokens));
   require(pool_block_ > 0 && pool_block_ % 16 == 0,
@@ -163,6 +165,7 @@ void Recorder::finish() {
       const int64_t at = index({layer, head}), kv_head = head / (heads_ / kv_heads_);
       const int64_t begin = (int64_t{layer} * kv_heads_ + kv_head) * tokens_ * head_dim_;
       row_logits(last_q_.data() + at * head_dim_, k_.get() + begin, k_low_.get() + begin, head_dim_, logits);
+      if (table_ != nullptr) steer_row(*table_, {layer, head}, tokens_ - 1, logits);
       const float lse = statistics_from(at, tokens_ - 1).lse[0];
       for (int64_t j = 0; j < tokens_; ++j) last_row_[at * tokens_ + j] = std::exp(logits[j] - lse);
     }

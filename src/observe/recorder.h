@@ -38,6 +38,7 @@ class Recorder final : public Observer {
   int pool_block() const { return pool_block_; }
   int64_t pool_blocks() const { return (tokens_ + pool_block_ - 1) / pool_block_; }
   bool keeps_qk() const { return keep_qk_; }
+  const ScoreTable* table() const { return table_.get(); }  // what the run was steered by, or null
   /// The whole of one head's statistics: per-row arrays, received and pooled maps begin at the head's first element.
   AttentionStatistics head_statistics(HeadId head) const;
   const uint16_t* q(HeadId head) const;                                                          // [N, D]
@@ -53,6 +54,7 @@ class Recorder final : public Observer {
   int64_t tokens_;
   int layers_, heads_, kv_heads_, head_dim_;
   bool keep_qk_;
+  std::shared_ptr<const ScoreTable> table_;
   int pool_block_;
   base::AlignedBuffer row_floats_;     // [10][L, Hq, N]: the nine f32 measures and max_key
   base::AlignedBuffer received_;       // [L, Hq, N] u64

@@ -8,6 +8,7 @@
 
 #include "kernels/convert.h"
 #include "observe/measures.h"
+#include "observe/steer_row.h"
 #include "observe/strongest.h"
 
 namespace bareattn::observing {
@@ -90,6 +91,7 @@ class RunObservation final : public Observation {
     kernels::f32_from_f16(recorder_->q(head) + row * dim, q.data(), dim);
     const int kv_head = head.head / (recorder_->heads() / recorder_->kv_heads());
     row_logits(q.data(), recorder_->k(head.layer, kv_head), nullptr, dim, weights);
+    if (recorder_->table() != nullptr) steer_row(*recorder_->table(), head, row, weights);
     const float lse = statistics(head).lse[row];
     for (float& w : weights) w = std::exp(w - lse);
     return weights;

@@ -1,0 +1,166 @@
+// Interventions become one table. Every position is named by the set of spans that hold it; positions of the same set
+// share a span of the table, so overlapping interventions simply add up. See steering.h.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "bareattn/error.h"
+#include "bareattn/steering.h"
+
+namespace bareattn {
+namespace {
+
+using Kind = Intervention::Kind;
+
+bool by_span(Kind kind) {
+  return kind == Kind::boost || kind == Kind::pasta || kind == Kind::bias || kind == Kind::knockout;
+}
+
+[[noreturn]] void fail(const Intervention& one, const std::string& sentence) {
+  throw InputError(std::string(intervention_name(one.kind)) + ": " + sentence);
+}
+
+void check(const Intervention& one) {
+  const bool finite = std::isfinite(one.value);
+  if (!finite) fail(one, "the value must be a finite number");
+  if ((one.kind == Kind::boost || one.kind == Kind::pasta) && one.value < 0)
+    fail(one, "the factor is " + std::to_string(one.value) + "; 0 or more is needed");
+  if (one.kind == Kind::temperature && !(one.value > 0))
+    fail(one, "the temperature is " + std::to_string(one.value) + "; a number over 0 is needed");
+  if (by_span(one.kind) && one.keys.empty()) fail(one, "no span of keys is given");
+  for (const auto* spans : {&one.keys, &one.rows})
+    for (const TokenSpan& span : *spans)
+      if (span.begin < 0 || (span.end >= 0 && span.end <= span.begin) || span.end < -1)
+        fail(one, "the span " + std::to_string(span.begin) + " to " + std::to_string(span.end) +
+                      " holds no token; tokens count from 0, the end is not included, -1 is the end");
+}
+
+bool holds(const std::vector<TokenSpan>& spans, int64_t position) {
+  return std::any_of(spans.begin(), spans.end(), [&](const TokenSpan& span) {
+    return position >= span.begin && (span.end < 0 || position < span.end);
+  });
+}
+
+// Which interventions hold at a position, by number; the table's span is the place of that set among all seen.
+struct Axis {
+  std::vector<std::vector<bool>> sets;  // [spans][interventions]
+  std::vector<uint8_t> span;            // [positions]
+
+  Axis(int64_t tokens, const std::vector<Intervention>& all, bool keys, const char* what) {
+    std::map<std::vector<bool>, int> known;
+    const auto number = [&](int64_t position) {
+      std::vector<bool> set;
+      for (const Intervention& one : all)
+        set.push_back(by_span(one.kind) && (keys ? holds(one.keys, position) : one.rows.empty() || holds(one.rows, position)));
+      const auto [at, fresh] = known.emplace(set, static_cast<int>(known.size()));
+      if (fresh) sets.push_back(set);
+      if (known.size() > 256) throw InputError(std::string("steering: more than 256 different spans of ") + what);
+      return static_cast<uint8_t>(at->second);
+    };
+    number(std::numeric_limits<int64_t>::max() - 1);  // span 0: positions past the end
+    for (int64_t position = 0; position < tokens; ++position) span.push_back(number(position));
+  }
+};
+
+float term(const Intervention& one, bool in_keys) {
+  const auto log = [](double v) { return static_cast<float>(std::log(v)); };  // ln 0 is -inf: cut
+  switch (one.kind) {
+    case Kind::boost: return in_keys ? log(one.value) : 0.0F;
+    case Kind::pasta: return in_keys ? 0.0F : log(one.value);
+    case Kind::bias: return in_keys ? static_cast<float>(one.value) : 0.0F;
+    case Kind::knockout: return in_keys ? -std::numeric_limits<float>::infinity() : 0.0F;
+    default: return 0.0F;
+  }
+}
+
+// Rows that would see nothing are left out: those that come before every key that remains to be seen.
+Intervention without_blind_rows(const Intervention& one, int64_t tokens) {
+  const bool cuts = one.kind == Kind::knockout || (one.kind == Kind::boost && one.value == 0);
+  const bool cuts_rest = one.kind == Kind::pasta && one.value == 0;
+  if (!cuts && !cuts_rest) return one;
+  int64_t first = 0;
+  while (first < tokens && holds(one.keys, first) == cuts) ++first;
+  if (first == 0) return one;
+  Intervention kept = one;
+  if (kept.rows.empty()) kept.rows = {{0, -1}};
+  std::vector<TokenSpan> rows;
+  for (TokenSpan row : kept.rows) {
+    row.begin = std::max(row.begin, first);
+    if (row.end < 0 || row.begin < row.end) rows.push_back(row);
+  }
+  if (rows.empty()) rows.push_back({std::numeric_limits<int64_t>::max() - 1, -1});  // none
+  kept.rows = std::move(rows);
+  return kept;
+}
+
+class Builder {
+ public:
+  Builder(const std::vector<Intervention>& all, const ModelConfig& config, int64_t tokens)
+      : config_(config), rows_(tokens, all, false, "rows"), keys_(tokens, all, true, "keys") {
+    table_.row_spans = static_cast<int>(rows_.sets.size());
+    table_.key_spans = static_cast<int>(keys_.sets.size());
+    table_.row_span = rows_.span;
+    table_.key_span = keys_.span;
+    table_.heads = config.heads;
+    table_.head_dim = config.head_dim;
+    table_.layers.resize(static_cast<size_t>(config.layers));
+    for (size_t i = 0; i < all.size(); ++i) add(all[i], i);
+  }
+  ScoreTable take() { return std::move(table_); }
+
+ private:
+  std::vector<float>& of_heads(std::vector<float>& values, float fill) const {
+    if (values.empty()) values.assign(static_cast<size_t>(config_.heads), fill);
+    return values;
+  }
+  void add(const Intervention& one, size_t index) {
+    const auto heads = select_heads(one.heads, config_);
+    const auto dim = static_cast<size_t>(config_.head_dim);
+    if (one.kind == Kind::mean && one.mean.size() != heads.size() * dim)
+      fail(one, std::to_string(one.mean.size()) + " numbers are given; " + std::to_string(heads.size()) + " heads of " +
+                    std::to_string(dim) + " are needed");
+    for (size_t n = 0; n < heads.size(); ++n) {
+      LayerTable& layer = table_.layers[static_cast<size_t>(heads[n].layer)];
+      const auto head = static_cast<size_t>(heads[n].head);
+      switch (one.kind) {
+        case Kind::temperature: of_heads(layer.head_scale, 1)[head] /= static_cast<float>(one.value); break;
+        case Kind::scale: of_heads(layer.output_scale, 1)[head] *= static_cast<float>(one.value); break;
+        case Kind::sink_logit:
+          of_heads(layer.sinks, -std::numeric_limits<float>::infinity())[head] = static_cast<float>(one.value);
+          break;
+        case Kind::mean:
+          if (layer.output_mean.empty()) layer.output_mean.assign(static_cast<size_t>(config_.heads) * dim, NAN);
+          std::copy_n(one.mean.begin() + static_cast<int64_t>(n * dim), dim,
+                      layer.output_mean.begin() + static_cast<int64_t>(head * dim));
+          break;
+        default: add_biases(one, index, layer, head);
+      }
+    }
+  }
+  void add_biases(const Intervention& one, size_t index, LayerTable& layer, size_t head) const {
+    const size_t rows = rows_.sets.size(), keys = keys_.sets.size();
+    if (layer.value.empty()) layer.value.assign(static_cast<size_t>(config_.heads) * rows * keys, 0.0F);
+    for (size_t r = 0; r < rows; ++r) {
+      if (!rows_.sets[r][index]) continue;
+      for (size_t k = 0; k < keys; ++k) layer.value[(head * rows + r) * keys + k] += term(one, keys_.sets[k][index]);
+    }
+  }
+
+  const ModelConfig& config_;
+  Axis rows_, keys_;
+  ScoreTable table_;
+};
+
+}  // namespace
+
+ScoreTable make_table(const std::vector<Intervention>& interventions, const ModelConfig& config, int64_t tokens) {
+  std::vector<Intervention> kept;
+  for (const Intervention& one : interventions) {
+    check(one);
+    kept.push_back(without_blind_rows(one, tokens));
+  }
+  return Builder(kept, config, tokens).take();
+}
+
+}  // namespace bareattn

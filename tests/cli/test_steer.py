@@ -1,0 +1,51 @@
+"""bareattn steer from outside: two texts side by side in 80 columns, JSON that agrees with the file saved, refusals."""
+import json
+
+import jsonschema
+import pytest
+from test_cli import ROOT, refused, run, subjects, width  # noqa: F401 (subjects is a fixture)
+
+PROMPT = "My dog is called Rex and my cat is called Tom. The name of my dog is"
+
+
+def test_side_by_side():
+    done = run("steer", "--boost", "cat is called Tom", "--by", "50", "-n", "8", PROMPT)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.decode().splitlines()
+    assert all(width(line) <= 80 for line in lines)
+    assert "as the model is" in lines[0] and "steered" in lines[0]
+    assert any("mean of all heads" in line for line in lines)
+
+
+def test_json_save_and_table(tmp_path):
+    file = tmp_path / "steering.json"
+    done = run("steer", "--boost", "cat", "--by", "4", "--heads", "5.3,6.*", "-n", "4", "--json", "--save", file, PROMPT)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    saved = json.loads(file.read_text())
+    jsonschema.validate(saved, json.loads((ROOT / "docs/schema/steering.schema.json").read_text()))
+    assert document["steering"] == saved
+    assert len(document["heads"]) == 270
+    first = {(h["layer"], h["head"]): h for h in document["heads"]}
+    assert all(first[0, h]["before"] == first[0, h]["after"] for h in range(9))  # below the first steered layer
+    head = first[5, 3]
+    assert head["after"] == pytest.approx(4 * head["before"] / (1 + 3 * head["before"]), rel=1e-3)
+    again = run("steer", "--table", file, "-n", "4", "--json", PROMPT)
+    assert json.loads(again.stdout) == document
+
+
+def test_ablating_everything_changes_the_text():
+    done = run("steer", "--ablate", "-n", "4", "--json", PROMPT)
+    document = json.loads(done.stdout)
+    assert document["before"]["ids"] != document["after"]["ids"]
+
+
+def test_refusals(tmp_path):
+    refused(run("steer", PROMPT), 2, "nothing to do")
+    refused(run("steer", "--boost", "elephant", PROMPT), 2, "'elephant' is not in the prompt")
+    refused(run("steer", "--ablate", "--heads", "30.0", PROMPT), 2, "30 layers")
+    refused(run("steer", "--boost", "cat", "--by", "-2", PROMPT), 2, "0 or more")
+    bad = tmp_path / "bad.json"
+    bad.write_text("{}")
+    refused(run("steer", "--table", bad, PROMPT), 2, "format")
+    refused(run("steer", "--table", tmp_path / "none.json", PROMPT), 2, "none.json")
