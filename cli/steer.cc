@@ -243,7 +243,7 @@ void add_steer(CLI::App& app, Action& action) {
   command->add_option("-n,--count", options->count, "how many tokens to generate")
       ->type_name("N")->check(within(1, 1 << 24))->capture_default_str();
   command->add_option("--heads", options->heads, "which heads: 5.3, 6.* (all of layer 6), *.0, *; commas between")
-      ->type_name("HEADS")->delimiter(',');
+      ->type_name("HEADS")->delimiter(',')->allow_extra_args(false);
   const auto span = [&](const char* name, std::vector<std::string>& to, const char* what) {
     command->add_option(name, to, what)->type_name("TEXT")->allow_extra_args(false);
   };
