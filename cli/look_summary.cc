@@ -53,8 +53,10 @@ class Summary {
     last();
     if (!report_.page.empty()) {
       out_ += '\n';
-      fact("Page", fmt::format("{} ({:.1f} MB): open it in a browser", printable(report_.page),
-                               static_cast<double>(report_.page_bytes) / 1e6));
+      // The path stays in one piece, however long: it is there to be copied.
+      out_ += bold(terminal_, padded("Page", label_width)) + printable(report_.page) +
+              fmt::format("\n{:{}}{:.1f} MB: open it in a browser\n", "", label_width,
+                          static_cast<double>(report_.page_bytes) / 1e6);
     }
     return out_;
   }
