@@ -145,6 +145,25 @@ TEST(AttentionKernels, SoftmaxBlock) {
   });
 }
 
+// Found by chance in one run of thousands: a maximum of zero had the sign of whichever zero its lane met.
+TEST(AttentionKernels, AMaximumOfZeroIsPositive) {
+  for (const KernelTable* table : fast_tables())
+    for (int place = 0; place < 32; ++place) {
+      Guarded s(32 * 4), t(32 * 4);
+      std::vector<float> start(32, -1.0F);
+      start[static_cast<size_t>(place)] = -0.0F;
+      start[static_cast<size_t>(31 - place)] = place % 3 == 0 ? -0.0F : 0.0F;
+      fill(s, start);
+      fill(t, start);
+      BlockState a{}, b{};
+      reference_table().softmax_block(s.as<float>(), 32, 32, true, 0.0F, &a);
+      table->softmax_block(t.as<float>(), 32, 32, true, 0.0F, &b);
+      EXPECT_FALSE(std::signbit(a.max)) << place;
+      EXPECT_FALSE(std::signbit(b.max)) << table->name << ", " << place;
+      EXPECT_EQ(a.max_key, b.max_key) << table->name << ", " << place;
+    }
+}
+
 TEST(AttentionKernels, Blend) {
   check("blend", [](const KernelTable& table) {
     const int rows = between(1, tile_rows), keys = between(1, 70), dv = between(1, 150), ldv = (dv + 15) / 16 * 16;

@@ -55,7 +55,7 @@ void softmax_block(float* s, int64_t keys, int64_t padded, bool measure, float o
     distance[lane] = std::fma(p, origin - static_cast<float>(j), distance[lane]);
   }
   for (int64_t j = keys; j < padded; ++j) s[j] = 0.0F;
-  state->max = max;
+  state->max = max + 0.0F;  // of 0 and -0 either may be found first: the contract says 0
   state->sum = tree_sum(sum);
   if (!measure) return;
   state->entropy = tree_sum(entropy);

@@ -84,7 +84,7 @@ HWY_INLINE void SoftmaxBlock(float* HWY_RESTRICT s, int64_t keys, int64_t padded
     }
   }
   for (int64_t j = whole; j < padded; j += kLanes) hn::StoreU(hn::Zero(d), d, s + j);
-  state->max = max;
+  state->max = max + 0.0F;  // 0 rather than -0, whichever lane it came from
   state->sum = TreeSum(sum);
   if constexpr (kMeasure) {
     state->entropy = TreeSum(entropy);
