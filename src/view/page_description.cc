@@ -1,0 +1,94 @@
+// See page_description.h.
+#include "view/page_description.h"
+
+#include <cmath>
+
+namespace bareattn::view {
+namespace {
+
+using nlohmann::json;
+
+json number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
+
+json flat(const ModelConfig& config, const std::vector<HeadId>& heads) {
+  json out = json::array();
+  for (const HeadId id : heads) out.push_back(id.layer * config.heads + id.head);
+  return out;
+}
+
+}  // namespace
+
+nlohmann::json page_description(const Observation& observation, const std::string& title) {
+  const Model& model = observation.model();
+  const ModelConfig& config = model.config();
+  const double n = static_cast<double>(observation.tokens().size());
+  json data;
+  data["schema_version"] = page_schema_version;
+  data["title"] = title;
+  data["model"] = {{"name", config.name},
+                   {"architecture", config.architecture},
+                   {"file_type", config.file_type},
+                   {"parameters", model.parameters()},
+                   {"layers", config.layers},
+                   {"heads", config.heads},
+                   {"kv_heads", config.kv_heads},
+                   {"head_dim", config.head_dim},
+                   {"context_length", config.context_length},
+                   {"warnings", model.warnings()}};
+  data["run"] = {{"tokens", observation.tokens().size()},
+                 {"seconds", number(observation.seconds())},
+                 {"tokens_per_second", number(observation.seconds() > 0 ? n / observation.seconds() : NAN)},
+                 {"precision", precision_name(model.precision())}};
+  data["tokens"] = observation.token_texts();
+  data["token_ids"] = observation.tokens();
+  data["measures"] = json::array();
+  for (int m = 0; m < measure_count; ++m) {
+    const MeasureInfo& info = measure_info(static_cast<Measure>(m));
+    data["measures"].push_back(
+        {{"id", info.id}, {"title", info.title}, {"unit", info.unit}, {"description", info.description}});
+  }
+  data["means"] = json::array();
+  data["roles"] = json::array();
+  for (int layer = 0; layer < config.layers; ++layer) {
+    for (int head = 0; head < config.heads; ++head) {
+      json means = json::array();
+      for (int m = 0; m < measure_count; ++m) {
+        means.push_back(number(observation.mean(static_cast<Measure>(m), {layer, head})));
+      }
+      data["means"].push_back(std::move(means));
+      const Role role = observation.role({layer, head});
+      data["roles"].push_back({{"name", role.name}, {"score", number(role.score)}, {"evidence", role.evidence}});
+    }
+  }
+  return data;
+}
+
+void add_content(json& data, const ModelConfig& config, const PageContent& content) {
+  data["pool"] = {{"block", content.layout.block}, {"blocks", content.layout.blocks}};
+  data["thumbs"] = {{"size", content.thumb_size}};
+  data["has_rows"] = content.has_rows;
+  data["exact"] = flat(config, content.exact);
+  data["telling"] = flat(config, content.telling);
+}
+
+PageShell page_shell(const PageAssets& assets, const std::string& title, const std::string& connect) {
+  PageShell shell;
+  shell.policy = "default-src 'none'; script-src 'sha256-" + sha256_base64(assets.script) + "'; style-src 'sha256-" +
+                 sha256_base64(assets.style) + "'; img-src data: blob:; " + connect +
+                 "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+  shell.head =
+      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+      "<meta http-equiv=\"Content-Security-Policy\" content=\"" +
+      shell.policy +
+      "\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+      "<meta name=\"referrer\" content=\"no-referrer\">\n<meta name=\"color-scheme\" content=\"light dark\">\n"
+      "<meta name=\"generator\" content=\"Bare Attention\">\n<title>" +
+      html_text(title) + " \xC2\xB7 Bare Attention</title>\n<style>" + std::string(assets.style) +
+      "</style>\n</head>\n<body>\n<div id=\"app\"></div>\n"
+      "<noscript><p>This page draws its data with the script it carries. It asks nothing of any network; allow the "
+      "script to see the attention.</p></noscript>\n";
+  return shell;
+}
+
+}  // namespace bareattn::view

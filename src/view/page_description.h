@@ -1,0 +1,27 @@
+// What the one-file page and the served page have in common: the description (docs/page-format.md) and the HTML before
+// the data, with its content security policy. Next: page.cc (one file), serve/ (over HTTP).
+#pragma once
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "bareattn/observation.h"
+#include "view/page_assets.h"
+#include "view/page_select.h"
+
+namespace bareattn::view {
+
+inline constexpr int page_schema_version = 1;
+
+/// Everything that does not depend on what the budget allows.
+nlohmann::json page_description(const Observation& observation, const std::string& title);
+/// What does: layout of the pooled maps, exact heads, the order of telling.
+void add_content(nlohmann::json& data, const ModelConfig& config, const PageContent& content);
+
+/// The page up to its data, and the policy that it carries: the script and the style sheet by hash, nothing inline.
+/// `connect` is empty, or the directives that let it ask the server it came from.
+struct PageShell {
+  std::string head, policy;
+};
+PageShell page_shell(const PageAssets& assets, const std::string& title, const std::string& connect = {});
+
+}  // namespace bareattn::view
