@@ -125,23 +125,36 @@ TEST(AttentionKernels, ScoreTile) {
   });
 }
 
-TEST(AttentionKernels, SoftmaxBlock) {
-  check("softmax_block", [](const KernelTable& table) {
-    const int keys = between(1, 512), padded = (keys + 15) / 16 * 16 + 16 * between(0, 3);
-    const bool entropy = between(0, 1) == 1;
-    Guarded s(static_cast<size_t>(padded) * 4), t(static_cast<size_t>(padded) * 4);
-    const auto start = numbers(static_cast<size_t>(padded), true);
+TEST(AttentionKernels, SoftmaxRows) {
+  check("softmax_rows", [](const KernelTable& table) {
+    const int rows = between(1, tile_rows), most = between(1, 512), padded = (most + 15) / 16 * 16 + 16 * between(0, 3);
+    const int64_t lds = padded + between(0, 3);
+    const bool measure = between(0, 1) == 1;
+    const auto size = static_cast<size_t>((rows - 1) * lds + padded);
+    Guarded s(size * 4), t(size * 4);
+    const auto start = numbers(size, true);
     fill(s, start);
     fill(t, start);
-    BlockState a{1, 2, 3, 4, 5, 6}, b = a;
-    const auto origin = static_cast<float>(between(-600, 100000));
-    reference_table().softmax_block(s.as<float>(), keys, padded, entropy, origin, &a);
-    table.softmax_block(t.as<float>(), keys, padded, entropy, origin, &b);
-    same(s.as<float>(), t.as<float>(), static_cast<size_t>(padded), "weights");
-    const float x[] = {a.max, a.sum, a.entropy, a.squares, a.distance};
-    const float y[] = {b.max, b.sum, b.entropy, b.squares, b.distance};
-    same(x, y, 5, "max, sum, entropy, squares, distance");
-    RC_ASSERT(a.max_key == b.max_key);
+    int64_t keys[tile_rows];
+    float origin[tile_rows], seen_max[tile_rows];
+    BlockState a[tile_rows], b[tile_rows];
+    for (int r = 0; r < rows; ++r) {
+      keys[r] = between(0, 5) == 0 ? 0 : between(1, most);
+      origin[r] = static_cast<float>(between(-600, 100000));
+      seen_max[r] =
+          std::vector<float>{-std::numeric_limits<float>::infinity(), 0.0F, 4.0F}[static_cast<size_t>(between(0, 2))];
+      a[r] = b[r] = {1, 2, 3, 4, 5, 6};
+    }
+    const float* seen = measure ? seen_max : nullptr;
+    reference_table().softmax_rows({s.as<float>(), lds, rows, keys, padded, origin, seen, a});
+    table.softmax_rows({t.as<float>(), lds, rows, keys, padded, origin, seen, b});
+    for (int r = 0; r < rows; ++r) {
+      same(s.as<float>() + r * lds, t.as<float>() + r * lds, static_cast<size_t>(padded), "weights");
+      const float x[] = {a[r].max, a[r].sum, a[r].entropy, a[r].squares, a[r].distance};
+      const float y[] = {b[r].max, b[r].sum, b[r].entropy, b[r].squares, b[r].distance};
+      same(x, y, 5, "max, sum, entropy, squares, distance");
+      RC_ASSERT(a[r].max_key == b[r].max_key);
+    }
   });
 }
 
@@ -156,8 +169,10 @@ TEST(AttentionKernels, AMaximumOfZeroIsPositive) {
       fill(s, start);
       fill(t, start);
       BlockState a{}, b{};
-      reference_table().softmax_block(s.as<float>(), 32, 32, true, 0.0F, &a);
-      table->softmax_block(t.as<float>(), 32, 32, true, 0.0F, &b);
+      const int64_t keys = 32;
+      const float origin = 0, seen = -2;
+      reference_table().softmax_rows({s.as<float>(), 32, 1, &keys, 32, &origin, &seen, &a});
+      table->softmax_rows({t.as<float>(), 32, 1, &keys, 32, &origin, &seen, &b});
       EXPECT_FALSE(std::signbit(a.max)) << place;
       EXPECT_FALSE(std::signbit(b.max)) << table->name << ", " << place;
       EXPECT_EQ(a.max_key, b.max_key) << table->name << ", " << place;

@@ -64,9 +64,11 @@ void Tile::compute(const Sequence& sequence, std::span<const TileRow> rows, std:
   for (int64_t index = first_block_; index < first_block_ + blocks_; ++index) {
     const KvBlock kv = sequence.cache->block(kv_head(sequence), index);
     for (int64_t e = 0; e < count_; e += tile_rows) {
+      if (index == first_block_) load_queries(sequence, e);
       const Group here = group(e, index);
       if (here.all.begin >= here.all.end) continue;
       block(sequence, kv, here);
+      if (index == first_block_ + blocks_ - 1) expect_output(sequence, here);
       merge(sequence, here, group_max_, group_sum_, block_o_.as<float>());
     }
   }
@@ -136,12 +138,26 @@ void Tile::prepare(const Sequence& sequence, std::span<const TileRow> rows) {
     for (int64_t e = 0; e < count_; ++e)
       scale_[e] *= sequence.terms.bias->head_scale[static_cast<size_t>(rows_[e].head)];
   const bool narrow = sequence.cache->storage() == Storage::bf16;
-  const int64_t dims16 = sequence.cache->panel_dims(), step = sequence.q.stride[2];
   if (narrow) {
-    q16_.assign(static_cast<size_t>(tile_height * dims16), 0);
+    q16_.assign(static_cast<size_t>(tile_height * sequence.cache->panel_dims()), 0);
     p16_.resize(tile_rows * (block_keys + lanes));
   }
-  for (int64_t e = 0; e < count_; ++e) {
+  max_.assign(tile_height / tile_rows * lanes, -infinity);
+  sum_.assign(max_.size(), 0.0F);
+  a_.resize(lanes);
+  b_.resize(lanes);
+  if (!measure_) return;
+  const auto states = static_cast<size_t>(std::max<int64_t>(1, blocks_) * tile_height);
+  block_max_.assign(states, -infinity);
+  states_.assign(states, {-infinity, 0.0F, 0.0F, 0.0F, 0.0F, -1});
+}
+
+// Rows of q lie a stride apart, where no hardware looks ahead: those of the next group are asked for while this one is
+// computed (3 % at 2,048 keys), and so are the rows of o before they are written.
+void Tile::load_queries(const Sequence& sequence, int64_t first) {
+  const int64_t dims = sequence.q.shape[2], dims16 = sequence.cache->panel_dims(), step = sequence.q.stride[2];
+  const bool narrow = sequence.cache->storage() == Storage::bf16;
+  for (int64_t e = first; e < std::min(count_, first + tile_rows); ++e) {
     const float* from = &sequence.q.at(rows_[e].row, rows_[e].head);
     float* to = q_.as<float>() + e * dims;
     if (narrow) {  // rounded as it came: the scale goes to the f32 score
@@ -152,14 +168,10 @@ void Tile::prepare(const Sequence& sequence, std::span<const TileRow> rows) {
       for (int64_t d = 0; d < dims; ++d) to[d] = from[d * step] * scale_[e];
     }
   }
-  max_.assign(tile_height / tile_rows * lanes, -infinity);
-  sum_.assign(max_.size(), 0.0F);
-  a_.resize(lanes);
-  b_.resize(lanes);
-  if (!measure_) return;
-  const auto states = static_cast<size_t>(std::max<int64_t>(1, blocks_) * tile_height);
-  block_max_.assign(states, -infinity);
-  states_.assign(states, {-infinity, 0.0F, 0.0F, 0.0F, 0.0F, -1});
+  for (int64_t e = first + tile_rows; e < std::min(count_, first + 2 * tile_rows); ++e) {
+    const float* next = &sequence.q.at(rows_[e].row, rows_[e].head);
+    for (int64_t d = 0; d < dims; d += 16) __builtin_prefetch(next + d * step);
+  }
 }
 
 void Tile::scores(const Sequence& sequence, const KvBlock& kv, const Group& group) {
@@ -182,24 +194,25 @@ void Tile::scores(const Sequence& sequence, const KvBlock& kv, const Group& grou
 
 void Tile::softmax(const Group& group) {
   const int64_t at = (group.index - first_block_) * tile_height + group.e;
-  const float origin = static_cast<float>(first_row_ - group.index * block_keys);
+  kernels::BlockState state[tile_rows];
+  float origin[tile_rows];
+  int64_t keys[tile_rows];
+  for (int64_t r = 0; r < group.rows; ++r) {
+    const Seen seen = group.one[r];
+    keys[r] = seen.begin < seen.end ? seen.end : 0;
+    origin[r] = static_cast<float>(first_row_ - group.index * block_keys + rows_[group.e + r].row);
+    if (keys[r] > 0) std::fill_n(strip(group.e + r, group.index), seen.begin, -infinity);
+  }
+  kernels_->softmax_rows({strip(group.e, group.index), strip_stride_, static_cast<int>(group.rows), keys, group.padded,
+                          origin, measure_ ? &max_[state_of(group.e)] : nullptr, state});
   std::fill_n(group_max_, lanes, -infinity);
   std::fill_n(group_sum_, lanes, 0.0F);
   for (int64_t r = 0; r < group.rows; ++r) {
-    const Seen seen = group.one[r];
-    float* s = strip(group.e + r, group.index);
-    kernels::BlockState state{-infinity, 0.0F, 0.0F, 0.0F, 0.0F, -1};
-    if (seen.begin < seen.end) {
-      std::fill_n(s, seen.begin, -infinity);
-      kernels_->softmax_block(s, seen.end, group.padded, measure_, origin + static_cast<float>(rows_[group.e + r].row), &state);
-    } else {
-      std::fill_n(s, group.padded, 0.0F);
-    }
-    group_max_[r] = state.max;
-    group_sum_[r] = state.sum;
+    group_max_[r] = state[r].max;
+    group_sum_[r] = state[r].sum;
     if (!measure_) continue;
-    block_max_[at + r] = state.max;
-    states_[at + r] = state;
+    block_max_[at + r] = state[r].max;
+    states_[at + r] = state[r];
   }
 }
 
@@ -222,8 +235,8 @@ void Tile::blend_bf16(const KvBlock& kv, const Group& group, int64_t dv, int64_t
   const int64_t begin = group.all.begin / 2 * 2, end = (group.all.end + 1) / 2 * 2;  // pairs; the strip is 0 around
   for (int64_t r = 0; r < group.rows; ++r)
     kernels_->narrow_bf16(strip(group.e + r, group.index), p16_.data() + r * ldp, group.padded);
-  kernels_->blend_bf16(p16_.data() + begin, ldp, static_cast<int>(group.rows), end - begin, kv.v16 + begin * ldv, ldv, dv,
-                       block_o_.as<float>(), ldv);
+  kernels_->blend_bf16(p16_.data() + begin, ldp, static_cast<int>(group.rows), end - begin, kv.v16 + begin * ldv, ldv,
+                       dv, block_o_.as<float>(), ldv);
 }
 
 // Where some value is not finite, zero times it would be NaN: the row is blended over just the runs of keys it sees.
@@ -282,12 +295,20 @@ void Tile::join_sinks(const Sequence& sequence) {
     std::fill_n(max, lanes, logit);
     std::fill_n(sum, lanes, logit == -infinity ? 0.0F : 1.0F);
     float own_max[lanes], own_sum[lanes];
-    std::fill_n(own_max, lanes, max_[state(e)]);
-    std::fill_n(own_sum, lanes, sum_[state(e)]);
+    std::fill_n(own_max, lanes, max_[state_of(e)]);
+    std::fill_n(own_sum, lanes, sum_[state_of(e)]);
     kernels_->merge_states(own_max, own_sum, max, sum, a_.data(), b_.data(), lanes);
-    max_[state(e)] = own_max[0];
-    sum_[state(e)] = own_sum[0];
+    max_[state_of(e)] = own_max[0];
+    sum_[state_of(e)] = own_sum[0];
     kernels_->merge(o_.as<float>() + e * ldv, nothing.data(), a_[0], b_[0], dv);
+  }
+}
+
+void Tile::expect_output(const Sequence& sequence, const Group& group) const {
+  const int64_t dv = sequence.cache->value_dim(), step = sequence.o.stride[2];
+  for (int64_t e = group.e; e < group.e + group.rows; ++e) {
+    const float* o = &sequence.o.at(rows_[e].row, rows_[e].head);
+    for (int64_t d = 0; d < dv; d += 16) __builtin_prefetch(o + d * step, 1);
   }
 }
 
@@ -296,7 +317,7 @@ void Tile::write_output(const Sequence& sequence) {
   for (int64_t e = 0; e < count_; ++e) {
     const float* o = o_.as<float>() + e * ldv;
     float* to = &sequence.o.at(rows_[e].row, rows_[e].head);
-    const float sum = sum_[state(e)] == 0.0F ? 1.0F : sum_[state(e)];  // nothing seen: o is 0
+    const float sum = sum_[state_of(e)] == 0.0F ? 1.0F : sum_[state_of(e)];  // nothing seen: o is 0
     if (step == 1)
       for (int64_t d = 0; d < dv; ++d) to[d] = o[d] / sum;
     else

@@ -37,7 +37,8 @@ class Tile {
   struct Seen {
     int64_t begin, end;  // keys that a row sees
   };
-  void prepare(const Sequence& sequence, std::span<const TileRow> rows);
+  void prepare(const Sequence& sequence, std::span<const TileRow> rows);  // all but the queries
+  void load_queries(const Sequence& sequence, int64_t first);             // of the group that begins at `first`
   /// A group of up to 6 rows [e, e + rows) against one block: what each row sees of it, and their union.
   struct Group {
     int64_t e, rows, index;
@@ -55,6 +56,7 @@ class Tile {
   void blend_bf16(const KvBlock& kv, const Group& group, int64_t dv, int64_t ldv);
   void blend_careful(const Sequence& sequence, const KvBlock& kv, const Group& group, int64_t r, float* o);
   void join_sinks(const Sequence& sequence);
+  void expect_output(const Sequence& sequence, const Group& group) const;
   void write_output(const Sequence& sequence);
   void observe(const Sequence& sequence, std::span<std::mutex> locks);
   void observe_rows(int64_t begin, int64_t end);
@@ -64,33 +66,36 @@ class Tile {
 
   float* strip(int64_t e, int64_t index) const;  // weights of row e in block `index`
   Seen within(int64_t e, int64_t index) const;   // what row e sees of the block, relative to it; empty: strip not made
-  float weight(int64_t e, int64_t key) const;               // finished weight of one visible key
+  float weight(int64_t e, int64_t key) const;    // finished weight of one visible key
+  float factor(int64_t e, int64_t index) const {
+    return factor_[static_cast<size_t>((index - first_block_) * tile_height + e)];
+  }
 
   int64_t kv_head(const Sequence& sequence) const;
-  static int64_t state(int64_t e) { return e / kernels::tile_rows * kernels::lanes + e % kernels::tile_rows; }
+  static int64_t state_of(int64_t e) { return e / kernels::tile_rows * kernels::lanes + e % kernels::tile_rows; }
 
   const kernels::KernelTable* kernels_ = nullptr;
   std::vector<TileRow> rows_;
   int64_t window_ = -1, leading_keys_ = 0;  // ScoreTerms'
   int64_t count_ = 0, first_row_ = 0, first_block_ = 0, blocks_ = 0, strip_stride_ = 0;
   bool modify_ = false;
-  bool measure_ = false;                   // statistics of some kind are wanted
-  bool keep_ = false;                      // the whole strip stays for observe()
-  mutable base::AlignedBuffer strip_;      // [rows, keys seen], or [6, 512] where nothing is kept
-  base::AlignedBuffer q_, o_, block_o_;    // [rows, D] scaled; [rows, ldv]; [6, ldv]
-  std::vector<uint16_t> q16_, p16_;        // bf16: [rows, D], not scaled; [6, 512 + 16]
-  std::vector<float> scale_;               // [rows]
-  std::vector<Seen> seen_;                 // [rows]
-  std::vector<float> block_max_;              // [blocks, tile_height]
-  std::vector<kernels::BlockState> states_;  // [blocks, tile_height]
-  std::vector<float> max_, sum_;           // [groups, 16], row e at state(e)
-  std::vector<float> a_, b_;               // [16]: merge factors of the group at hand
+  bool measure_ = false;                                         // statistics of some kind are wanted
+  bool keep_ = false;                                            // the whole strip stays for observe()
+  mutable base::AlignedBuffer strip_;                            // [rows, keys seen], or [6, 512] where nothing is kept
+  base::AlignedBuffer q_, o_, block_o_;                          // [rows, D] scaled; [rows, ldv]; [6, ldv]
+  std::vector<uint16_t> q16_, p16_;                              // bf16: [rows, D], not scaled; [6, 512 + 16]
+  std::vector<float> scale_;                                     // [rows]
+  std::vector<Seen> seen_;                                       // [rows]
+  std::vector<float> block_max_;                                 // [blocks, tile_height]
+  std::vector<kernels::BlockState> states_;                      // [blocks, tile_height]
+  std::vector<float> max_, sum_;                                 // [groups, 16], row e at state_of(e)
+  std::vector<float> a_, b_;                                     // [16]: merge factors of the group at hand
   float group_max_[kernels::lanes], group_sum_[kernels::lanes];  // its state over the block at hand
-  std::vector<float> factor_;              // [rows, blocks]: weight = strip * factor
-  std::vector<uint32_t> received_;         // [blocks * 512]
-  std::vector<float> largest_;             // [blocks * 512]
-  std::vector<uint32_t> cell_sum_;         // [blocks * 32]
-  std::vector<float> cell_max_;            // [blocks * 32]
+  std::vector<float> factor_, power_;                            // [blocks, tile_height]: weight = strip * factor
+  std::vector<uint32_t> received_;                               // [blocks * 512]
+  std::vector<float> largest_;                                   // [blocks * 512]
+  std::vector<uint32_t> cell_sum_;                               // [blocks * 32]
+  std::vector<float> cell_max_;                                  // [blocks * 32]
 };
 
 }  // namespace bareattn::attend

@@ -22,19 +22,27 @@ constexpr int64_t carry_rows = 24;  // sums of 2^-27 fit 32 bits for 31 rows
 
 float Tile::weight(int64_t e, int64_t key) const {
   const int64_t index = key / block_keys;
-  return strip(e, index)[key % block_keys] * factor_[e * blocks_ + index - first_block_];
+  return strip(e, index)[key % block_keys] * factor(e, index);
 }
 
 void Tile::observe(const Sequence& sequence, std::span<std::mutex> locks) {
-  factor_.resize(static_cast<size_t>(std::max<int64_t>(1, blocks_) * tile_height));
-  std::vector<float> distance(static_cast<size_t>(blocks_ + lanes)), power(distance.size());
-  for (int64_t e = 0; e < count_; ++e) {
-    const float base = max_[state(e)] == -std::numeric_limits<float>::infinity() ? 0.0F : max_[state(e)];
-    for (int64_t b = 0; b < blocks_; ++b) distance[b] = block_max_[b * tile_height + e] - base;
-    kernels_->exp_below(distance.data(), power.data(), (blocks_ + lanes - 1) / lanes * lanes);
-    for (int64_t b = 0; b < blocks_; ++b)
-      factor_[e * blocks_ + b] = sum_[state(e)] == 0.0F ? 0.0F : power[b] / sum_[state(e)];
+  // All rows and blocks at once: a chain of e^x is 50 cycles long, and rows are many.
+  factor_.resize(states_.size());
+  power_.resize(states_.size());
+  float base[tile_height], total[tile_height];
+  for (int64_t e = 0; e < tile_height; ++e) {
+    const bool nothing = e >= count_ || max_[state_of(e)] == -std::numeric_limits<float>::infinity();
+    base[e] = nothing ? 0.0F : max_[state_of(e)];
+    total[e] = e >= count_ || sum_[state_of(e)] == 0.0F ? std::numeric_limits<float>::infinity() : sum_[state_of(e)];
   }
+  for (int64_t b = 0; b < blocks_; ++b)
+    for (int64_t e = 0; e < tile_height; ++e)
+      factor_[static_cast<size_t>(b * tile_height + e)] =
+          block_max_[static_cast<size_t>(b * tile_height + e)] - base[e];
+  kernels_->exp_below(factor_.data(), power_.data(), blocks_ * tile_height);
+  for (int64_t b = 0; b < blocks_; ++b)
+    for (int64_t e = 0; e < tile_height; ++e)
+      factor_[static_cast<size_t>(b * tile_height + e)] = power_[static_cast<size_t>(b * tile_height + e)] / total[e];
   const AttentionStatistics& out = *sequence.statistics;
   if (out.received != nullptr || out.pool_sum != nullptr || out.pool_max != nullptr) {
     received_.resize(static_cast<size_t>(blocks_ * block_keys));
@@ -67,10 +75,10 @@ void Tile::observe_rows(int64_t begin, int64_t end) {
       const int64_t padded = group(e / kernels::tile_rows * kernels::tile_rows, index).padded;
       if (padded == 0) continue;
       const int rows = static_cast<int>(next - e);
-      float factor[kernels::tile_rows];
+      float factors[kernels::tile_rows];
       for (int r = 0; r < rows; ++r)  // a row that is not a number adds nothing to the keys; its own measures show it
-        factor[r] = std::isnan(sum_[state(e + r)]) ? 0.0F : factor_[(e + r) * blocks_ + b] * unit;
-      kernels_->finish_rows({strip(e, index), strip_stride_, rows, padded, factor, received_.data() + b * block_keys,
+        factors[r] = std::isnan(sum_[state_of(e + r)]) ? 0.0F : factor(e + r, index) * unit;
+      kernels_->finish_rows({strip(e, index), strip_stride_, rows, padded, factors, received_.data() + b * block_keys,
                              largest_.data() + b * block_keys});
     }
   }
@@ -108,7 +116,7 @@ void Tile::row_statistics(const Sequence& sequence, int64_t e) {
   const AttentionStatistics& out = *sequence.statistics;
   const int64_t at = rows_[e].head * out.row_stride + rows_[e].row, position = sequence.first_row + rows_[e].row;
   const Seen seen = seen_[e];
-  const float max = max_[state(e)], sum = sum_[state(e)], nothing = -std::numeric_limits<float>::infinity();
+  const float max = max_[state_of(e)], sum = sum_[state_of(e)], nothing = -std::numeric_limits<float>::infinity();
   const double log_sum = std::log(static_cast<double>(sum));
   // Of the blocks' states: -sum w ln w with ln w = x + (block max - max) - ln sum, sum w^2, sum w (position - key).
   // The keys' weights sum to 1 but for what a sink takes, which is no key and has no part in the entropy.
@@ -121,11 +129,11 @@ void Tile::row_statistics(const Sequence& sequence, int64_t e) {
     const kernels::BlockState& block = states_[b * tile_height + e];
     if (block.max_key >= 0 && block.max == max)
       max_key = static_cast<int32_t>((first_block_ + b) * block_keys) + block.max_key;
-    const double factor = factor_[e * blocks_ + b];
-    if (factor == 0.0 || block.sum == 0.0F) continue;
-    entropy -= factor * (block.entropy + static_cast<double>(block.sum) * (block.max - max));
-    squares += factor * factor * block.squares;
-    distance += factor * block.distance;
+    const double share_of_block = factor_[static_cast<size_t>(b * tile_height + e)];
+    if (share_of_block == 0.0 || block.sum == 0.0F) continue;
+    entropy -= share_of_block * (block.entropy + static_cast<double>(block.sum) * (block.max - max));
+    squares += share_of_block * share_of_block * block.squares;
+    distance += share_of_block * block.distance;
   }
   const auto put = [at](auto* to, auto value) {
     if (to != nullptr) to[at] = static_cast<std::remove_reference_t<decltype(*to)>>(value);
@@ -147,21 +155,18 @@ void Tile::row_statistics(const Sequence& sequence, int64_t e) {
   put(out.self_weight, weight_of(position));
   put(out.previous_weight, weight_of(position - 1));
   if (out.recent_mass == nullptr) return;
-  // Copied out first, at most 5 groups of 16 keys: lane by lane is then a loop that the compiler turns into vectors.
+  // By groups of 16 keys: the strip is zero wherever the row does not look.
   const int64_t from = std::max(seen.begin, position - recent_keys + 1), to = std::min(seen.end, position + 1);
-  const int64_t start = from / lanes * lanes;
-  float weights[recent_keys + lanes] = {}, lane[lanes] = {};
-  for (int64_t j = from, stop; j < to; j = stop) {
-    stop = std::min(to, (j / block_keys + 1) * block_keys);
+  float lane[lanes] = {};
+  for (int64_t j = from / lanes * lanes; j < to; j += lanes) {
     const Seen here = within(e, j / block_keys);
-    const int64_t block = j / block_keys * block_keys;
-    const float factor = factor_[e * blocks_ + j / block_keys - first_block_];
-    const float* s = strip(e, j / block_keys) - block;
-    for (int64_t i = std::max(j, block + here.begin); i < std::min(stop, block + here.end); ++i)
-      weights[i - start] = s[i] * factor;
+    if (here.begin >= here.end) continue;  // no strip was made
+    const float* s = strip(e, j / block_keys) + j % block_keys;
+    const float f = factor(e, j / block_keys);
+    const int low = static_cast<int>(std::max<int64_t>(from - j, 0)),
+              high = static_cast<int>(std::min<int64_t>(to - j, lanes));
+    for (int i = 0; i < lanes; ++i) lane[i] += i >= low && i < high ? s[i] * f : 0.0F;  // one loop: it becomes vectors
   }
-  for (int64_t j = 0; j < recent_keys + lanes; j += lanes)
-    for (int i = 0; i < lanes; ++i) lane[i] += weights[j + i];
   out.recent_mass[at] = kernels::tree_sum(lane);
 }
 

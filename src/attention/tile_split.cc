@@ -20,6 +20,7 @@ int64_t Tile::partial_floats(const Sequence& sequence) { return tile_height / ti
 void Tile::compute_blocks(const Sequence& sequence, std::span<const TileRow> rows, int64_t first, int64_t last,
                           float* partial) {
   prepare(sequence, rows);
+  for (int64_t e = 0; e < count_; e += tile_rows) load_queries(sequence, e);
   first = std::max(first, first_block_);
   last = std::min(last, first_block_ + blocks_);
   for (int64_t index = first; index < last; ++index) {

@@ -18,10 +18,10 @@ void Tile::visit(const Sequence& sequence) const {
       stop = std::min(seen.end, (j / block_keys + 1) * block_keys);
       const Seen here = within(e, j / block_keys);  // a window with leading keys leaves gaps in `seen`
       const int64_t block = j / block_keys * block_keys;
-      const float factor = factor_[e * blocks_ + j / block_keys - first_block_];
+      const float f = factor(e, j / block_keys);
       const float* s = strip(e, j / block_keys);
       for (int64_t i = std::max(j, block + here.begin); i < std::min(stop, block + here.end); ++i)
-        weights[static_cast<size_t>(i - seen.begin)] = s[i - block] * factor;
+        weights[static_cast<size_t>(i - seen.begin)] = s[i - block] * f;
     }
     sequence.visitor->see(rows_[e].head, rows_[e].row, seen.begin, weights);
   }

@@ -64,7 +64,7 @@ class RowWeights {
       if (rectangle_.stage != ScoreStage::weight) continue;
       std::fill_n(s, here.begin, -infinity);
       kernels::BlockState block{-infinity, 0.0F, 0.0F, 0.0F, 0.0F, -1};
-      kernels_.softmax_block(s, here.end, up(here.end, lanes), false, 0.0F, &block);
+      kernels_.softmax_rows({s, 0, 1, &here.end, up(here.end, lanes), nullptr, nullptr, &block});
       block_max_[static_cast<size_t>(index - first)] = block.max;
       if (!given) state.take(kernels_, block.max, block.sum);
     }

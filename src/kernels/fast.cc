@@ -21,7 +21,7 @@ const KernelTable* Table() {
   static const KernelTable table = {HWY_TARGET == HWY_AVX3   ? "avx512"
                                     : HWY_TARGET == HWY_AVX2 ? "avx2"
                                                              : "neon",
-                                    ScoreTileAny, SoftmaxBlockAny, BlendAny, MergeStatesAny, ExpBelowAny, MergeAny, FinishRowsAny,
+                                    ScoreTileAny, SoftmaxRowsAny, BlendAny, MergeStatesAny, ExpBelowAny, MergeAny, FinishRowsAny,
                                     CarryAny, ScoreTileBf16Emulated, BlendBf16Emulated, NarrowBf16};
   return &table;
 #else

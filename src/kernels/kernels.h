@@ -22,7 +22,20 @@ struct BlockState {
   float entropy;     // of e^x x
   float squares;     // of e^2x
   float distance;    // of e^x (origin - key)
-  int32_t max_key;   // first key with x = 0, relative to the block; -1 where nothing is visible
+  int32_t max_key;   // first key with x = 0, relative to the block; -1 where max is not above what was seen before
+};
+
+/// softmax_rows: s[r * lds + key], key in [0, keys[r]), becomes e^(s - max), zero up to `padded`; -inf scores are masked:
+/// weight 0. rows 1..6. A row of no keys: max -inf, sum 0.
+struct SoftmaxArgs {
+  float* s;                // [rows, padded]
+  int64_t lds;
+  int rows;
+  const int64_t* keys;     // [rows]
+  int64_t padded;          // a multiple of 16, at least every keys[r]
+  const float* origin;     // [rows]: the row's position relative to the block's first key; null without seen_max
+  const float* seen_max;   // [rows]: largest score of the blocks before. Null: just max and sum are made
+  BlockState* state;       // [rows]
 };
 
 /// finish_rows: one block of a strip whose rows are finished, rows 1..6. Weights w = p * factor, in units of 2^-27 (so w
@@ -56,10 +69,7 @@ struct KernelTable {
   void (*score_tile)(const float* q, int64_t ldq, int rows, int64_t d, const float* panel, int columns, float* s,
                      int64_t lds, bool accumulate);
 
-  /// s[0, keys) of one row and block: state, and s becomes e^(s - max), zero up to `padded` (a multiple of 16).
-  /// -inf scores are masked: weight 0. measure: all of the state, else only max and sum; origin: the row's position
-  /// relative to the block's first key.
-  void (*softmax_block)(float* s, int64_t keys, int64_t padded, bool measure, float origin, BlockState* state);
+  void (*softmax_rows)(const SoftmaxArgs& args);
 
   /// o[r * ldo + e] = sum over keys of p[r * ldp + key] * v[key * ldv + e], one fma chain in key order, from 0 or
   /// (accumulate) from what o holds, then + 0 (so that no -0 is left). rows 1..6; dv rounded up to whole vectors of at most 16 (v and o are padded for it).

@@ -28,13 +28,15 @@ void score_tile_bf16(const uint16_t* q, int64_t ldq, int rows, int64_t dims, con
   for (int r = 0; r < rows; ++r)
     for (int c = 0; c < columns; ++c) {
       float acc = accumulate ? s[r * lds + c] : 0.0F;
-      for (int64_t d = 0; d < dims; d += 2)
-        acc = dot_pair_bf16(q + r * ldq + d, panel + d * panel_keys + 2 * c, acc);
+      for (int64_t d = 0; d < dims; d += 2) acc = dot_pair_bf16(q + r * ldq + d, panel + d * panel_keys + 2 * c, acc);
       s[r * lds + c] = acc;
     }
 }
 
-void softmax_block(float* s, int64_t keys, int64_t padded, bool measure, float origin, BlockState* state) {
+void softmax_row(const SoftmaxArgs& args, int r) {
+  float* s = args.s + r * args.lds;
+  BlockState& state = args.state[r];
+  const int64_t keys = args.keys[r], whole = (keys + lanes - 1) / lanes * lanes;
   float max = -infinity;
   int32_t max_key = -1;
   for (int64_t j = 0; j < keys; ++j)
@@ -43,25 +45,34 @@ void softmax_block(float* s, int64_t keys, int64_t padded, bool measure, float o
       max_key = static_cast<int32_t>(j);
     }
   const float m = max == -infinity ? 0.0F : max;
-  float sum[lanes] = {}, entropy[lanes] = {}, squares[lanes] = {}, distance[lanes] = {};
-  for (int64_t j = 0; j < keys; ++j) {
+  float sum[lanes] = {}, entropy[lanes] = {}, squares[lanes] = {}, running[lanes] = {};
+  for (int64_t j = 0; j < whole; ++j) {
     const int64_t lane = j % lanes;
-    const float x = s[j] - m;
+    const float x = j < keys ? s[j] - m : -infinity;
     const float p = exp_below(x);
     s[j] = p;
     sum[lane] += p;
     entropy[lane] = std::fma(p, x > -1e30F ? x : -1e30F, entropy[lane]);
     squares[lane] = std::fma(p, p, squares[lane]);
-    distance[lane] = std::fma(p, origin - static_cast<float>(j), distance[lane]);
+    running[lane] += sum[lane];
   }
-  for (int64_t j = keys; j < padded; ++j) s[j] = 0.0F;
-  state->max = max + 0.0F;  // of 0 and -0 either may be found first: the contract says 0
-  state->sum = tree_sum(sum);
-  if (!measure) return;
-  state->entropy = tree_sum(entropy);
-  state->squares = tree_sum(squares);
-  state->distance = tree_sum(distance);
-  state->max_key = max_key;
+  for (int64_t j = whole; j < args.padded; ++j) s[j] = 0.0F;
+  state.max = max + 0.0F;  // of 0 and -0 either may be found first: the contract says 0
+  state.sum = tree_sum(sum);
+  if (args.seen_max == nullptr) return;
+  state.max_key = max > args.seen_max[r] ? max_key : -1;
+  state.entropy = tree_sum(entropy);
+  state.squares = tree_sum(squares);
+  // sum p (origin - key), key = 16 t + lane, T = whole / 16 : running is sum (T - t) p
+  float distance[lanes];
+  for (int i = 0; i < lanes; ++i)
+    distance[i] = std::fma(args.origin[r] - static_cast<float>(whole) - static_cast<float>(i), sum[i],
+                           static_cast<float>(lanes) * running[i]);
+  state.distance = tree_sum(distance);
+}
+
+void softmax_rows(const SoftmaxArgs& args) {
+  for (int r = 0; r < args.rows; ++r) softmax_row(args, r);
 }
 
 void blend(const float* p, int64_t ldp, int rows, int64_t keys, const float* v, int64_t ldv, int64_t dv, float* o,
@@ -132,8 +143,8 @@ void finish_rows(const FinishArgs& args) {
 }  // namespace
 
 const KernelTable& reference_table() {
-  static const KernelTable table = {"scalar", score_tile, softmax_block, blend, merge_states, exp_array, merge, finish_rows, carry,
-                                    score_tile_bf16, blend_bf16, narrow_bf16};
+  static const KernelTable table = {"scalar", score_tile,  softmax_rows, blend,           merge_states, exp_array,
+                                    merge,    finish_rows, carry,        score_tile_bf16, blend_bf16,   narrow_bf16};
   return table;
 }
 

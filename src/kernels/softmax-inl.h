@@ -1,6 +1,6 @@
-// The pass over a strip of scores: maximum, exponentials, sums (softmax_block), and, once a row is finished, what it
-// gives to each key (finish_rows, carry). Sums run in 16 virtual lanes (key mod 16) and end in one fixed tree, so that the
-// width of the hardware does not show.
+// The pass over a strip of scores: maximum, exponentials, sums (softmax_rows), and, once a row is finished, what it
+// gives to each key (finish_rows, carry). Sums run in 16 virtual lanes (key mod 16) and end in one fixed tree, so that
+// the width of the hardware does not show.
 #if defined(BAREATTN_KERNELS_SOFTMAX_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef BAREATTN_KERNELS_SOFTMAX_INL_H_
 #undef BAREATTN_KERNELS_SOFTMAX_INL_H_
@@ -22,11 +22,44 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr int kParts = lanes / kLanes;  // vectors that make up the 16 virtual lanes
 
-HWY_INLINE float TreeSum(const VF (&part)[kParts]) {
-  HWY_ALIGN float lane[lanes];
-  for (int i = 0; i < kParts; ++i) hn::Store(part[i], DF(), lane + i * kLanes);
-  return tree_sum(lane);
+// The trees (tree.h) of four sums at once, to[0, 4).
+#if HWY_TARGET == HWY_SCALAR
+HWY_INLINE void TreeSums(const VF (&a)[kParts], const VF (&b)[kParts], const VF (&c)[kParts], const VF (&e)[kParts],
+                         float* to) {
+  const VF* all[] = {a, b, c, e};
+  for (int k = 0; k < 4; ++k) {
+    float lane[lanes];
+    for (int i = 0; i < lanes; ++i) lane[i] = hn::GetLane(all[k][i]);
+    to[k] = tree_sum(lane);
+  }
 }
+#else
+using DQuarter = hn::FixedTag<float, 4>;
+using VQuarter = hn::Vec<DQuarter>;
+
+// The first two steps: lanes i + i 8, then i + i 4.
+template <int P>
+HWY_INLINE VQuarter Quarter(const VF (&part)[P]) {
+  if constexpr (P == 4) {
+    return hn::Add(hn::Add(part[0], part[2]), hn::Add(part[1], part[3]));
+  } else if constexpr (P == 2) {
+    const auto sum = hn::Add(part[0], part[1]);
+    return hn::Add(hn::LowerHalf(DQuarter(), sum), hn::UpperHalf(DQuarter(), sum));
+  } else {
+    const hn::Half<DF> d;
+    const auto sum = hn::Add(hn::LowerHalf(d, part[0]), hn::UpperHalf(d, part[0]));
+    return hn::Add(hn::LowerHalf(DQuarter(), sum), hn::UpperHalf(DQuarter(), sum));
+  }
+}
+HWY_INLINE void TreeSums(const VF (&a)[kParts], const VF (&b)[kParts], const VF (&c)[kParts], const VF (&e)[kParts],
+                         float* to) {
+  const DQuarter d;
+  const VQuarter x = Quarter(a), y = Quarter(b), z = Quarter(c), w = Quarter(e);
+  const auto xy = hn::Add(hn::InterleaveLower(d, x, y), hn::InterleaveUpper(d, x, y));  // (0 + 2) and (1 + 3) of each
+  const auto zw = hn::Add(hn::InterleaveLower(d, z, w), hn::InterleaveUpper(d, z, w));
+  hn::StoreU(hn::Add(hn::ConcatLowerLower(d, zw, xy), hn::ConcatUpperUpper(d, zw, xy)), d, to);
+}
+#endif
 
 // Keys past `keys` up to the next multiple of 16 are -inf before anything is read.
 HWY_INLINE float BlockMax(const float* s, int64_t padded) {
@@ -43,58 +76,108 @@ HWY_INLINE float BlockMax(const float* s, int64_t padded) {
   return hn::GetLane(hn::MaxOfLanes(d, hn::Max(hn::Max(m[0], m[1]), hn::Max(m[2], m[3]))));
 }
 
-template <bool kMeasure>
-HWY_INLINE void SoftmaxBlock(float* HWY_RESTRICT s, int64_t keys, int64_t padded, float origin,
-                             BlockState* HWY_RESTRICT state) {
+// The first key whose score is the maximum (it is there): four vectors at a time, most rows end early.
+HWY_INLINE int32_t FirstKey(const float* s, int64_t whole, float max) {
   const DF d;
-  const int64_t whole = (keys + lanes - 1) / lanes * lanes;
-  for (int64_t j = keys; j < whole; ++j) s[j] = -std::numeric_limits<float>::infinity();
-  const float max = BlockMax(s, whole);
-  const bool nothing = max == -std::numeric_limits<float>::infinity();
-  const VF m = hn::Set(d, nothing ? 0.0F : max);
-  if constexpr (kMeasure) {  // in the scores: e^x is already 1 half an ulp below the maximum
-    state->max_key = -1;
-    const VF top = hn::Set(d, max);
-    for (int64_t j = 0; j < whole && !nothing; j += kLanes) {
-      const auto found = hn::Eq(hn::LoadU(d, s + j), top);
-      if (hn::AllFalse(d, found)) continue;
-      state->max_key = static_cast<int32_t>(j + hn::FindFirstTrue(d, found));
-      break;
-    }
+  const VF top = hn::Set(d, max);
+  int64_t j = 0;
+  for (; j + 4 * kLanes <= whole; j += 4 * kLanes) {
+    const auto low = hn::Or(hn::Eq(hn::LoadU(d, s + j), top), hn::Eq(hn::LoadU(d, s + j + kLanes), top));
+    const auto high =
+        hn::Or(hn::Eq(hn::LoadU(d, s + j + 2 * kLanes), top), hn::Eq(hn::LoadU(d, s + j + 3 * kLanes), top));
+    if (!hn::AllFalse(d, hn::Or(low, high))) break;
   }
-  VF sum[kParts], entropy[kParts], squares[kParts], distance[kParts], away[kParts];
-  for (int i = 0; i < kParts; ++i) {
-    sum[i] = entropy[i] = squares[i] = distance[i] = hn::Zero(d);
-    away[i] = hn::Sub(hn::Set(d, origin), hn::Iota(d, static_cast<float>(i * kLanes)));
+  for (; j < whole; j += kLanes) {
+    const auto found = hn::Eq(hn::LoadU(d, s + j), top);
+    if (!hn::AllFalse(d, found)) return static_cast<int32_t>(j + hn::FindFirstTrue(d, found));
   }
-  const VF lowest = hn::Set(d, -1e30F), step = hn::Set(d, static_cast<float>(lanes));
-  for (int64_t j = 0; j < whole; j += lanes) {
-#pragma GCC unroll 4
-    for (int i = 0; i < kParts; ++i) {
-      const VF x = hn::Sub(hn::LoadU(d, s + j + i * kLanes), m);
-      const VF p = ExpBelow(d, x);
-      hn::StoreU(p, d, s + j + i * kLanes);
-      sum[i] = hn::Add(sum[i], p);
+  return -1;
+}
+
+template <bool kMeasure>
+struct RowSums {
+  VF sum[kParts], entropy[kParts], squares[kParts], running[kParts];
+
+  HWY_INLINE void Clear() {
+    for (int i = 0; i < kParts; ++i) sum[i] = entropy[i] = squares[i] = running[i] = hn::Zero(DF());
+  }
+  // N vectors of scores become weights. Vector i adds to the lanes of its part, in order.
+  template <int N>
+  HWY_INLINE void Take(float* s, VF m) {
+    const DF d;
+    const VF lowest = hn::Set(d, -1e30F);
+    VF x[N], p[N];
+#pragma GCC unroll 8
+    for (int i = 0; i < N; ++i) p[i] = x[i] = hn::Sub(hn::LoadU(d, s + i * kLanes), m);
+    ExpBelow(d, p);
+#pragma GCC unroll 8
+    for (int i = 0; i < N; ++i) {
+      const int part = i % kParts;
+      hn::StoreU(p[i], d, s + i * kLanes);
+      sum[part] = hn::Add(sum[part], p[i]);
       if constexpr (kMeasure) {
-        entropy[i] = hn::MulAdd(p, hn::Max(x, lowest), entropy[i]);  // 0 * -inf would be NaN
-        squares[i] = hn::MulAdd(p, p, squares[i]);
-        distance[i] = hn::MulAdd(p, away[i], distance[i]);
-        away[i] = hn::Sub(away[i], step);
+        entropy[part] = hn::MulAdd(p[i], hn::Max(x[i], lowest), entropy[part]);  // 0 * -inf would be NaN
+        squares[part] = hn::MulAdd(p[i], p[i], squares[part]);
+        running[part] = hn::Add(running[part], sum[part]);
       }
     }
   }
-  for (int64_t j = whole; j < padded; j += kLanes) hn::StoreU(hn::Zero(d), d, s + j);
-  state->max = max + 0.0F;  // 0 rather than -0, whichever lane it came from
-  state->sum = TreeSum(sum);
-  if constexpr (kMeasure) {
-    state->entropy = TreeSum(entropy);
-    state->squares = TreeSum(squares);
-    state->distance = TreeSum(distance);
+  HWY_INLINE void Finish(int64_t whole, float origin, BlockState* HWY_RESTRICT state) {
+    const DF d;
+    if constexpr (kMeasure) {
+      VF distance[kParts];
+      for (int i = 0; i < kParts; ++i) {
+        const VF past =
+            hn::Sub(hn::Set(d, origin - static_cast<float>(whole)), hn::Iota(d, static_cast<float>(i * kLanes)));
+        distance[i] = hn::MulAdd(past, sum[i], hn::Mul(hn::Set(d, static_cast<float>(lanes)), running[i]));
+      }
+      float four[4];
+      TreeSums(sum, entropy, squares, distance, four);
+      state->sum = four[0];
+      state->entropy = four[1];
+      state->squares = four[2];
+      state->distance = four[3];
+    } else {
+      float four[4];
+      TreeSums(sum, sum, sum, sum, four);
+      state->sum = four[0];
+    }
+  }
+};
+
+// Phase by phase over the rows, so that the reductions at the end of one row run beside those of the next.
+template <bool kMeasure>
+HWY_INLINE void SoftmaxRows(const SoftmaxArgs& args) {
+  constexpr int kGroup = kParts > kMaxVectors ? kParts : kMaxVectors;
+  const DF d;
+  float max[tile_rows];
+  for (int r = 0; r < args.rows; ++r) {
+    float* s = args.s + r * args.lds;
+    const int64_t whole = (args.keys[r] + lanes - 1) / lanes * lanes;
+    for (int64_t j = args.keys[r]; j < whole; ++j) s[j] = -std::numeric_limits<float>::infinity();
+    max[r] = BlockMax(s, whole);
+  }
+  for (int r = 0; kMeasure && r < args.rows; ++r)
+    args.state[r].max_key = max[r] > args.seen_max[r]
+                                ? FirstKey(args.s + r * args.lds, (args.keys[r] + lanes - 1) / lanes * lanes, max[r])
+                                : -1;
+  for (int r = 0; r < args.rows; ++r) {
+    float* s = args.s + r * args.lds;
+    const int64_t whole = (args.keys[r] + lanes - 1) / lanes * lanes;
+    const VF m = hn::Set(d, max[r] == -std::numeric_limits<float>::infinity() ? 0.0F : max[r]);
+    RowSums<kMeasure> sums;
+    sums.Clear();
+    int64_t j = 0;
+    for (; j + kGroup * kLanes <= whole; j += kGroup * kLanes) sums.template Take<kGroup>(s + j, m);
+    for (; j < whole; j += kParts * kLanes) sums.template Take<kParts>(s + j, m);
+    for (j = whole; j < args.padded; j += kLanes) hn::StoreU(hn::Zero(d), d, s + j);
+    args.state[r].max = max[r] + 0.0F;  // 0 rather than -0, whichever lane it came from
+    sums.Finish(whole, args.origin == nullptr ? 0.0F : args.origin[r], &args.state[r]);
   }
 }
 
-inline void SoftmaxBlockAny(float* s, int64_t keys, int64_t padded, bool measure, float origin, BlockState* state) {
-  measure ? SoftmaxBlock<true>(s, keys, padded, origin, state) : SoftmaxBlock<false>(s, keys, padded, origin, state);
+inline void SoftmaxRowsAny(const SoftmaxArgs& args) {
+  args.seen_max != nullptr ? SoftmaxRows<true>(args) : SoftmaxRows<false>(args);
 }
 
 // To the nearest integer, ties to even, |x| < 2^31. Highway's own also mends what lies beyond, for three instructions.
@@ -131,17 +214,23 @@ HWY_INLINE void FinishRows(const FinishArgs& args) {
 
 inline void FinishRowsAny(const FinishArgs& args) {
   switch (args.rows) {
-    case 6: return FinishRows<6>(args);
-    case 5: return FinishRows<5>(args);
-    case 4: return FinishRows<4>(args);
-    case 3: return FinishRows<3>(args);
-    case 2: return FinishRows<2>(args);
-    default: return FinishRows<1>(args);
+    case 6:
+      return FinishRows<6>(args);
+    case 5:
+      return FinishRows<5>(args);
+    case 4:
+      return FinishRows<4>(args);
+    case 3:
+      return FinishRows<3>(args);
+    case 2:
+      return FinishRows<2>(args);
+    default:
+      return FinishRows<1>(args);
   }
 }
 
 inline void MergeStatesAny(float* max, float* sum, const float* block_max, const float* block_sum, float* a, float* b,
-                    int64_t n) {
+                           int64_t n) {
   const DF d;
   const VF nothing = hn::Set(d, -std::numeric_limits<float>::infinity());
   for (int64_t i = 0; i < n; i += kLanes) {
