@@ -22,11 +22,17 @@ const rules = [
   [/@ts-(ignore|nocheck)|\bas any\b|:\s*any\b/, 'const x: any = 1'],
 ];
 
+// One module may ask the server that sent the page; everywhere else a request is a mistake.
+const asks = 'source_http.ts';
+
 function findings(text, name) {
   const out = [];
   text.split('\n').forEach((line, i) => {
     const code = line.replace(/^\s*(\/\/|\*|\/\*).*$/, '');
-    for (const [rule] of rules) if (rule.test(code)) out.push(`${name}:${i + 1}: ${rule.source}: ${line.trim()}`);
+    for (const [rule, example] of rules) {
+      if (example === 'fetch("x")' && name.endsWith(asks)) continue;
+      if (rule.test(code)) out.push(`${name}:${i + 1}: ${rule.source}: ${line.trim()}`);
+    }
     if (line.length > 120) out.push(`${name}:${i + 1}: line of ${line.length} characters, 120 at most`);
   });
   return out;

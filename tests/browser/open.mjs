@@ -55,7 +55,7 @@ const kinds = {
 };
 const browsers = new Map();
 
-async function browser(kind) {
+export async function launch(kind) {
   if (!existsSync(executablePath)) throw new Error(`no browser at ${executablePath} (apt-get install chromium)`);
   if (!browsers.has(kind))
     browsers.set(kind, await chromium.launch({ executablePath, args: [...quiet, ...kinds[kind]] }));
@@ -71,7 +71,7 @@ export async function closeAll() {
 export async function open(file, options = {}) {
   const { hash = '', kind = 'gpu', width = 1400, height = 900, ...context } = options;
   const c = await (
-    await browser(kind)
+    await launch(kind)
   ).newContext({ viewport: { width, height }, reducedMotion: 'reduce', ...context });
   const p = await c.newPage();
   const wrong = [];

@@ -44,7 +44,7 @@ export function Grid({ store, state, onHover }: GridProps) {
     observer.observe(node);
     return () => observer.disconnect();
   }, []);
-  useEffect(() => void loadThumbs(data).then(setThumbs), [data]);
+  useEffect(() => void loadThumbs(store.source).then(setThumbs), [store]);
 
   const { columns, cell, across } = layout(width, layers, heads, LABELS);
   const sorted = state.order === 'measure';

@@ -1,10 +1,11 @@
 // What stands around and upon the map: the measures along both edges (entropy of each row, attention received by each
 // key), token labels or positions, the focused row and key, and at the deepest zoom each cell's weight in figures.
 // Plain 2D canvas over the map; every text drawn here also stands in the page as text.
-import { type Colours, bright, place, table } from './colormap';
+import { ABSENT, type Colours, NOT_A_NUMBER, bright, place, table } from './colormap';
 import { label } from './format';
-import { type Head, exactWeights } from './head';
+import type { Head } from './head';
 import type { Camera } from './render';
+import type { Patch } from './tiles';
 
 export interface Frame {
   width: number; // of the whole box, CSS pixels
@@ -47,6 +48,7 @@ export interface Scene {
   row: number;
   key: number;
   first: boolean;
+  patches: Patch[];
 }
 
 function step(pxPerToken: number): number {
@@ -144,29 +146,29 @@ function labels(s: Scene, colours: Ink): void {
 }
 
 function figures(s: Scene): void {
-  const { context: c, frame: f, camera, head } = s;
-  if (camera.scale < 38 || !head.exact) return;
+  const { context: c, frame: f, camera } = s;
+  if (camera.scale < 38) return;
   const lut = table(s.colours.palette);
+  const which = s.colours.pool === 'sum' ? 0 : 1;
   c.font = `${Math.min(13, Math.round(camera.scale / 3.6))}px system-ui, sans-serif`;
   c.textAlign = 'center';
   c.textBaseline = 'middle';
-  const x0 = Math.max(0, Math.floor(camera.x));
-  const y0 = Math.max(0, Math.floor(camera.y));
-  const x1 = Math.min(head.n, Math.ceil(camera.x + (f.width - f.left) / camera.scale));
-  const y1 = Math.min(head.n, Math.ceil(camera.y + (f.height - f.bottom) / camera.scale));
-  const row = new Float64Array(Math.max(1, x1 - x0));
-  for (let i = y0; i < y1; ++i) {
-    const end = Math.min(x1, i + 1);
-    if (end <= x0) continue;
-    exactWeights(head.exact, i, x0, end, row);
-    for (let j = x0; j < end; ++j) {
-      if (j === 0 && !s.first) continue;
-      const w = row[j - x0]!;
-      const at = 4 * Math.round(place(w, s.colours) * 255);
-      c.fillStyle = bright([lut[at]!, lut[at + 1]!, lut[at + 2]!]) ? '#101010' : '#f4f4f4';
-      const p = w * 100;
-      const text = Number.isNaN(p) ? 'NaN' : p >= 10 ? p.toFixed(0) : p >= 0.1 ? p.toFixed(1) : '\u00B7';
-      c.fillText(text, f.left + (j + 0.5 - camera.x) * camera.scale, (i + 0.5 - camera.y) * camera.scale);
+  for (const p of s.patches) {
+    if (!p.exact || p.cell !== 1) continue;
+    const x0 = Math.max(p.x, Math.floor(camera.x));
+    const y0 = Math.max(p.y, Math.floor(camera.y));
+    const x1 = Math.min(p.x + p.width, Math.ceil(camera.x + (f.width - f.left) / camera.scale));
+    const y1 = Math.min(p.y + p.height, Math.ceil(camera.y + (f.height - f.bottom) / camera.scale));
+    for (let i = y0; i < y1; ++i) {
+      for (let j = x0; j < Math.min(x1, i + 1); ++j) {
+        const w = p.values[2 * ((i - p.y) * p.width + (j - p.x)) + which]!;
+        if (w === ABSENT) continue;
+        const at = 4 * Math.round(place(w, s.colours) * 255);
+        c.fillStyle = bright([lut[at]!, lut[at + 1]!, lut[at + 2]!]) ? '#101010' : '#f4f4f4';
+        const text =
+          w === NOT_A_NUMBER ? 'NaN' : w >= 0.1 ? (100 * w).toFixed(0) : w >= 1e-3 ? (100 * w).toFixed(1) : '\u00B7';
+        c.fillText(text, f.left + (j + 0.5 - camera.x) * camera.scale, (i + 0.5 - camera.y) * camera.scale);
+      }
     }
   }
 }

@@ -1,8 +1,8 @@
-// One head's numbers, read from the page when first needed: the pooled map, the measures along the edges, and, for an
-// exact head, Q, K and LSE, from which any weight is recomputed: exp(q_i . k_j / sqrt(D) - LSE_i). Sums are f64; what
-// differs from the engine is the rounding of Q and K to binary16, nothing else.
-import { type PageData, headName, headOf, layerOf, section } from './data';
-import { LOG_DECODE, halfPlanes, linearDecode, triangle } from './quant';
+// One head's numbers, asked from the source when first needed: the pooled map, the measures along the edges, and, where
+// the source has them, exact cells. And what a row of it says in words and figures.
+import { headName, headOf, layerOf } from './data';
+import { LOG_DECODE, linearDecode, triangle } from './quant';
+import type { Cells, Source } from './source';
 
 export interface Pooled {
   block: number; // tokens per block
@@ -17,13 +17,6 @@ export interface Edges {
   maxWeight: Float32Array; // [N]
   maxKey: Int32Array; // [N]
 }
-export interface Exact {
-  q: Float32Array; // [N, D]
-  k: Float32Array; // [N, D]
-  lse: Float32Array; // [N]
-  scale: number;
-  dim: number; // D
-}
 export interface Head {
   index: number;
   layer: number;
@@ -31,13 +24,13 @@ export interface Head {
   n: number; // N
   pooled: Pooled;
   edges: Edges | null;
-  exact: Exact | null;
+  exact: Cells | null;
 }
 
-async function readPooled(data: PageData, name: string): Promise<Pooled> {
-  const { block, blocks } = data.pool;
+async function readPooled(source: Source, name: string): Promise<Pooled> {
+  const { block, blocks } = source.data.pool;
   const cells = triangle(blocks);
-  const bytes = await section(`pool/${name}`, 2 * cells + blocks);
+  const bytes = await source.section(`pool/${name}`, 2 * cells + blocks);
   const decode = (from: number, count: number): Float32Array =>
     Float32Array.from(bytes.subarray(from, from + count), (code) => LOG_DECODE[code] ?? NaN);
   return {
@@ -49,11 +42,12 @@ async function readPooled(data: PageData, name: string): Promise<Pooled> {
   };
 }
 
-async function readEdges(data: PageData, name: string): Promise<Edges | null> {
+async function readEdges(source: Source, name: string): Promise<Edges | null> {
+  const { data } = source;
   if (!data.has_rows) return null;
   const n = data.run.tokens;
   const planes = n > 65536 ? 6 : 5;
-  const bytes = await section(`rows/${name}`, planes * n);
+  const bytes = await source.section(`rows/${name}`, planes * n);
   const top = Math.log(Math.max(n, 2));
   const plane = (p: number, i: number): number => bytes[p * n + i] ?? 0;
   return {
@@ -67,61 +61,15 @@ async function readEdges(data: PageData, name: string): Promise<Edges | null> {
   };
 }
 
-async function readExact(data: PageData, index: number): Promise<Exact | null> {
-  if (!data.exact.includes(index)) return null;
-  const n = data.run.tokens;
-  const dim = data.model.head_dim;
-  const group = data.model.heads / data.model.kv_heads;
-  const kvName = `${layerOf(data, index)}.${Math.floor(headOf(data, index) / group)}`;
-  const [qBytes, kBytes] = await Promise.all([
-    section(`q/${headName(data, index)}`, 2 * n * dim + 4 * n),
-    section(`k/${kvName}`, 2 * n * dim),
-  ]);
-  const lse = new Float32Array(n);
-  const view = new DataView(qBytes.buffer, qBytes.byteOffset + 2 * n * dim, 4 * n);
-  for (let i = 0; i < n; ++i) lse[i] = view.getFloat32(4 * i, true);
-  const q = halfPlanes(qBytes, 0, n * dim);
-  return { q, k: halfPlanes(kBytes, 0, n * dim), lse, scale: 1 / Math.sqrt(dim), dim };
-}
-
-export async function readHead(data: PageData, index: number): Promise<Head> {
+export async function readHead(source: Source, index: number): Promise<Head> {
+  const { data } = source;
   const name = headName(data, index);
   const [pooled, edges, exact] = await Promise.all([
-    readPooled(data, name),
-    readEdges(data, name),
-    readExact(data, index),
+    readPooled(source, name),
+    readEdges(source, name),
+    source.cells(index),
   ]);
   return { index, layer: layerOf(data, index), head: headOf(data, index), n: data.run.tokens, pooled, edges, exact };
-}
-
-/// Weights of row i on keys [from, to), to <= i + 1, into out.
-export function exactWeights(x: Exact, i: number, from: number, to: number, out: Float32Array | Float64Array): void {
-  const { q, k, dim, scale } = x;
-  const lse = x.lse[i] ?? NaN;
-  const qi = i * dim;
-  const whole = dim - (dim % 4);
-  for (let j = from; j < to; ++j) {
-    const kj = j * dim;
-    let a = 0;
-    let b = 0;
-    let c = 0;
-    let e = 0;
-    let d = 0;
-    for (; d < whole; d += 4) {
-      a += q[qi + d]! * k[kj + d]!;
-      b += q[qi + d + 1]! * k[kj + d + 1]!;
-      c += q[qi + d + 2]! * k[kj + d + 2]!;
-      e += q[qi + d + 3]! * k[kj + d + 3]!;
-    }
-    for (; d < dim; ++d) a += q[qi + d]! * k[kj + d]!;
-    out[j - from] = Math.exp((a + b + (c + e)) * scale - lse);
-  }
-}
-
-export function exactCell(x: Exact, i: number, j: number): number {
-  const out = new Float64Array(1);
-  exactWeights(x, i, j, j + 1, out);
-  return out[0] ?? NaN;
 }
 
 export interface RowKey {
@@ -154,16 +102,22 @@ function strongest(weights: ArrayLike<number>, count: number): number[] {
   return best;
 }
 
-/// What row i gives to every key: exact, or the mean over the rows of its block.
-export function rowView(head: Head, i: number): RowView {
-  if (head.exact) {
-    const weights = new Float32Array(i + 1);
-    exactWeights(head.exact, i, 0, i + 1, weights);
-    let total = 0;
-    for (const w of weights) total += w;
-    const top = strongest(weights, TOP).map((j) => ({ from: j, to: j, weight: weights[j] ?? NaN }));
-    return { row: i, exact: true, rows: [i, i], weights, top, total, strongest: null };
-  }
+/// What row i gives to every key: exact, or the mean over the rows of its block. A promise only where the exact row has
+/// to be fetched.
+export function rowView(head: Head, i: number, signal: AbortSignal): RowView | Promise<RowView> {
+  if (!head.exact) return pooledRow(head, i);
+  const weights = head.exact.row(i, signal);
+  return weights instanceof Promise ? weights.then((w) => exactRow(i, w)) : exactRow(i, weights);
+}
+
+function exactRow(i: number, weights: Float32Array): RowView {
+  let total = 0;
+  for (const w of weights) total += w;
+  const top = strongest(weights, TOP).map((j) => ({ from: j, to: j, weight: weights[j] ?? NaN }));
+  return { row: i, exact: true, rows: [i, i], weights, top, total, strongest: null };
+}
+
+function pooledRow(head: Head, i: number): RowView {
   const { block, blocks, share } = head.pooled;
   const r = Math.min(Math.floor(i / block), blocks - 1);
   const start = triangle(r);

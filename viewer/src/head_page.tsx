@@ -2,11 +2,12 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { headName, headOf, layerOf } from './data';
 import { count, percent, value } from './format';
-import { type Head, readHead, rowView } from './head';
+import { type Head, readHead } from './head';
 import type { Cell } from './map';
 import { MapPanel, STRONGEST, focusOn } from './map_panel';
 import { HeadPicker } from './picker';
 import { LiveRow, RowPanel, sentence } from './row_panel';
+import { useRowView } from './use_row';
 import { Search, findMatches } from './search';
 import { type Store, useDark, useStore } from './state';
 import { TextPane, fullColour } from './text_pane';
@@ -24,14 +25,14 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
   useEffect(() => {
     let current = true;
     setFailure('');
-    readHead(data, index).then(
+    readHead(store.source, index).then(
       (h) => current && setHead(h),
       (e: unknown) => current && setFailure(e instanceof Error ? e.message : String(e)),
     );
     return () => {
       current = false;
     };
-  }, [data, index]);
+  }, [store, index]);
 
   // A pointer moves faster than a text can be coloured: once a frame is enough.
   const onHover = (cell: Cell | null): void => {
@@ -43,11 +44,8 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
   };
 
   const ready = head?.index === index ? head : null;
-  const focused = useMemo(() => (ready ? rowView(ready, state.row) : null), [ready, state.row]);
-  const hovered = useMemo(
-    () => (ready && hover && hover.row !== state.row ? rowView(ready, hover.row) : null),
-    [ready, hover?.row, state.row],
-  );
+  const focused = useRowView(ready, state.row);
+  const hovered = useRowView(ready, hover && hover.row !== state.row ? hover.row : null);
   const shown = hovered ?? focused;
   const keyToken = state.key >= 0 ? Math.min(state.key, state.row) : (focused?.top[0]?.from ?? 0);
   const matches = useMemo(() => findMatches(data.tokens, state.find), [data, state.find]);
@@ -88,7 +86,15 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
       )}
       {ready && focused && shown ? (
         <div class="columns">
-          <MapPanel store={store} state={state} head={ready} onHover={onHover} hover={hover} keyToken={keyToken} />
+          <MapPanel
+            store={store}
+            state={state}
+            head={ready}
+            onHover={onHover}
+            hover={hover}
+            keyToken={keyToken}
+            view={shown}
+          />
           <div class="side">
             <Search store={store} find={state.find} matches={matches} row={state.row} />
             <TextPane

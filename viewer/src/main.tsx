@@ -1,7 +1,10 @@
-// Where the page starts: reads the description, shows the app, and if anything fails says what, in words.
+// Where the page starts: finds its source, shows the app, and if anything fails says what, in words.
 import { render } from 'preact';
 import { App } from './app';
-import { readPageData } from './data';
+import { type PageData, checkPageData, givenData } from './data';
+import type { Source } from './source';
+import { FileSource } from './source_file';
+import { HttpSource } from './source_http';
 import { Store } from './state';
 
 const root = document.getElementById('app')!;
@@ -14,9 +17,19 @@ function fail(error: unknown): void {
   root.before(p);
 }
 
-try {
-  render(<App store={new Store(readPageData())} />, root);
+function show(source: Source): void {
+  render(<App store={new Store(source)} />, root);
   performance.mark('bareattn-shown');
+}
+
+try {
+  const given = givenData();
+  // At once where the file holds all: the first paint does not wait for a turn of the event loop.
+  if (given.source)
+    HttpSource.open({ ...given, source: given.source })
+      .then(show)
+      .catch(fail);
+  else show(new FileSource(checkPageData(given as PageData)));
 } catch (error) {
   fail(error);
 }

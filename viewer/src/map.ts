@@ -7,8 +7,9 @@ import { ABSENT, type Colours, NOT_A_NUMBER, RANK_BINS, rankBin } from './colorm
 import { type Frame, drawScene } from './gutters';
 import type { Head } from './head';
 import { type Camera, type Renderer, makeRenderer, paint } from './render';
+import type { Look, Patches } from './source';
 import { type State, type View, reducedMotion } from './state';
-import { ExactPatches, type Patch, TILE, pooledLevels } from './tiles';
+import { type Patch, TILE, pooledLevels } from './tiles';
 
 const MAX_PX = 64; // CSS pixels a token at the deepest zoom
 const MAX_EXACT_TILES = 700;
@@ -31,7 +32,7 @@ export class MapView {
   private transform: ZoomTransform = zoomIdentity;
   private readonly zooming = zoom<HTMLCanvasElement, unknown>();
   private levels: Patch[] = [];
-  private exact: ExactPatches | null = null;
+  private exact: Patches | null = null;
   private patches: Patch[] = [];
   private colours: Colours;
   private thumb: HTMLCanvasElement | null = null;
@@ -108,7 +109,8 @@ export class MapView {
   private rebuild(): void {
     this.exact?.stop();
     this.levels = pooledLevels(this.head, this.shown.first);
-    this.exact = this.head.exact ? new ExactPatches(this.head, this.shown.first, () => this.redraw()) : null;
+    const look: Look = { first: this.shown.first, norm: 'row', weighted: false };
+    this.exact = this.head.exact?.patches(look, () => this.redraw()) ?? null;
     this.recolour();
   }
 
@@ -353,13 +355,14 @@ export class MapView {
     context.setTransform(dpr, 0, 0, dpr, 0, 0);
     const { row, key, first } = this.shown;
     const { frame, tokens, head, colours } = this;
-    drawScene({ context, frame, camera, tokens, head, colours, row, key, first });
+    drawScene({ context, frame, camera, tokens, head, colours, row, key, first, patches: this.patches });
     this.drawMini(camera, width, height);
     window.clearTimeout(this.settle);
     this.settle = window.setTimeout(() => this.settled(), 120);
   }
 
   private settled(): void {
+    if (this.dirty) return; // patches have come: the drawing of them settles
     const exact = this.patches.filter((p) => p.exact);
     if (this.shown.scale === 'rank' && exact.length) {
       this.rank(exact);

@@ -3,7 +3,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { type CellRow, CellsTable, strongestCells } from './cells_table';
 import { Choice, FIRST, PalettePick } from './controls';
 import { count, percent, quoted, span } from './format';
-import { type Head, exactCell } from './head';
+import type { Head, RowView } from './head';
 import { type Cell, MapView } from './map';
 import { triangle } from './quant';
 import { ScaleLegend } from './scale_legend';
@@ -16,6 +16,7 @@ interface MapPanelProps {
   onHover: (cell: Cell | null) => void;
   hover: Cell | null;
   keyToken: number; // the focused key
+  view: RowView; // the row that is shown: of the pointer, or the focused one
 }
 
 export const STRONGEST = -1;
@@ -26,17 +27,24 @@ export function focusOn(store: Store, row: number, key: number): void {
   store.set({ row: r, key: key === STRONGEST ? STRONGEST : Math.max(0, Math.min(r, key)) });
 }
 
-function Readout({ head, tokens, cell }: { head: Head; tokens: string[]; cell: Cell }) {
+interface ReadoutProps {
+  head: Head;
+  tokens: string[];
+  cell: Cell;
+  view: RowView;
+}
+
+function Readout({ head, tokens, cell, view }: ReadoutProps) {
   const { row, key } = cell;
   if (head.exact) {
-    const w = exactCell(head.exact, row, key);
+    const w = view.row === row ? (view.weights[key] ?? NaN) : null; // null: still on its way
     return (
       <p class="readout" id="readout">
         <span class="pair" dir="auto">
           {count(row)} {quoted(tokens[row])} <i aria-hidden="true">{'\u2192'}</i> {count(key)} {quoted(tokens[key])}
         </span>
         <data value={String(w)} id="cell-weight">
-          {percent(w)}
+          {w === null ? '\u2026' : percent(w)}
         </data>
       </p>
     );
@@ -59,7 +67,7 @@ function Readout({ head, tokens, cell }: { head: Head; tokens: string[]; cell: C
   );
 }
 
-export function MapPanel({ store, state, head, onHover, hover, keyToken: key }: MapPanelProps) {
+export function MapPanel({ store, state, head, onHover, hover, keyToken: key, view: shownRow }: MapPanelProps) {
   const cells = useRef<HTMLCanvasElement>(null);
   const over = useRef<HTMLCanvasElement>(null);
   const mini = useRef<HTMLCanvasElement>(null);
@@ -201,12 +209,11 @@ export function MapPanel({ store, state, head, onHover, hover, keyToken: key }: 
         <canvas ref={mini} class="map-mini" aria-hidden="true" />
       </div>
       <div class="under-map">
-        <Readout head={head} tokens={tokens} cell={shownCell} />
+        <Readout head={head} tokens={tokens} cell={shownCell} view={shownRow} />
         <ScaleLegend state={state} top={view.current?.palette.top ?? 1} />
         <p class={head.exact ? 'how exact' : 'how'} data-renderer={renderer} data-pending={pending} id="map-how">
           {head.exact
-            ? 'exact, recomputed here from Q, K and LSE' +
-              (pending ? ` (${pending} patches to come, pooled till then)` : '')
+            ? head.exact.how + (pending ? ` (${pending} patches to come, pooled till then)` : '')
             : `pooled ${block} \u00D7 ${block}: sums and maxima, to within 3 % of each value`}
         </p>
       </div>

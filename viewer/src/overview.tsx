@@ -55,7 +55,7 @@ function Roles({ store, state }: { store: Store; state: State }) {
 function Telling({ store, state }: { store: Store; state: State }) {
   const { data } = store;
   const [thumbs, setThumbs] = useState<Thumbs | null>(null);
-  useEffect(() => void loadThumbs(data).then(setThumbs), [data]);
+  useEffect(() => void loadThumbs(store.source).then(setThumbs), [store]);
   return (
     <section class="telling" aria-labelledby="telling-title">
       <h2 id="telling-title">The most telling heads</h2>

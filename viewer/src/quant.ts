@@ -30,6 +30,9 @@ function halfTable(): Float32Array {
   return halves;
 }
 
+/// One binary16 value.
+export const halfValue = (bits: number): number => halfTable()[bits] ?? NaN;
+
 /// `count` binary16 values that stand as two planes (low bytes, then high bytes) from `offset`.
 export function halfPlanes(bytes: Uint8Array, offset: number, count: number): Float32Array {
   const table = halfTable();

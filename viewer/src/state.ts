@@ -3,6 +3,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { Palette, Pool, Scale } from './colormap';
 import { type PageData, headName } from './data';
+import type { Source } from './source';
 
 export interface View {
   x: number; // token at the middle, as a key
@@ -29,7 +30,10 @@ export class Store {
   private readonly listeners = new Set<(s: State) => void>();
   private timer = 0;
 
-  constructor(readonly data: PageData) {
+  readonly data: PageData;
+
+  constructor(readonly source: Source) {
+    this.data = source.data;
     this.state = this.parse(location.hash);
     window.addEventListener('hashchange', () => this.restore());
     window.addEventListener('popstate', () => this.restore());

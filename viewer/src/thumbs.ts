@@ -1,8 +1,9 @@
 // Small pictures of every head: the lower left triangle is the map (rows look at columns), the upper right one, empty
 // because nobody looks ahead, carries the colour of the chosen measure. All thumbnails are one section, decoded once.
 import { type Palette, bright, css, table, warm } from './colormap';
-import { type PageData, section } from './data';
+import type { PageData } from './data';
 import { LOG_DECODE, triangle } from './quant';
+import type { Source } from './source';
 
 export interface Thumbs {
   size: number; // T
@@ -10,13 +11,16 @@ export interface Thumbs {
   codes: Uint8Array;
 }
 
-let loading: Promise<Thumbs> | undefined;
+const loading = new WeakMap<Source, Promise<Thumbs>>();
 
-export function loadThumbs(data: PageData): Promise<Thumbs> {
-  const { size } = data.thumbs;
+export function loadThumbs(source: Source): Promise<Thumbs> {
+  const known = loading.get(source);
+  if (known) return known;
+  const { size } = source.data.thumbs;
   const cells = triangle(size) + size;
-  loading ??= section('thumbs', cells * data.means.length).then((codes) => ({ size, cells, codes }));
-  return loading;
+  const read = source.section('thumbs', cells * source.data.means.length).then((codes) => ({ size, cells, codes }));
+  loading.set(source, read);
+  return read;
 }
 
 const LOW = -9; // log2 of the share drawn darkest: an even row of 40 cells lies at -5.3

@@ -1,10 +1,13 @@
 // The map as patches of cells, coarse to exact. Pooled levels come from the page's base level by reduction, each cell
 // holding both the share of its rows' weight (sums add) and the largest single weight (mean would hide stripes and
 // single hits). Exact patches are 256 x 256 tokens, computed from Q, K and LSE in slices of a few milliseconds, reduced
-// on the way to the cell size that the screen needs. To add another source (a server), implement `Patches`.
+// on the way to the cell size that the screen needs. Those of a server: source_http.ts.
 import { ABSENT, NOT_A_NUMBER } from './colormap';
-import { type Head, exactWeights } from './head';
+import { exactWeights } from './exact';
+import type { Head } from './head';
 import { triangle } from './quant';
+import type { Look, Patches } from './source';
+import type { Exact } from './source_file';
 
 export const TILE = 256; // tokens a side of an exact patch
 const SLICE_MS = 6;
@@ -65,26 +68,61 @@ function halve(fine: Patch, n: number): Patch {
   return { x: 0, y: 0, cell, width, height: width, exact: false, values };
 }
 
+/// Patches that were made, the most recently used last; the oldest go when they take too much memory.
+export class PatchStore {
+  private readonly done = new Map<string, Patch>();
+  private bytes = 0;
+
+  get(id: string): Patch | undefined {
+    const there = this.done.get(id);
+    if (there) {
+      this.done.delete(id);
+      this.done.set(id, there);
+    }
+    return there;
+  }
+
+  add(id: string, patch: Patch): void {
+    this.done.set(id, patch);
+    this.bytes += patch.values.byteLength;
+    for (const [oldId, old] of this.done) {
+      if (this.bytes <= KEEP_BYTES || oldId === id) break;
+      this.done.delete(oldId);
+      this.bytes -= old.values.byteLength;
+    }
+  }
+
+  clear(): void {
+    this.done.clear();
+    this.bytes = 0;
+  }
+}
+
 interface Job {
   patch: Patch;
   next: number; // next row of the tile
   id: string;
 }
+export interface HeldHead {
+  n: number; // N
+  exact: Exact;
+  received: Float32Array | null; // [N]
+  sizes: Float32Array | null; // [N]
+}
 
-/// The exact patches of one head. want() says what the screen shows now; onReady is called as patches are done.
-export class ExactPatches {
-  private readonly done = new Map<string, Patch>();
+/// The exact patches of one head whose Q and K are at hand.
+export class ExactPatches implements Patches {
+  private readonly done = new PatchStore();
   private queue: { tx: number; ty: number; level: number; id: string }[] = [];
   private job: Job | null = null;
-  private bytes = 0;
   private scheduled = false;
   private stopped = false;
   private readonly channel = new MessageChannel();
   private readonly row = new Float64Array(TILE);
 
   constructor(
-    private readonly head: Head,
-    private readonly first: boolean,
+    private readonly head: HeldHead,
+    private readonly look: Look,
     private readonly onReady: () => void,
   ) {
     this.channel.port1.onmessage = () => {
@@ -116,8 +154,6 @@ export class ExactPatches {
         const id = `${level}/${tx}/${ty}`;
         const there = this.done.get(id);
         if (there) {
-          this.done.delete(id);
-          this.done.set(id, there); // most recently used last
           out.push(there);
         } else {
           const far = Math.hypot((tx + 0.5) * TILE - (x0 + x1) / 2, (ty + 0.5) * TILE - (y0 + y1) / 2);
@@ -166,18 +202,12 @@ export class ExactPatches {
     for (; job.next < end; ++job.next) {
       const i = patch.y + job.next;
       const to = Math.min(patch.x + TILE, i + 1);
-      if (to <= patch.x || !exact) continue;
+      if (to <= patch.x) continue;
       exactWeights(exact, i, patch.x, to, this.row);
       this.reduce(patch, i, to);
     }
     if (job.next < Math.min(TILE, n - patch.y)) return false;
-    this.done.set(job.id, patch);
-    this.bytes += patch.values.byteLength;
-    for (const [id, old] of this.done) {
-      if (this.bytes <= KEEP_BYTES || id === job.id) break;
-      this.done.delete(id);
-      this.bytes -= old.values.byteLength;
-    }
+    this.done.add(job.id, patch);
     this.job = null;
     return true;
   }
@@ -188,7 +218,7 @@ export class ExactPatches {
     const r = (i - patch.y) >> shift;
     const share = 1 / Math.min(cell, this.head.n - patch.y - r * cell);
     for (let j = patch.x; j < to; ++j) {
-      if (j === 0 && !this.first) continue;
+      if (j === 0 && !this.look.first) continue;
       const w = this.row[j - patch.x]!;
       const at = 2 * (r * width + ((j - patch.x) >> shift));
       if (!Number.isFinite(w) || values[at] === NOT_A_NUMBER) {

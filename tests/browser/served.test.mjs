@@ -1,0 +1,165 @@
+// The page against a server that speaks the interface of docs/page-format.md ("Served"): it shows the same as the file,
+// asks only its own origin, sends the token and keeps it out of the address, and gives up what is no longer on screen.
+// The server here answers from the sections of hostile.html, in the plainest way.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { after, test } from 'node:test';
+import { inflateSync } from 'node:zlib';
+import { closeAll, launch, page, settled } from './open.mjs';
+
+after(closeAll);
+const html = readFileSync(page('hostile.html'), 'utf8');
+const data = JSON.parse(html.match(/id="page-data">(.*?)<\/script>/s)[1]);
+const section = (name) => {
+  const found = html.match(new RegExp(`data-section="${name.replace('.', '\\.')}">([^<]*)<`));
+  return found ? inflateSync(Buffer.from(found[1], 'base64')) : null;
+};
+const half = (bits) => {
+  const e = (bits >> 10) & 31;
+  const f = bits & 1023;
+  const v = e === 31 ? (f ? NaN : Infinity) : e === 0 ? f * 2 ** -24 : (1 + f / 1024) * 2 ** (e - 15);
+  return bits & 0x8000 ? -v : v;
+};
+/// To binary16, to the nearest.
+const toHalf = (v) => {
+  if (v < 2 ** -14) return Math.round(v * 2 ** 24);
+  const e = Math.floor(Math.log2(v));
+  return ((e + 15) << 10) + Math.round((v / 2 ** e - 1) * 1024);
+};
+const n = data.run.tokens;
+const dim = data.model.head_dim;
+
+const known = new Map();
+function weights(layer, head) {
+  const name = `${layer}.${head}`;
+  if (!known.has(name)) known.set(name, compute(layer, head));
+  return known.get(name);
+}
+
+function compute(layer, head) {
+  const q = section(`q/${layer}.${head}`);
+  const k = section(`k/${layer}.0`);
+  const at = (b, i) => half(b[i] | (b[n * dim + i] << 8));
+  return Array.from({ length: n }, (_, i) => {
+    const lse = q.readFloatLE(2 * n * dim + 4 * i);
+    return Array.from({ length: i + 1 }, (_, j) => {
+      let sum = 0;
+      for (let d = 0; d < dim; ++d) sum += at(q, i * dim + d) * at(k, j * dim + d);
+      return Math.exp(sum / Math.sqrt(dim) - lse);
+    });
+  });
+}
+
+function tile(layer, head, z, x, y) {
+  const side = 2 ** z;
+  const w = weights(layer, head);
+  const sum = new Float32Array(65536);
+  const max = new Float32Array(65536);
+  w.forEach((row, i) => {
+    const r = Math.floor(i / side) - 256 * y;
+    const rows = Math.min(side, n - (r + 256 * y) * side);
+    row.forEach((v, j) => {
+      const c = Math.floor(j / side) - 256 * x;
+      if (r < 0 || r > 255 || c < 0 || c > 255) return;
+      sum[256 * r + c] += v / rows;
+      max[256 * r + c] = Math.max(max[256 * r + c], v);
+    });
+  });
+  return Buffer.from(Uint16Array.from([...sum, ...max], toHalf).buffer);
+}
+
+/// `asked`: every request. `slow`: milliseconds that a tile takes.
+async function serve({ token = 'secret', slow = 0 } = {}) {
+  const asked = [];
+  const given = JSON.stringify({ schema_version: 1, source: { base: '/api' } });
+  const shell = html
+    .replace(/(id="page-data">).*?(<\/script>)/s, (_, a, b) => a + given + b)
+    .replace(/<script type="text\/plain"[^>]*>[^<]*<\/script>\n/g, '')
+    .replace("default-src 'none';", "default-src 'none'; connect-src 'self';");
+  const server = createServer(async (request, answer) => {
+    const url = new URL(request.url, 'http://127.0.0.1');
+    const entry = { path: url.pathname + url.search, done: false };
+    asked.push(entry);
+    if (url.pathname === '/') return answer.setHeader('Content-Type', 'text/html').end(shell);
+    if (url.pathname === '/favicon.ico') return answer.writeHead(204).end();
+    if (request.headers.authorization !== `Bearer ${token}`) {
+      return answer.writeHead(403).end(JSON.stringify({ error: 'no token' }));
+    }
+    const [, , kind, ...rest] = url.pathname.split('/');
+    if (kind === 'tile' && slow) await new Promise((done) => setTimeout(done, slow));
+    entry.done = !answer.destroyed;
+    if (kind === 'text') return answer.end(JSON.stringify(data));
+    const body =
+      kind === 'section'
+        ? section(rest.join('/'))
+        : kind === 'row'
+          ? Buffer.from(Float32Array.from(weights(...rest.slice(0, 2))[rest[2]]).buffer)
+          : kind === 'tile'
+            ? tile(...rest.map(Number))
+            : null;
+    if (body) answer.end(body);
+    else answer.writeHead(404).end(JSON.stringify({ error: `no ${rest}` }));
+  });
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  return { url: `http://127.0.0.1:${server.address().port}/`, asked, close: () => server.close() };
+}
+
+async function visit(url) {
+  const context = await (await launch('gpu')).newContext({ viewport: { width: 1400, height: 900 } });
+  const p = await context.newPage();
+  const wrong = [];
+  p.on('console', (m) => m.type() === 'error' && wrong.push(m.text()));
+  p.on('pageerror', (e) => wrong.push(e.message));
+  p.on('request', (r) => !r.url().startsWith(url.split('#')[0]) && wrong.push(`request: ${r.url()}`));
+  await p.goto(url);
+  return { page: p, wrong, close: () => context.close() };
+}
+
+test('a served page shows what the file shows, and keeps the token out of the address', async () => {
+  const server = await serve();
+  const o = await visit(`${server.url}#token=secret&head=0.1&row=90&at=60,60,20`);
+  await o.page.waitForSelector('#map-how');
+  await settled(o.page);
+  assert.match(await o.page.locator('#map-how').textContent(), /exact, computed by the server/);
+  const truth = weights(0, 1)[90];
+  const shown = await o.page
+    .locator('.keys li')
+    .evaluateAll((all) => all.map((li) => [li.querySelector('.at').textContent, li.querySelector('data').value]));
+  assert.equal(shown.length, 10);
+  for (const [key, w] of shown) assert.ok(Math.abs(w - truth[key]) < 1e-6, `${key}: ${w}, not ${truth[key]}`);
+  assert.equal(await o.page.locator('table tbody tr').count(), 20);
+  const url = await o.page.evaluate(() => location.href);
+  assert.ok(!url.includes('secret'), url);
+  await o.page.reload();
+  await o.page.waitForSelector('#map-how');
+  assert.ok(server.asked.some((a) => /^\/api\/tile\/0\/1\/0\/0\/0\?pool=both$/.test(a.path)));
+  assert.deepEqual(o.wrong, []);
+  await o.close();
+  server.close();
+});
+
+test('without the token the page says what the server said', async () => {
+  const server = await serve();
+  const o = await visit(server.url);
+  assert.match(await o.page.getByRole('alert').textContent(), /refused text: 403 no token/);
+  await o.close();
+  server.close();
+});
+
+test('leaving a head aborts its tiles', async () => {
+  const server = await serve({ slow: 1500 });
+  const o = await visit(`${server.url}#token=secret&head=0.1&at=60,60,20`);
+  await o.page.waitForSelector('#map-how');
+  const tiles = () => server.asked.filter((a) => a.path.startsWith('/api/tile/0/1'));
+  while (!tiles().length) await new Promise((done) => setTimeout(done, 20));
+  await o.page.getByRole('button', { name: 'All heads' }).click();
+  await o.page.waitForSelector('[role=grid]');
+  await new Promise((done) => setTimeout(done, 2000));
+  assert.deepEqual(
+    tiles().map((t) => t.done),
+    tiles().map(() => false),
+  );
+  await o.close();
+  server.close();
+});

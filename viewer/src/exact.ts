@@ -1,0 +1,26 @@
+// Weights recomputed from Q, K and LSE. The one hot loop of the page: 64 multiply-adds a cell.
+import type { Exact } from './source_file';
+
+/// Weights of row i on keys [from, to), to <= i + 1, into out.
+export function exactWeights(x: Exact, i: number, from: number, to: number, out: Float32Array | Float64Array): void {
+  const { q, k, dim, scale } = x;
+  const lse = x.lse[i] ?? NaN;
+  const qi = i * dim;
+  const whole = dim - (dim % 4);
+  for (let j = from; j < to; ++j) {
+    const kj = j * dim;
+    let a = 0;
+    let b = 0;
+    let c = 0;
+    let e = 0;
+    let d = 0;
+    for (; d < whole; d += 4) {
+      a += q[qi + d]! * k[kj + d]!;
+      b += q[qi + d + 1]! * k[kj + d + 1]!;
+      c += q[qi + d + 2]! * k[kj + d + 2]!;
+      e += q[qi + d + 3]! * k[kj + d + 3]!;
+    }
+    for (; d < dim; ++d) a += q[qi + d]! * k[kj + d]!;
+    out[j - from] = Math.exp((a + b + (c + e)) * scale - lse);
+  }
+}

@@ -1,0 +1,42 @@
+// Where the page's numbers come from: its own file (source_file.ts) or the server that sent it (source_http.ts). All
+// else asks through these interfaces and cannot tell the two apart. A third source implements `Source`, nothing more;
+// what the bytes mean is the same for all and read in head.ts (docs/page-format.md).
+import type { PageData } from './data';
+import type { Patch } from './tiles';
+
+/// How weights are looked at: the same for a patch, a row and a cell.
+export interface Look {
+  readonly first: boolean; // the first token's weight is shown
+  readonly norm: 'row' | 'key'; // parts of what a row gives, or of what a key receives from all rows
+  readonly weighted: boolean; // times the size of what the key carries, |v W_O|
+}
+
+/// Exact patches of one head under one look. want() says what the screen shows now: patches at 2^level tokens a cell
+/// that are there already; the rest is on its way, what is no longer wanted is given up, and onReady is called as they
+/// come.
+export interface Patches {
+  readonly pending: number;
+  want(level: number, x0: number, x1: number, y0: number, y1: number): Patch[];
+  stop(): void;
+}
+
+/// The exact cells of one head.
+export interface Cells {
+  readonly how: string; // "exact, recomputed here from Q, K and LSE"
+  /// Weights of row i on the keys [0, i], [i + 1]: at once where they are at hand.
+  row(i: number, signal: AbortSignal): Float32Array | Promise<Float32Array>;
+  patches(look: Look, onReady: () => void): Patches;
+  /// Looks that this head can be shown under.
+  readonly can: { readonly key: boolean; readonly weighted: boolean };
+  /// Weight received by each key, [N], and |v W_O| of each key, [N]; null where they are not known.
+  readonly received: Float32Array | null;
+  readonly sizes: Float32Array | null;
+}
+
+export interface Source {
+  readonly data: PageData;
+  /// The bytes of a section; an error where there are not `size` of them.
+  section(name: string, size: number): Promise<Uint8Array>;
+  /// null: this head is known by its pooled map only.
+  cells(head: number): Promise<Cells | null>;
+}

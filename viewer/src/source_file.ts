@@ -1,0 +1,112 @@
+// The page's own file as a source: packed sections (base64, then zlib), found by name, decoded when asked for, waited
+// for while the file is still being read. Exact heads bring Q, K and LSE, from which any weight is recomputed:
+// exp(q_i . k_j / sqrt(D) - LSE_i). Sums are f64; what differs from the engine is Q and K as binary16, nothing else.
+import { type PageData, headName, headOf, layerOf } from './data';
+import { exactWeights } from './exact';
+import { halfPlanes } from './quant';
+import type { Cells, Look, Patches, Source } from './source';
+import { ExactPatches } from './tiles';
+
+export interface Exact {
+  q: Float32Array; // [N, D]
+  k: Float32Array; // [N, D]
+  lse: Float32Array; // [N]
+  scale: number;
+  dim: number; // D
+}
+
+function parsed(): Promise<void> {
+  if (document.readyState !== 'loading') return Promise.resolve();
+  return new Promise((done) => document.addEventListener('DOMContentLoaded', () => done(), { once: true }));
+}
+
+async function inflate(base64: string): Promise<Uint8Array> {
+  const text = atob(base64);
+  const packed = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; ++i) packed[i] = text.charCodeAt(i);
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('deflate'));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+class FileCells implements Cells {
+  readonly how = 'exact, recomputed here from Q, K and LSE';
+  readonly can: Cells['can'];
+
+  constructor(
+    private readonly n: number,
+    private readonly exact: Exact,
+    readonly received: Float32Array | null,
+    readonly sizes: Float32Array | null,
+  ) {
+    this.can = { key: received !== null, weighted: sizes !== null };
+  }
+
+  row(i: number): Float32Array {
+    const weights = new Float32Array(i + 1);
+    exactWeights(this.exact, i, 0, i + 1, weights);
+    return weights;
+  }
+
+  patches(look: Look, onReady: () => void): Patches {
+    return new ExactPatches(
+      { n: this.n, exact: this.exact, received: this.received, sizes: this.sizes },
+      look,
+      onReady,
+    );
+  }
+}
+
+export class FileSource implements Source {
+  private readonly nodes = new Map<string, Element>();
+
+  constructor(readonly data: PageData) {}
+
+  private find(name: string): Element | undefined {
+    if (!this.nodes.has(name)) {
+      for (const node of document.querySelectorAll('script[data-section]')) {
+        this.nodes.set(node.getAttribute('data-section') ?? '', node);
+      }
+    }
+    return this.nodes.get(name);
+  }
+
+  async section(name: string, size: number): Promise<Uint8Array> {
+    let node = this.find(name);
+    if (!node) {
+      await parsed();
+      node = this.find(name);
+    }
+    if (!node) throw new Error(`the page holds no section "${name}"; was the file cut short?`);
+    const bytes = await inflate(node.textContent ?? '');
+    if (bytes.length !== size) {
+      throw new Error(`section "${name}" has ${bytes.length} bytes, ${size} were needed; was the file damaged?`);
+    }
+    return bytes;
+  }
+
+  async cells(head: number): Promise<Cells | null> {
+    const { data } = this;
+    if (!data.exact.includes(head)) return null;
+    const n = data.run.tokens;
+    const dim = data.model.head_dim;
+    const group = data.model.heads / data.model.kv_heads;
+    const kvName = `${layerOf(data, head)}.${Math.floor(headOf(data, head) / group)}`;
+    const name = headName(data, head);
+    const [qBytes, kBytes] = await Promise.all([
+      this.section(`q/${name}`, 2 * n * dim + 4 * n),
+      this.section(`k/${kvName}`, 2 * n * dim),
+    ]);
+    const lse = floats(qBytes, 2 * n * dim, n);
+    const q = halfPlanes(qBytes, 0, n * dim);
+    const exact = { q, k: halfPlanes(kBytes, 0, n * dim), lse, scale: 1 / Math.sqrt(dim), dim };
+    return new FileCells(n, exact, null, null);
+  }
+}
+
+/// `count` f32, little-endian, from `offset`.
+export function floats(bytes: Uint8Array, offset: number, count: number): Float32Array {
+  const out = new Float32Array(count);
+  const view = new DataView(bytes.buffer, bytes.byteOffset + offset, 4 * count);
+  for (let i = 0; i < count; ++i) out[i] = view.getFloat32(4 * i, true);
+  return out;
+}

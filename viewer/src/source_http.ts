@@ -1,0 +1,216 @@
+// The server that sent this page as a source. Sections come as they are in the file but unpacked; tiles, rows and the
+// description by the interface of docs/page-format.md ("Served"). Requests for what is no longer on screen are aborted.
+// The only module that may ask a network, and only the origin it came from: the page's policy holds it to that.
+import { ABSENT, NOT_A_NUMBER } from './colormap';
+import { type PageData, checkPageData, headOf, layerOf } from './data';
+import { halfValue } from './quant';
+import type { Cells, Look, Patches, Source } from './source';
+import { floats } from './source_file';
+import { PatchStore, type Patch, TILE } from './tiles';
+
+const AT_ONCE = 6; // as many as a browser lets one origin have
+
+/// The token of this start: in the fragment once, for the tab afterwards, never in an address again.
+function takeToken(): string | null {
+  const p = new URLSearchParams(location.hash.slice(1));
+  const given = p.get('token');
+  if (given !== null) {
+    p.delete('token');
+    history.replaceState(null, '', `#${p.toString()}`);
+    sessionStorage.setItem('bareattn-token', given);
+  }
+  return sessionStorage.getItem('bareattn-token');
+}
+
+export class Api {
+  private readonly token = takeToken();
+
+  constructor(private readonly base: string) {}
+
+  async ask(path: string, signal?: AbortSignal): Promise<Response> {
+    const response = await fetch(`${this.base}/${path}`, {
+      headers: this.token === null ? {} : { Authorization: `Bearer ${this.token}` },
+      credentials: 'same-origin',
+      redirect: 'error',
+      ...(signal ? { signal } : {}),
+    });
+    if (response.ok) return response;
+    const said: unknown = await response.json().catch(() => null);
+    const reason = said && typeof said === 'object' && 'error' in said ? String(said.error) : response.statusText;
+    throw new Error(`the server refused ${path}: ${response.status} ${reason}`);
+  }
+
+  async bytes(path: string, size: number, signal?: AbortSignal): Promise<Uint8Array> {
+    const bytes = new Uint8Array(await (await this.ask(path, signal)).arrayBuffer());
+    if (bytes.length !== size) throw new Error(`the server sent ${bytes.length} bytes for ${path}, not ${size}`);
+    return bytes;
+  }
+}
+
+interface Wanted {
+  tx: number;
+  ty: number;
+  level: number;
+  id: string;
+  far: number;
+}
+
+/// Tiles of 256 x 256 cells, fetched nearest to the middle first.
+class ServedPatches implements Patches {
+  private readonly store = new PatchStore();
+  private queue: Wanted[] = [];
+  private readonly flying = new Map<string, AbortController>();
+  private readonly refused = new Set<string>();
+  private stopped = false;
+
+  constructor(
+    private readonly api: Api,
+    private readonly path: string, // tile/LAYER/HEAD
+    private readonly n: number,
+    private readonly look: Look,
+    private readonly onReady: () => void,
+  ) {}
+
+  get pending(): number {
+    return this.queue.length + this.flying.size;
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.queue = [];
+    for (const request of this.flying.values()) request.abort();
+    this.store.clear();
+  }
+
+  want(level: number, x0: number, x1: number, y0: number, y1: number): Patch[] {
+    const side = TILE << level; // tokens
+    const last = Math.ceil(this.n / side) - 1;
+    const clamp = (v: number): number => Math.max(0, Math.min(last, Math.floor(v / side)));
+    const out: Patch[] = [];
+    const missing: Wanted[] = [];
+    for (let ty = clamp(y0); ty <= clamp(y1); ++ty) {
+      for (let tx = clamp(x0); tx <= Math.min(ty, clamp(x1)); ++tx) {
+        const id = `${level}/${tx}/${ty}`;
+        const there = this.store.get(id);
+        if (there) out.push(there);
+        else if (!this.refused.has(id))
+          missing.push({
+            tx,
+            ty,
+            level,
+            id,
+            far: Math.hypot((tx + 0.5) * side - (x0 + x1) / 2, (ty + 0.5) * side - (y0 + y1) / 2),
+          });
+      }
+    }
+    const ids = new Set(missing.map((m) => m.id));
+    for (const [id, request] of this.flying) if (!ids.has(id)) request.abort();
+    this.queue = missing.sort((a, b) => a.far - b.far).filter((m) => !this.flying.has(m.id));
+    this.next();
+    return out;
+  }
+
+  private next(): void {
+    while (!this.stopped && this.flying.size < AT_ONCE && this.queue.length) void this.load(this.queue.shift()!);
+  }
+
+  private async load(w: Wanted): Promise<void> {
+    const abort = new AbortController();
+    this.flying.set(w.id, abort);
+    const { first, norm, weighted } = this.look;
+    const parts = ['pool=both'];
+    if (!first) parts.push('first=hidden');
+    if (norm === 'key') parts.push('norm=key');
+    if (weighted) parts.push('value=weighted');
+    const query = parts.join('&');
+    try {
+      const bytes = await this.api.bytes(
+        `${this.path}/${w.level}/${w.tx}/${w.ty}?${query}`,
+        4 * TILE * TILE,
+        abort.signal,
+      );
+      if (!this.stopped) this.store.add(w.id, this.patch(w, bytes));
+    } catch (error) {
+      if (!abort.signal.aborted) this.refused.add(w.id); // once is enough: the pooled map stays in its place
+      if (!abort.signal.aborted) console.error(error instanceof Error ? error.message : String(error));
+    } finally {
+      this.flying.delete(w.id);
+      if (!this.stopped) {
+        this.next();
+        this.onReady();
+      }
+    }
+  }
+
+  private patch(w: Wanted, bytes: Uint8Array): Patch {
+    const cell = 1 << w.level;
+    const x = w.tx * TILE * cell;
+    const y = w.ty * TILE * cell;
+    const cells = TILE * TILE;
+    const values = new Float32Array(2 * cells);
+    const value = (plane: number, i: number): number => {
+      const at = 2 * (plane * cells + i);
+      const v = halfValue(bytes[at]! | (bytes[at + 1]! << 8));
+      return Number.isFinite(v) ? v : NOT_A_NUMBER;
+    };
+    for (let r = 0; r < TILE; ++r) {
+      for (let c = 0; c < TILE; ++c) {
+        const i = r * TILE + c;
+        // What lies above the diagonal, behind the text or in the hidden first column is no weight at all.
+        const absent =
+          x + c * cell > y + (r + 1) * cell - 1 ||
+          y + r * cell >= this.n ||
+          (!this.look.first && cell === 1 && x + c === 0);
+        values[2 * i] = absent ? ABSENT : value(0, i);
+        values[2 * i + 1] = absent ? ABSENT : value(1, i);
+      }
+    }
+    return { x, y, cell, width: TILE, height: TILE, exact: true, values };
+  }
+}
+
+class ServedCells implements Cells {
+  readonly how = 'exact, computed by the server';
+
+  constructor(
+    private readonly api: Api,
+    private readonly path: string, // LAYER/HEAD
+    private readonly n: number,
+    readonly can: Cells['can'],
+    readonly received: Float32Array | null,
+    readonly sizes: Float32Array | null,
+  ) {}
+
+  async row(i: number, signal: AbortSignal): Promise<Float32Array> {
+    return floats(await this.api.bytes(`row/${this.path}/${i}`, 4 * (i + 1), signal), 0, i + 1);
+  }
+
+  patches(look: Look, onReady: () => void): Patches {
+    return new ServedPatches(this.api, `tile/${this.path}`, this.n, look, onReady);
+  }
+}
+
+export class HttpSource implements Source {
+  private constructor(
+    readonly data: PageData,
+    private readonly api: Api,
+  ) {}
+
+  /// `given`: the description that came with the page; its numbers may be left to the server.
+  static async open(given: { source: { base: string } }): Promise<HttpSource> {
+    const api = new Api(given.source.base);
+    const whole: unknown = 'tokens' in given ? given : await (await api.ask('text')).json();
+    return new HttpSource(checkPageData(whole as PageData), api);
+  }
+
+  section(name: string, size: number): Promise<Uint8Array> {
+    return this.api.bytes(`section/${name}`, size);
+  }
+
+  async cells(head: number): Promise<Cells | null> {
+    const { data, api } = this;
+    if (!data.exact.includes(head)) return null;
+    const path = `${layerOf(data, head)}/${headOf(data, head)}`;
+    return new ServedCells(api, path, data.run.tokens, { key: false, weighted: false }, null, null);
+  }
+}
