@@ -24,6 +24,7 @@ void add_trace(CLI::App& app, Action& action);
 void add_tile(CLI::App& app, Action& action);
 void add_row(CLI::App& app, Action& action);
 void add_page(CLI::App& app, Action& action);
+void add_serve(CLI::App& app, Action& action);
 void add_generate(CLI::App& app, Action& action);
 void add_tokenize(CLI::App& app, Action& action);
 void add_perplexity(CLI::App& app, Action& action);

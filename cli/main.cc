@@ -35,6 +35,7 @@ int run(int argc, char** argv) {
   add_tile(app, action);
   add_row(app, action);
   add_page(app, action);
+  add_serve(app, action);
   add_generate(app, action);
   add_tokenize(app, action);
   add_perplexity(app, action);

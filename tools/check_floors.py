@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 FLOORS = {
-    "base": 0, "kernels": 1, "attention": 2, "text": 3, "model": 3, "observe": 4, "diagnose": 5, "steer": 5, "view": 6,
+    "base": 0, "kernels": 1, "attention": 2, "text": 3, "model": 3, "observe": 4, "diagnose": 5, "steer": 5, "view": 6, "serve": 6,
 }
 # On one floor, folders do not know each other, except these.
-SIDEWAYS = {("model", "text"), ("diagnose", "steer")}
+SIDEWAYS = {("model", "text"), ("diagnose", "steer"), ("serve", "view")}
 DOORS = ("cli", "python", "bench", "examples")
 
 # include/bareattn/NAME.h is on the floor of the one src/FOLDER/NAME.cc. Those with no such file stand here. points.h and
@@ -24,7 +24,7 @@ HEADER_FLOORS = {
     "tokenizer.h": 3, "model.h": 3, "score_table.h": 3, "variant.h": 3,
     "observation.h": 4, "trace.h": 4,
     "steering.h": 5,
-    "page.h": 6,
+    "page.h": 6, "serve.h": 6,
     "bareattn.h": 7,  # the contents page, for users only
 }
 

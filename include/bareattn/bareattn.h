@@ -13,6 +13,7 @@
 #include "bareattn/page.h"                // the page: one HTML file
 #include "bareattn/points.h"              // where a run can be watched
 #include "bareattn/score_table.h"         // steering as the attention pass takes it
+#include "bareattn/serve.h"               // the page over HTTP, for this machine alone
 #include "bareattn/steering.h"            // named interventions: boost, knock out, ablate, ...
 #include "bareattn/tensor.h"              // a view whose element type is known at run time
 #include "bareattn/tensor_view.h"         // data, shape, strides

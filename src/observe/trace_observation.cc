@@ -48,24 +48,24 @@ AttentionStatistics Trace::Impl::statistics(HeadId head) const {
 
 const Means& Trace::Impl::means(HeadId head) const {
   check(head);
-  const std::lock_guard lock(mutex);
-  const auto [at, fresh] = means_of.try_emplace({head.layer, head.head});
-  if (!fresh) return at->second;
-  try {
-    const AttentionStatistics s = statistics(head);
-    for (int m = 0; m < measure_count; ++m) {
-      const auto measure = static_cast<Measure>(m);
-      const bool kept = file.find(source_of(measure)) != nullptr;
-      double sum = 0;
-      for (int64_t i = 1; kept && i < length(); ++i) sum += row_measure(measure, s, i, i);
-      at->second[static_cast<size_t>(m)] =
-          kept && length() > 1 ? sum / static_cast<double>(length() - 1) : std::numeric_limits<double>::quiet_NaN();
-    }
-  } catch (...) {
-    means_of.erase(at);
-    throw;
+  const std::pair<int, int> key{head.layer, head.head};
+  {
+    const std::lock_guard lock(mutex);
+    if (const auto at = means_of.find(key); at != means_of.end()) return at->second;
   }
-  return at->second;
+  // Outside the lock, so that several heads can be read at once; two threads at one head find the same.
+  Means made{};
+  const AttentionStatistics s = statistics(head);
+  for (int m = 0; m < measure_count; ++m) {
+    const auto measure = static_cast<Measure>(m);
+    const bool kept = file.find(source_of(measure)) != nullptr;
+    double sum = 0;
+    for (int64_t i = 1; kept && i < length(); ++i) sum += row_measure(measure, s, i, i);
+    made[static_cast<size_t>(m)] =
+        kept && length() > 1 ? sum / static_cast<double>(length() - 1) : std::numeric_limits<double>::quiet_NaN();
+  }
+  const std::lock_guard lock(mutex);
+  return means_of.try_emplace(key, made).first->second;
 }
 
 const Model& Trace::model() const { return impl_->traced; }

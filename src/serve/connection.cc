@@ -1,0 +1,169 @@
+// See connection.h.
+#include "serve/connection.h"
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core/buffers_cat.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/read.hpp>
+#include <chrono>
+
+#include "bareattn/error.h"
+#include "bareattn/model.h"
+
+namespace bareattn::serving {
+
+namespace net = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+
+namespace {
+
+std::chrono::milliseconds milliseconds(double seconds) {
+  return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+}
+
+/// What went wrong while reading, as an answer; nothing where there is nobody to answer.
+std::optional<Answer> complaint(beast::error_code error) {
+  if (error == http::error::header_limit || error == http::error::buffer_overflow)
+    return error_answer(431, "the head of the request is too long");
+  if (error == http::error::body_limit) return error_answer(413, "the body of the request is too long");
+  if (error == http::error::bad_version) return error_answer(505, "HTTP/1.1 is needed");
+  if (error == beast::error::timeout) return std::nullopt;
+  if (error == http::error::end_of_stream || error == http::error::partial_message) return std::nullopt;
+  if (error.category() == make_error_code(http::error::bad_method).category())
+    return error_answer(400, "the request is not HTTP/1.1");
+  return std::nullopt;
+}
+
+std::string lower(beast::string_view text) {
+  std::string out(text.data(), text.size());
+  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  return out;
+}
+
+Request request_of(http::request<http::string_body>&& message) {
+  Request request;
+  request.method = std::string(message.method_string());
+  request.target = std::string(message.target());
+  for (const auto& field : message)
+    request.headers.emplace_back(lower(field.name_string()), std::string(field.value()));
+  request.body = std::move(message.body());
+  return request;
+}
+
+/// What a route says, and what it throws as an answer: no sentence of an exception can do more than be read.
+Answer answer_of(Routes& routes, const Request& request, const Gone& gone) {
+  try {
+    return routes.answer(request, gone);
+  } catch (const Cancelled&) {
+    return error_answer(503, "the answer was no longer wanted");
+  } catch (const InputError& error) {  // the trace was altered while it was open
+    return error_answer(500, error.what());
+  } catch (const std::bad_alloc&) {
+    return error_answer(500, "out of memory");
+  } catch (const std::exception& error) {
+    return error_answer(500, error.what());
+  }
+}
+
+}  // namespace
+
+Connection::Connection(net::ip::tcp::socket socket, House& house, Closed closed)
+    : house_(house),
+      closed_(std::move(closed)),
+      stream_(std::move(socket)),
+      buffer_(static_cast<size_t>(house.limits.header_bytes + 4096)) {}
+
+Connection::~Connection() {
+  *gone_ = true;
+  closed_(this);
+}
+
+void Connection::start() {
+  parser_.emplace();
+  parser_->header_limit(static_cast<uint32_t>(house_.limits.header_bytes));
+  parser_->body_limit(static_cast<uint64_t>(house_.limits.body_bytes));
+  stream_.expires_after(milliseconds(house_.limits.request_seconds));  // for all of it, however slowly it drips
+  http::async_read(stream_, buffer_, *parser_,
+                   [self = shared_from_this()](beast::error_code error, size_t) { self->on_read(error); });
+}
+
+void Connection::drop() {
+  *gone_ = true;
+  beast::error_code ignored;
+  stream_.socket().close(ignored);
+}
+
+void Connection::on_read(beast::error_code error) {
+  waiting_ = false;
+  if (error) {
+    if (auto answer = complaint(error)) send(std::move(*answer));
+    return;
+  }
+  house_.last_request = std::chrono::steady_clock::now();
+  http::request<http::string_body> message = parser_->release();
+  if (message.version() != 11) return send(error_answer(505, "HTTP/1.1 is needed"));
+  Request request = request_of(std::move(message));
+  if (auto refusal = house_.gate.refusal(request)) return send(std::move(*refusal));
+  serve(std::move(request));
+}
+
+void Connection::serve(Request request) {
+  stream_.expires_never();
+  watch();
+  const Lane lane = Routes::lane(request);
+  // The job holds no connection, only a way back to it: what the client has left is freed at once.
+  house_.work.add(lane, [weak = weak_from_this(), gone = gone_, &routes = house_.routes,
+                         executor = stream_.get_executor(), request = std::move(request)] {
+    if (*gone) return;
+    Answer answer = answer_of(routes, request, *gone);
+    net::post(executor, [weak, answer = std::move(answer)]() mutable {
+      if (const auto self = weak.lock()) self->send(std::move(answer));
+    });
+  });
+}
+
+void Connection::watch() {
+  // Readable means closed, or bytes after the request: those are looked at no more.
+  stream_.socket().async_wait(net::ip::tcp::socket::wait_read, [self = shared_from_this()](beast::error_code error) {
+    if (error || self->sent_) return;
+    char byte = 0;
+    beast::error_code peeked;
+    const size_t size = self->stream_.socket().receive(net::buffer(&byte, 1), net::socket_base::message_peek, peeked);
+    if (peeked || size == 0) return self->drop();
+    // More bytes than the request: keep the connection for the answer.
+    self->watch_ends_ = self;
+  });
+}
+
+void Connection::send(Answer answer) {
+  if (sent_) return;
+  sent_ = true;
+  answer_ = std::move(answer);
+  head_ = head_of(answer_);
+  beast::error_code ignored;
+  const net::const_buffer body =
+      answer_.body && answer_.status != 304 ? net::buffer(*answer_.body) : net::const_buffer{};
+  stream_.expires_after(milliseconds(house_.limits.answer_seconds));
+  net::async_write(stream_, std::array<net::const_buffer, 2>{net::buffer(head_), body},
+                   [self = shared_from_this()](beast::error_code error, size_t) {
+                     self->watch_ends_.reset();
+                     if (error) return;
+                     beast::error_code closing;
+                     self->stream_.socket().shutdown(net::ip::tcp::socket::shutdown_send, closing);
+                     self->answer_ = {};
+                     self->stream_.expires_after(std::chrono::seconds(1));
+                     self->drain();
+                   });
+}
+
+void Connection::drain() {
+  // Closing over unread bytes would reset the connection and take the answer from the client.
+  stream_.async_read_some(net::buffer(rest_), [self = shared_from_this()](beast::error_code error, size_t) {
+    if (!error) self->drain();
+  });
+}
+
+}  // namespace bareattn::serving

@@ -1,0 +1,38 @@
+// From a request that the gate has let in to its answer. Addresses are read by hand and exactly: letters, digits and
+// `._=&?-/` only, no escapes, whole numbers without sign, every part known; anything else is 400 or 404. Nothing here
+// opens a file. The interface: docs/serve.md.
+#pragma once
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "serve/live.h"
+#include "serve/shown.h"
+#include "serve/work.h"
+
+namespace bareattn::serving {
+
+class Routes {
+ public:
+  Routes(std::shared_ptr<const Shown> shown, const ServeOptions& options);
+
+  /// May throw what a trace throws; Cancelled once `gone`.
+  Answer answer(const Request& request, const Gone& gone);
+  static Lane lane(const Request& request);
+  /// Frees what was kept for a page that has gone.
+  void forget();
+  std::function<int()> connections = [] { return 0; };  // for /api/status
+
+ private:
+  std::shared_ptr<const Shown> shown() const;
+  Answer change(const Request& request, const std::string& path);
+  Answer status();
+
+  mutable std::mutex mutex_;  // of shown_
+  std::shared_ptr<const Shown> shown_;
+  Answer shell_;
+  Live live_;  // last: its thread uses the others
+};
+
+}  // namespace bareattn::serving

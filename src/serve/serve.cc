@@ -1,0 +1,132 @@
+// Server: accepts on 127.0.0.1, hands each connection its request's way, and keeps the limits. One thread does all the
+// networking; answers are computed on the threads of work.h. Who is let in: gate.h. What is answered: routes.h.
+#include "bareattn/serve.h"
+
+#include <algorithm>
+#include <atomic>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <list>
+#include <thread>
+
+#include "bareattn/error.h"
+#include "serve/connection.h"
+
+namespace bareattn {
+
+namespace net = boost::asio;
+using net::ip::tcp;
+using serving::Connection;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+/// The connections there are, oldest first. Outlives the server in the hands of the last of them.
+struct Crowd {
+  std::list<Connection*> all;
+  std::atomic<int> size = 0;
+};
+}  // namespace
+
+struct Server::Impl {
+  net::io_context io{1};
+  tcp::acceptor acceptor{io};
+  net::steady_timer tick{io};
+  bool bound;
+  std::shared_ptr<Crowd> crowd = std::make_shared<Crowd>();
+  serving::Routes routes;
+  std::unique_ptr<serving::Work> work;
+  std::unique_ptr<serving::House> house;
+  std::string token = serving::random_token();
+  bool kept_nothing = false;  // since the last request
+
+  Impl(std::shared_ptr<const Trace> trace, const ServeOptions& options, const Progress& progress)
+      : bound(bind(options.port)),  // first: a port that is taken is found before the heads are read
+        routes(std::make_shared<serving::Shown>(std::move(trace), options.title, options.model != nullptr,
+                                                options.limits.cache_bytes, progress),
+               options) {
+    routes.connections = [crowd = crowd] { return crowd->size.load(); };
+    const int threads = options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
+    work = std::make_unique<serving::Work>(threads);
+    house = std::make_unique<serving::House>(
+        serving::House{{port(), token, options.limits.headers}, routes, *work, options.limits, Clock::now()});
+  }
+
+  ~Impl() {
+    for (Connection* connection : std::list(crowd->all)) connection->drop();
+    work.reset();  // waits for what is being computed: nobody wants it any more, so it ends soon
+  }
+
+  bool bind(int port) {
+    boost::system::error_code error;
+    const tcp::endpoint here(net::ip::address_v4::loopback(), static_cast<uint16_t>(port));
+    acceptor.open(tcp::v4());
+    acceptor.set_option(tcp::acceptor::reuse_address(true));  // a port in TIME_WAIT is free; one in use is not
+    acceptor.bind(here, error);
+    if (!error) acceptor.listen(net::socket_base::max_listen_connections, error);
+    if (error) throw OutputError("port " + std::to_string(port) + " of 127.0.0.1 cannot be had: " + error.message());
+    return true;
+  }
+  int port() const { return acceptor.local_endpoint().port(); }
+
+  void accept() {
+    acceptor.async_accept([this](boost::system::error_code error, tcp::socket socket) {
+      if (error == net::error::operation_aborted) return;
+      if (error) return later([this] { accept(); });  // out of descriptors: some come free
+      take(std::move(socket));
+      accept();
+    });
+  }
+
+  template <class Then>
+  void later(Then then) {
+    auto timer = std::make_shared<net::steady_timer>(io, std::chrono::milliseconds(50));
+    timer->async_wait([timer, then](boost::system::error_code error) {
+      if (!error) then();
+    });
+  }
+
+  void take(tcp::socket socket) {
+    const auto waits = [](const Connection* c) { return c->waiting(); };
+    std::list<Connection*>& all = crowd->all;
+    if (std::count_if(all.begin(), all.end(), waits) >= house->limits.waiting) {
+      (*std::find_if(all.begin(), all.end(), waits))->drop();
+    }
+    if (static_cast<int>(all.size()) >= house->limits.connections) return;  // closed with the socket
+    const auto connection = std::make_shared<Connection>(std::move(socket), *house, [crowd = crowd](Connection* gone) {
+      crowd->all.remove(gone);
+      crowd->size = static_cast<int>(crowd->all.size());
+    });
+    all.push_back(connection.get());
+    crowd->size = static_cast<int>(all.size());
+    connection->start();
+  }
+
+  void watch(const std::function<bool()>& stop) {
+    tick.expires_after(std::chrono::milliseconds(100));
+    tick.async_wait([this, &stop](boost::system::error_code error) {
+      if (error || stop()) return io.stop();
+      const bool idle = Clock::now() - house->last_request > std::chrono::duration<double>(house->limits.idle_seconds);
+      if (idle && !kept_nothing) routes.forget();
+      kept_nothing = idle;
+      watch(stop);
+    });
+  }
+};
+
+Server::Server(std::shared_ptr<const Trace> trace, const ServeOptions& options, const Progress& progress)
+    : impl_(std::make_unique<Impl>(std::move(trace), options, progress)) {}
+Server::~Server() = default;
+
+int Server::port() const { return impl_->port(); }
+const std::string& Server::token() const { return impl_->token; }
+std::string Server::url() const { return "http://127.0.0.1:" + std::to_string(port()) + "/#token=" + token(); }
+
+void Server::run(const std::function<bool()>& stop) {
+  impl_->accept();
+  impl_->watch(stop);
+  impl_->io.run();
+}
+
+}  // namespace bareattn

@@ -1,0 +1,177 @@
+// See shown.h.
+#include "serve/shown.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "bareattn/error.h"
+#include "bareattn/highlights.h"
+#include "base/thread_pool.h"
+#include "observe/strongest.h"
+#include "serve/gate.h"
+#include "view/page_description.h"
+
+namespace bareattn::serving {
+namespace {
+
+using nlohmann::json;
+
+constexpr int64_t most_blocks = 512;  // a side of the map that the page reads whole
+
+std::shared_ptr<const std::string> shared(std::string text) {
+  return std::make_shared<const std::string>(std::move(text));
+}
+
+std::string dumped(const json& value) { return value.dump(-1, ' ', true, json::error_handler_t::replace); }
+
+std::string head_name(HeadId head) { return std::to_string(head.layer) + "." + std::to_string(head.head); }
+
+void check_kept(const Trace& trace) {
+  // Each names in its error what was left out.
+  static_cast<void>(trace.rows(Measure::entropy, {0, 0}));
+  static_cast<void>(trace.received({0, 0}));
+  static_cast<void>(trace.pool_block());
+}
+
+}  // namespace
+
+Shown::Shown(std::shared_ptr<const Trace> trace, const std::string& title, bool live, int64_t cache_bytes,
+             const Progress& progress)
+    : trace_(std::move(trace)), id_(random_token().substr(0, 16)), cache_(cache_bytes) {
+  check_kept(*trace_);
+  levels_ = levels_of(*trace_);
+  int merge = 1;
+  while (view::pool_layout(*trace_, merge).blocks > most_blocks) merge *= 2;
+  layout_ = view::pool_layout(*trace_, merge);
+
+  const ModelConfig& config = trace_->model().config();
+  const int64_t heads = int64_t{config.layers} * config.heads;
+  const auto tokens = static_cast<int64_t>(trace_->tokens().size());
+  std::vector<view::Bytes> thumbs(static_cast<size_t>(heads));
+  std::atomic<int64_t> done = 0;
+  base::ThreadPool pool;
+  const int64_t batch = 2 * pool.size();
+  for (int64_t from = 0; from < heads; from += batch) {
+    if (progress && !progress(done, heads)) throw Cancelled{};
+    pool.run(std::min(batch, heads - from), [&](int64_t i, int) {
+      const HeadId head{static_cast<int>((from + i) / config.heads), static_cast<int>((from + i) % config.heads)};
+      static_cast<void>(trace_->mean(Measure::entropy, head));  // the trace keeps what it has made
+      thumbs[static_cast<size_t>(from + i)] =
+          view::thumb_bytes(view::pooled_map(*trace_, head, layout_), layout_, tokens);
+      ++done;
+    });
+  }
+  std::string all;
+  for (const view::Bytes& thumb : thumbs) all.append(thumb.begin(), thumb.end());
+  thumbs_ = shared(std::move(all));
+
+  view::PageContent content;
+  content.layout = layout_;
+  const int64_t thumb = view::thumb_merge(layout_);
+  content.thumb_size = (layout_.blocks + thumb - 1) / thumb;
+  content.telling = view::telling_order(*trace_, telling_heads(*trace_));
+  for (int64_t i = 0; i < heads; ++i) {
+    content.exact.push_back({static_cast<int>(i / config.heads), static_cast<int>(i % config.heads)});
+  }
+  json page = view::page_description(*trace_, title.empty() ? trace_->title() : title);
+  view::add_content(page, config, content);
+  page["source"] = {{"base", "/api"}};
+  const Reach& reach = trace_->run().reach;
+  page["served"] = {{"run", id_}, {"live", live}, {"store", store_name(trace_->store())}};
+  page["served"]["window"] = reach.window >= 0 ? json(reach.window) : json(nullptr);
+  page["served"]["sinks"] = reach.sinks;
+  page_ = shared(dumped(page));
+}
+
+Answer Shown::text() const {
+  Answer answer;
+  answer.body = page_;
+  return answer;
+}
+
+Answer Shown::section(const std::string& kind, HeadId head) const {
+  if (kind == "thumbs") return bytes_answer(thumbs_);
+  const std::string key = kind + "/" + head_name(head);
+  if (Cache::Value kept = cache_.find(key)) return bytes_answer(kept);
+  const view::Bytes bytes =
+      kind == "pool" ? view::pool_bytes(view::pooled_map(*trace_, head, layout_)) : view::row_bytes(*trace_, head);
+  Cache::Value value = shared(std::string(bytes.begin(), bytes.end()));
+  cache_.put(key, value);
+  return bytes_answer(value);
+}
+
+Answer Shown::tileset(HeadId head) const {
+  json levels = json::array();
+  for (const Level& level : levels_)
+    levels.push_back({{"z", level.z}, {"cell", level.cell}, {"exact", level.exact}, {"tiles", level.tiles}});
+  return json_answer(200, dumped({{"run", id_},
+                                  {"layer", head.layer},
+                                  {"head", head.head},
+                                  {"tokens", trace_->tokens().size()},
+                                  {"tile", tile_cells},
+                                  {"levels", levels}}));
+}
+
+Answer Shown::tile(const Tile& tile, const Gone& gone) const {
+  const auto found =
+      std::find_if(levels_.begin(), levels_.end(), [&](const Level& level) { return level.z == tile.z; });
+  if (found == levels_.end()) return error_answer(404, "there is no such z; /api/tileset lists those there are");
+  const Level& level = *found;
+  if (tile.at.x >= level.tiles || tile.at.y >= level.tiles)
+    return error_answer(404,
+                        "x and y are 0 to " + std::to_string(level.tiles - 1) + " at z = " + std::to_string(tile.z));
+  const std::string key = "tile/" + head_name(tile.at.head) + "/" + std::to_string(tile.z) + "/" +
+                          std::to_string(tile.at.x) + "/" + std::to_string(tile.at.y) + (tile.at.first ? "/1" : "/0") +
+                          std::to_string(static_cast<int>(tile.pool)) + std::to_string(static_cast<int>(tile.type));
+  Cache::Value value = cache_.find(key);
+  std::string took;
+  if (!value) {
+    const auto start = std::chrono::steady_clock::now();
+    Planes planes;
+    if (level.exact) {
+      planes = exact_planes(*trace_, tile.at, level.cell, gone);
+    } else {
+      const view::PoolLayout layout = view::pool_layout(*trace_, static_cast<int>(level.cell / trace_->pool_block()));
+      planes = pooled_planes(view::pooled_map(*trace_, tile.at.head, layout), layout, tile.at);
+    }
+    value = shared(encode(planes, tile.pool, tile.type));
+    cache_.put(key, value);
+    const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
+    took = fmt::format("tile;dur={:.3f}", time.count());
+  }
+  Answer answer = bytes_answer(value);
+  if (!took.empty()) answer.headers.emplace_back("Server-Timing", took);
+  return answer;
+}
+
+Answer Shown::row(HeadId head, int64_t row, int top) const {
+  const std::vector<float> weights = trace_->row_weights(head, row);
+  double total = 0, listed = 0;
+  for (const float w : weights) total += static_cast<double>(w);
+  json keys = json::array();
+  for (const auto& [key, weight] : observing::strongest(weights, top)) {
+    keys.push_back({{"key", key},
+                    {"weight", static_cast<double>(weight)},
+                    {"text", trace_->token_texts()[static_cast<size_t>(key)]}});
+    listed += static_cast<double>(weight);
+  }
+  const size_t others = weights.size() - keys.size();
+  return json_answer(200, dumped({{"run", id_},
+                                  {"layer", head.layer},
+                                  {"head", head.head},
+                                  {"row", row},
+                                  {"text", trace_->token_texts()[static_cast<size_t>(row)]},
+                                  {"top", keys},
+                                  {"others", {{"keys", others}, {"weight", others == 0 ? 0.0 : total - listed}}},
+                                  {"total", total}}));
+}
+
+Answer Shown::row_weights(HeadId head, int64_t row) const {
+  return bytes_answer(shared(encode(trace_->row_weights(head, row), Type::f32)));
+}
+
+}  // namespace bareattn::serving

@@ -1,0 +1,49 @@
+// One run as it is shown: what every route about it answers with. Immutable but for the cache, so that many threads may
+// ask at once, and replaced as a whole when live mode has run another text. Next: routes.h.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "bareattn/trace.h"
+#include "serve/cache.h"
+#include "serve/message.h"
+#include "serve/tiles.h"
+
+namespace bareattn::serving {
+
+class Shown {
+ public:
+  /// Reads the means of all heads and their thumbnails. InputError where the trace was made without the rows' measures,
+  /// the columns or the map; Cancelled where `progress` (in heads) says so.
+  Shown(std::shared_ptr<const Trace> trace, const std::string& title, bool live, int64_t cache_bytes,
+        const Progress& progress);
+
+  /// Names the run in addresses: what was kept under another id is not of this run.
+  const std::string& id() const { return id_; }
+  const Trace& trace() const { return *trace_; }
+  Cache& cache() const { return cache_; }
+
+  Answer text() const;  // the description of docs/page-format.md, with the tokens
+  Answer section(const std::string& kind, HeadId head) const;  // "thumbs" (of all heads), "pool", "rows"
+  Answer tileset(HeadId head) const;
+  struct Tile {
+    TileAddress at;
+    int64_t z = 0;
+    Pool pool = Pool::sum;
+    Type type = Type::f16;
+  };
+  /// 404 where there is no such tile.
+  Answer tile(const Tile& tile, const Gone& gone) const;
+  Answer row(HeadId head, int64_t row, int top) const;  // the strongest keys, and what the others get
+  Answer row_weights(HeadId head, int64_t row) const;   // f32 [row + 1]
+
+ private:
+  std::shared_ptr<const Trace> trace_;
+  std::string id_;
+  std::vector<Level> levels_;
+  view::PoolLayout layout_;
+  std::shared_ptr<const std::string> page_, thumbs_;
+  mutable Cache cache_;
+};
+
+}  // namespace bareattn::serving
