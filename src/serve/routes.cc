@@ -153,7 +153,7 @@ Routes::Routes(std::shared_ptr<const Shown> shown, const ServeOptions& options)
     throw std::runtime_error("this build of bareattn has no page (it was configured with -DBAREATTN_PAGE=OFF)");
   const view::PageShell shell = view::page_shell(assets, "Attention", "connect-src 'self'; ");
   std::string html = shell.head;
-  html += R"(<script type="application/json" id="page-data">{"source":{"base":"/api"}}</script>)";
+  html += R"(<script type="application/json" id="page-data">{"schema_version":1,"source":{"base":"/api"}}</script>)";
   html += "\n<script>";
   html += assets.script;
   html += "</script>\n</body>\n</html>\n";

@@ -79,7 +79,8 @@ Shown::Shown(std::shared_ptr<const Trace> trace, const std::string& title, bool 
   }
   json page = view::page_description(*trace_, title.empty() ? trace_->title() : title);
   view::add_content(page, config, content);
-  page["source"] = {{"base", "/api"}};
+  const auto exact = std::count_if(levels_.begin(), levels_.end(), [](const Level& level) { return level.exact; });
+  page["source"] = {{"base", "/api"}, {"levels", exact}};
   const Reach& reach = trace_->run().reach;
   page["served"] = {{"run", id_}, {"live", live}, {"store", store_name(trace_->store())}};
   page["served"]["window"] = reach.window >= 0 ? json(reach.window) : json(nullptr);

@@ -106,7 +106,7 @@ def test_a_row_says_where_it_looks_and_what_the_rest_gets(server, trace, tmp_pat
 def test_the_description_and_the_sections(server):
     text = server.ask("/api/text").json()
     assert "".join(text["tokens"]) == TOM.read_text() and len(text["token_ids"]) == 3654
-    assert text["source"] == {"base": "/api"} and len(text["exact"]) == 270 and text["served"]["live"] is False
+    assert text["source"] == {"base": "/api", "levels": 4} and len(text["exact"]) == 270 and text["served"]["live"] is False
     thumb, blocks = text["thumbs"]["size"], text["pool"]["blocks"]
     assert len(server.ask("/api/section/thumbs").body) == 270 * (thumb * (thumb + 1) // 2 + thumb)
     assert len(server.ask("/api/section/pool/3.1").body) == blocks * (blocks + 1) + blocks

@@ -2,6 +2,7 @@
 import { useEffect, useRef } from 'preact/hooks';
 import { count, parameters } from './format';
 import { HeadPage } from './head_page';
+import { LivePanel } from './live';
 import { Overview } from './overview';
 import { type Store, useDark, useStore } from './state';
 
@@ -51,6 +52,7 @@ export function App({ store }: { store: Store }) {
     <>
       <Header store={store} />
       <main ref={main} tabIndex={-1}>
+        {store.source.live && <LivePanel live={store.source.live} />}
         {state.head === null ? <Overview store={store} /> : <HeadPage store={store} head={state.head} />}
       </main>
     </>

@@ -38,7 +38,8 @@ export interface PageData {
   has_rows: boolean;
   exact: number[]; // layer * heads + head
   telling: number[];
-  source?: { base: string }; // numbers come by HTTP from here, not from sections of the file
+  source?: { base: string; levels?: number }; // numbers come by HTTP from here; Z of exact tiles: 0 to levels - 1
+  served?: { run: string; live: boolean };
 }
 
 /// The description as it stands in the page.

@@ -33,8 +33,22 @@ export interface Cells {
   readonly sizes: Float32Array | null;
 }
 
+/// How a text that was typed in is coming along.
+export interface RunState {
+  state: 'idle' | 'running' | 'done' | 'cancelled' | 'failed';
+  done: number; // tokens
+  total: number;
+  error?: string;
+}
+export interface Live {
+  start(text: string): Promise<void>;
+  state(): Promise<RunState>;
+  cancel(): Promise<void>;
+}
+
 export interface Source {
   readonly data: PageData;
+  readonly live?: Live; // a model is at hand to run other texts
   /// The bytes of a section; an error where there are not `size` of them.
   section(name: string, size: number): Promise<Uint8Array>;
   /// null: this head is known by its pooled map only.

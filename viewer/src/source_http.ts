@@ -4,7 +4,7 @@
 import { ABSENT, NOT_A_NUMBER } from './colormap';
 import { type PageData, checkPageData, headOf, layerOf } from './data';
 import { halfValue } from './quant';
-import type { Cells, Look, Patches, Source } from './source';
+import type { Cells, Live, Look, Patches, RunState, Source } from './source';
 import { floats } from './source_file';
 import { PatchStore, type Patch, TILE } from './tiles';
 
@@ -24,15 +24,20 @@ function takeToken(): string | null {
 
 export class Api {
   private readonly token = takeToken();
+  /// The run that is shown, once it is known: a server that shows another by now refuses instead of mixing the two.
+  run = '';
 
   constructor(private readonly base: string) {}
 
-  async ask(path: string, signal?: AbortSignal): Promise<Response> {
+  async ask(path: string, options: RequestInit = {}): Promise<Response> {
     const response = await fetch(`${this.base}/${path}`, {
-      headers: this.token === null ? {} : { Authorization: `Bearer ${this.token}` },
+      ...options,
+      headers: {
+        ...(this.token === null ? {} : { Authorization: `Bearer ${this.token}` }),
+        ...options.headers,
+      },
       credentials: 'same-origin',
       redirect: 'error',
-      ...(signal ? { signal } : {}),
     });
     if (response.ok) return response;
     const said: unknown = await response.json().catch(() => null);
@@ -41,7 +46,8 @@ export class Api {
   }
 
   async bytes(path: string, size: number, signal?: AbortSignal): Promise<Uint8Array> {
-    const bytes = new Uint8Array(await (await this.ask(path, signal)).arrayBuffer());
+    const named = this.run ? `${path}${path.includes('?') ? '&' : '?'}v=${this.run}` : path;
+    const bytes = new Uint8Array(await (await this.ask(named, signal ? { signal } : {})).arrayBuffer());
     if (bytes.length !== size) throw new Error(`the server sent ${bytes.length} bytes for ${path}, not ${size}`);
     return bytes;
   }
@@ -68,6 +74,7 @@ class ServedPatches implements Patches {
     private readonly path: string, // tile/LAYER/HEAD
     private readonly n: number,
     private readonly look: Look,
+    private readonly levels: number,
     private readonly onReady: () => void,
   ) {}
 
@@ -84,6 +91,10 @@ class ServedPatches implements Patches {
 
   want(level: number, x0: number, x1: number, y0: number, y1: number): Patch[] {
     const side = TILE << level; // tokens
+    if (level >= this.levels) {
+      this.giveUp(new Set()); // cells this wide are pooled
+      return [];
+    }
     const last = Math.ceil(this.n / side) - 1;
     const clamp = (v: number): number => Math.max(0, Math.min(last, Math.floor(v / side)));
     const out: Patch[] = [];
@@ -103,11 +114,15 @@ class ServedPatches implements Patches {
           });
       }
     }
-    const ids = new Set(missing.map((m) => m.id));
-    for (const [id, request] of this.flying) if (!ids.has(id)) request.abort();
+    this.giveUp(new Set(missing.map((m) => m.id)));
     this.queue = missing.sort((a, b) => a.far - b.far).filter((m) => !this.flying.has(m.id));
     this.next();
     return out;
+  }
+
+  private giveUp(wanted: Set<string>): void {
+    this.queue = [];
+    for (const [id, request] of this.flying) if (!wanted.has(id)) request.abort();
   }
 
   private next(): void {
@@ -179,6 +194,7 @@ class ServedCells implements Cells {
     readonly can: Cells['can'],
     readonly received: Float32Array | null,
     readonly sizes: Float32Array | null,
+    private readonly levels: number,
   ) {}
 
   async row(i: number, signal: AbortSignal): Promise<Float32Array> {
@@ -186,15 +202,46 @@ class ServedCells implements Cells {
   }
 
   patches(look: Look, onReady: () => void): Patches {
-    return new ServedPatches(this.api, `tile/${this.path}`, this.n, look, onReady);
+    return new ServedPatches(this.api, `tile/${this.path}`, this.n, look, this.levels, onReady);
+  }
+}
+
+class HttpLive implements Live {
+  constructor(
+    private readonly api: Api,
+    private readonly page: string,
+  ) {}
+
+  async start(text: string): Promise<void> {
+    const body = JSON.stringify({ text, page: this.page });
+    await this.api.ask('run', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
+  }
+
+  async state(): Promise<RunState> {
+    return (await (await this.api.ask('run')).json()) as RunState;
+  }
+
+  async cancel(): Promise<void> {
+    await this.api.ask('run', { method: 'DELETE' });
   }
 }
 
 export class HttpSource implements Source {
+  readonly live?: Live;
+
   private constructor(
     readonly data: PageData,
     private readonly api: Api,
-  ) {}
+  ) {
+    if (!data.served) return;
+    api.run = data.served.run;
+    const page = Array.from(crypto.getRandomValues(new Uint8Array(8)), (b) => b.toString(16)).join('');
+    if (data.served.live) this.live = new HttpLive(api, page);
+    // What the server keeps for this page is freed when it goes, and what it runs for it is stopped.
+    window.addEventListener('pagehide', () => {
+      void api.ask('leave', { method: 'POST', body: page, keepalive: true }).catch(() => undefined);
+    });
+  }
 
   /// `given`: the description that came with the page; its numbers may be left to the server.
   static async open(given: { source: { base: string } }): Promise<HttpSource> {
@@ -211,6 +258,14 @@ export class HttpSource implements Source {
     const { data, api } = this;
     if (!data.exact.includes(head)) return null;
     const path = `${layerOf(data, head)}/${headOf(data, head)}`;
-    return new ServedCells(api, path, data.run.tokens, { key: false, weighted: false }, null, null);
+    return new ServedCells(
+      api,
+      path,
+      data.run.tokens,
+      { key: false, weighted: false },
+      null,
+      null,
+      data.source?.levels ?? 8,
+    );
   }
 }

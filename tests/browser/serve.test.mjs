@@ -1,0 +1,198 @@
+// The page from the real `bareattn serve`: what is shown is what the command prints, only this server is asked, the token
+// leaves the address, a typed text runs, leaving frees, the keyboard and axe are content, and other sites get nothing.
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { closeAll, launch, settled } from './open.mjs';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const bin = process.env.BAREATTN_BIN ?? join(root, 'build', 'bareattn');
+const model = process.env.BAREATTN_MODEL ?? join(root, 'models', 'SmolLM2-135M-Instruct.Q4_1.gguf');
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const folder = mkdtempSync(join(tmpdir(), 'bareattn-serve-'));
+const trace = join(folder, 'alice.safetensors');
+const servers = [];
+
+before(() => {
+  for (const path of [bin, model]) assert.ok(existsSync(path), `${path} is missing (./x build, ./x model)`);
+  execFileSync(bin, ['trace', '-m', model, join(root, 'examples', 'text', 'alice.txt'), '-o', trace]);
+});
+after(async () => {
+  await closeAll();
+  for (const s of servers) s.process.kill('SIGINT');
+  rmSync(folder, { recursive: true });
+});
+
+async function serve(...args) {
+  const child = spawn(bin, ['serve', '--json', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const line = await new Promise((done, fail) => {
+    let text = '';
+    child.stdout.on('data', (part) => {
+      text += part;
+      if (text.includes('\n')) done(text);
+    });
+    child.on('exit', (code) => fail(new Error(`serve ended with ${code}`)));
+  });
+  const server = { process: child, ...JSON.parse(line) };
+  server.status = async () =>
+    (
+      await fetch(`http://127.0.0.1:${server.port}/api/status`, { headers: { Authorization: `Bearer ${server.token}` } })
+    ).json();
+  servers.push(server);
+  return server;
+}
+
+async function visit(server, { hash = '', ...options } = {}) {
+  const context = await (
+    await launch('gpu')
+  ).newContext({ viewport: { width: 1400, height: 900 }, reducedMotion: 'reduce', ...options });
+  const page = await context.newPage();
+  const wrong = [];
+  const origin = `http://127.0.0.1:${server.port}/`;
+  page.on('console', (m) => {
+    if (m.type() === 'error') wrong.push(m.text());
+  });
+  page.on('pageerror', (e) => wrong.push(`exception: ${e.message}`));
+  page.on('request', (r) => {
+    if (!r.url().startsWith(origin)) wrong.push(`request: ${r.url()}`);
+  });
+  await page.addInitScript(() => {
+    window.violations = [];
+    document.addEventListener('securitypolicyviolation', (e) => window.violations.push(e.violatedDirective));
+    window.alert = () => window.violations.push('alert was called');
+  });
+  await page.goto(`${server.url}${hash && `&${hash}`}`);
+  await page.waitForSelector(hash.includes('head=') ? '#map-how' : '[role=gridcell]');
+  return {
+    page,
+    clean: async () => {
+      assert.deepEqual(await page.evaluate(() => window.violations), []);
+      assert.deepEqual(wrong, []);
+      await context.close();
+    },
+  };
+}
+
+test('the served page shows what the command prints, exactly', async () => {
+  const server = await serve(trace);
+  const o = await visit(server, { hash: 'head=16.0&row=1500&at=1500,1500,60' });
+  await settled(o.page);
+  assert.match(await o.page.locator('#map-how').textContent(), /exact, computed by the server/);
+  const truth = JSON.parse(execFileSync(bin, ['row', trace, '16.0', '1500', '--top', '10', '--json']));
+  const shown = await o.page
+    .locator('.keys li')
+    .evaluateAll((all) => all.map((li) => [li.querySelector('.at').textContent, li.querySelector('data').value]));
+  const keys = truth.keys ?? truth.top;
+  assert.equal(shown.length, 10);
+  shown.forEach(([at, weight], i) => {
+    assert.equal(Number(at.replace(/,/g, '')), keys[i].key);
+    assert.ok(Math.abs(weight - keys[i].weight) <= 1e-7 * keys[i].weight + 1e-9, `${weight}, not ${keys[i].weight}`);
+  });
+  const text = (await o.page.locator('.text span').allTextContents()).join('');
+  assert.equal(text, readFileSync(join(root, 'examples', 'text', 'alice.txt'), 'utf8'));
+  assert.ok(!(await o.page.evaluate(() => location.href)).includes(server.token));
+  await o.page.reload();
+  await o.page.waitForSelector('#map-how');
+  await settled(o.page);
+  await o.clean();
+});
+
+test('from the whole map to a cell: tiles come from the server, and leaving frees them', async () => {
+  const server = await serve(trace);
+  const o = await visit(server, { hash: 'head=5.3' });
+  await o.page.locator('.map-over').focus();
+  for (let i = 0; i < 12; ++i) {
+    await o.page.keyboard.press('+');
+    await o.page.waitForTimeout(60);
+  }
+  await settled(o.page);
+  const { cache_bytes: kept } = await server.status();
+  assert.ok(kept > 256 * 256 * 2, `${kept} bytes of tiles`);
+  assert.deepEqual(await o.page.evaluate(() => window.violations), []);
+  await o.page.goto('about:blank'); // leaves the page
+  for (let i = 0; i < 200 && (await server.status()).cache_bytes > 0; ++i) await new Promise((r) => setTimeout(r, 100));
+  assert.equal((await server.status()).cache_bytes, 0);
+  await o.page.context().close();
+});
+
+test('a typed text runs, and the page begins anew with it; axe finds nothing', async () => {
+  const server = await serve('-m', model, '--text', 'The cat sat on the mat.');
+  const o = await visit(server, { bypassCSP: true });
+  await o.page.getByText('Run another text').click();
+  const text = 'A hostile text: </script><img src=x onerror=alert(1)> \u202e end.';
+  await o.page.getByLabel('The text, for the model of this page').fill(text);
+  await o.page.evaluate(axe);
+  const found = await o.page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
+  assert.deepEqual(
+    found.violations.map((v) => v.id),
+    [],
+  );
+  await o.page.keyboard.press('Control+Enter');
+  await o.page.waitForFunction(() => document.body.textContent.includes('onerror=alert'), null, { timeout: 60000 });
+  await o.page.waitForSelector('[role=gridcell]');
+  await o.page.locator('[role=gridcell] button').first().click();
+  await o.page.waitForSelector('.text span');
+  assert.equal((await o.page.locator('.text span').allTextContents()).join(''), text);
+  await o.clean();
+});
+
+test('a long run shows its progress and can be stopped', async () => {
+  const server = await serve('-m', model, '--text', 'Short.');
+  const o = await visit(server);
+  await o.page.getByText('Run another text').click();
+  const long = readFileSync(join(root, 'tests', 'golden', 'text', 'tom-sawyer.txt'), 'utf8').repeat(2);
+  await o.page.getByLabel('The text, for the model of this page').fill(long);
+  await o.page.getByRole('button', { name: 'Run it' }).click();
+  await o.page.getByRole('button', { name: 'Stop' }).click();
+  await o.page.getByText('Stopped.').waitFor();
+  assert.equal((await server.status()).running, false);
+  await o.clean();
+});
+
+test('without the token, and from another site, there is nothing to see', async () => {
+  const server = await serve(trace);
+  const context = await (await launch('gpu')).newContext();
+  const p = await context.newPage();
+  await p.goto(`http://127.0.0.1:${server.port}/`);
+  assert.match(await p.getByRole('alert').textContent(), /token is missing or wrong/);
+  // A site of somebody else's, in the same browser, that has even learned the token.
+  const site = createServer((_, answer) => answer.setHeader('Content-Type', 'text/html').end('<p>evil</p>'));
+  await new Promise((done) => site.listen(0, '127.0.0.1', done));
+  const q = await context.newPage();
+  await q.goto(`http://localhost:${site.address().port}/`);
+  const got = await q.evaluate(
+    async ({ port, token }) => {
+      const tries = {};
+      for (const [name, options] of Object.entries({
+        simple: {},
+        withToken: { headers: { Authorization: `Bearer ${token}` } },
+        opaque: { mode: 'no-cors' },
+        post: { method: 'POST', mode: 'no-cors', body: '{"text":"x"}' },
+      })) {
+        tries[name] = await fetch(`http://127.0.0.1:${port}/api/text`, options).then(
+          (r) => `${r.type} ${r.status}`,
+          () => 'refused',
+        );
+      }
+      const frame = document.createElement('iframe');
+      frame.src = `http://127.0.0.1:${port}/#token=${token}`;
+      document.body.append(frame);
+      await new Promise((done) => (frame.onload = done));
+      tries.frame = frame.contentDocument === null ? 'closed' : 'open';
+      return tries;
+    },
+    { port: server.port, token: server.token },
+  );
+  for (const name of ['simple', 'withToken', 'opaque', 'post']) assert.match(got[name], /refused|opaque 0/, name);
+  assert.equal(got.frame, 'closed');
+  const framed = q.frames().find((f) => f.url().includes(`:${server.port}`) || f.url().startsWith('chrome-error'));
+  if (framed) assert.equal(await framed.locator('[role=gridcell]').count(), 0);
+  await context.close();
+  site.close();
+});

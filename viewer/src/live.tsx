@@ -1,0 +1,97 @@
+// Live mode: a text typed here is run by the server's model, and the page begins anew with it. Shown only where the
+// source can run texts.
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { count } from './format';
+import type { Live, RunState } from './source';
+
+const ASK_MS = 250;
+
+/// The same page over another run: nothing of the old view fits it.
+function beginAnew(): void {
+  history.replaceState(null, '', location.pathname);
+  location.reload();
+}
+
+function Progress({ state }: { state: RunState }) {
+  const { done, total } = state;
+  return (
+    <p class="live-state">
+      <progress value={done} max={Math.max(total, 1)} aria-label="Tokens run" />
+      <span>{total ? `${count(done)} of ${count(total)} tokens` : 'beginning'}</span>
+    </p>
+  );
+}
+
+export function LivePanel({ live }: { live: Live }) {
+  const [text, setText] = useState('');
+  const [state, setState] = useState<RunState | null>(null);
+  const [failure, setFailure] = useState('');
+  const asking = useRef(0);
+  const running = state?.state === 'running';
+
+  const fail = (error: unknown): void => {
+    setState(null);
+    setFailure(error instanceof Error ? error.message : String(error));
+  };
+  const follow = (): void => {
+    live.state().then((now) => {
+      setState(now);
+      if (now.state === 'done') beginAnew();
+      else if (now.state === 'failed') setFailure(now.error ?? 'the run failed');
+      else if (now.state === 'running') asking.current = window.setTimeout(follow, ASK_MS);
+    }, fail);
+  };
+  useEffect(() => () => window.clearTimeout(asking.current), []);
+
+  const run = (): void => {
+    if (running || !text) return;
+    setFailure('');
+    live.start(text).then(follow, fail);
+  };
+
+  return (
+    <details class="live">
+      <summary>Run another text</summary>
+      <form
+        onSubmit={(e) => {
+          e.preventDefault();
+          run();
+        }}
+      >
+        <label for="live-text">The text, for the model of this page</label>
+        <textarea
+          id="live-text"
+          dir="auto"
+          rows={5}
+          spellcheck={false}
+          value={text}
+          onInput={(e) => setText(e.currentTarget.value)}
+          onKeyDown={(e) => {
+            if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) run();
+          }}
+        />
+        <div class="live-bar">
+          <button type="submit" class="quiet" disabled={running || !text}>
+            Run it
+          </button>
+          {running && (
+            <button type="button" class="quiet" onClick={() => void live.cancel().catch(fail)}>
+              Stop
+            </button>
+          )}
+          <span class="legend">Ctrl+Enter runs it too</span>
+        </div>
+        {running && <Progress state={state} />}
+        <p role="status" class="live-said">
+          {failure
+            ? `It was not run: ${failure}`
+            : state?.state === 'cancelled'
+              ? 'Stopped.'
+              : running
+                ? 'Running.'
+                : ''}
+        </p>
+      </form>
+    </details>
+  );
+}
