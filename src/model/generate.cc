@@ -7,28 +7,13 @@
 
 #include "bareattn/error.h"
 #include "bareattn/model.h"
+#include "base/random.h"
 
 namespace bareattn {
 namespace {
 
 // Rows of logits held at a time by perplexity(): 128 x 49,152 floats are 25 MB.
 constexpr int64_t perplexity_chunk = 128;
-
-/// splitmix64 (Steele, Lea, Flood 2014): the whole state is one counter, so a seed says everything.
-class SplitMix64 {
- public:
-  explicit SplitMix64(uint64_t seed) : state_(seed) {}
-  /// In [0, 1), 53 bits.
-  double uniform() {
-    uint64_t z = (state_ += 0x9e3779b97f4a7c15U);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-    return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1p-53;
-  }
-
- private:
-  uint64_t state_;
-};
 
 /// The largest logit, the lowest id on a tie. NaN is a broken model or a broken intervention, and is said.
 int32_t best(std::span<const float> logits) {
@@ -40,7 +25,7 @@ int32_t best(std::span<const float> logits) {
   return static_cast<int32_t>(best);
 }
 
-int32_t sample(std::span<const float> logits, const SamplingOptions& options, SplitMix64& random) {
+int32_t sample(std::span<const float> logits, const SamplingOptions& options, base::SplitMix64& random) {
   const double peak = logits[static_cast<size_t>(best(logits))];
   std::vector<int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
@@ -99,7 +84,7 @@ std::vector<int32_t> generate(Session& session, TensorView<const float> logits, 
                                 " elements; one dense row of " + std::to_string(vocabulary) + " is needed");
   }
   const int32_t end = session.model().tokenizer().spec().eos_id;
-  SplitMix64 random(options.seed);
+  base::SplitMix64 random(options.seed);
   std::vector<int32_t> tokens;
   while (static_cast<int>(tokens.size()) < count) {
     const std::span<const float> row(logits.data, static_cast<size_t>(vocabulary));
