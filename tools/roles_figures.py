@@ -30,8 +30,7 @@ def tables(data):
     heads, check = data["heads"], data["ablation"]
     count, sure = len(heads), sum(h["sure"] for h in heads)
     mixed = sum(h["role"] == "mixed" for h in heads)
-    lines = [f"{data['samples']} samples, seed {data['seed']}, {data['precision']}, {data['seconds']:.0f} s on {data['threads']} threads "
-             "of a shared machine. Intervals in brackets.", "",
+    lines = [f"{data['samples']} samples, seed {data['seed']}, {data['precision']}. Intervals in brackets.", "",
              "| role | heads | named so | stable | the strongest |", "|---|---|---|---|---|"]
     lines += [recipe_row(r, heads) for r in data["recipes"]]
     lines += ["", f"{mixed} of {count} heads have none of these (`mixed`). {100 * data['same_name']:.0f} % of the heads get the same name "
