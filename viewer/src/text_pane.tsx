@@ -7,6 +7,30 @@ import type { RowView } from './head';
 import { isDark, reducedMotion } from './state';
 
 const LEVELS = 24;
+// A browser lays out a paragraph as a whole: one of 100,000 tokens takes it most of a minute. So a long text stands in
+// blocks that end where a line ends anyway, and those out of sight are not laid out at all.
+const WHOLE = 4096; // tokens of a text that needs no blocks
+const BLOCK = 256; // tokens, then at the next end of a line
+const LONGEST_BLOCK = 2048; // tokens, if no line ends before
+
+/// Where the blocks of a text begin, 0 included.
+function blocks(tokens: string[]): number[] {
+  const starts = [0];
+  if (tokens.length <= WHOLE) return starts;
+  for (let i = 1, last = 0; i < tokens.length; ++i) {
+    const length = i - last;
+    if (length >= LONGEST_BLOCK || (length >= BLOCK && tokens[i - 1]!.endsWith('\n'))) starts.push((last = i));
+  }
+  return starts;
+}
+
+/// About how high a block will be: what the scroll bar is drawn by until the block is seen.
+function height(texts: string[], width: number): string {
+  const text = texts.join('');
+  const perLine = Math.max(20, width / 7.2);
+  const lines = text.split('\n').reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / perLine)), 0);
+  return `auto ${Math.round(lines * 24)}px`;
+}
 
 interface TextPaneProps {
   tokens: string[];
@@ -48,15 +72,28 @@ export function TextPane({ tokens, row, view, first, matches, dark, onFocus }: T
   useLayoutEffect(() => {
     const node = box.current!;
     const fragment = document.createDocumentFragment();
-    spans.current = tokens.map((token, i) => {
-      const span = document.createElement('span');
-      span.textContent = token;
-      span.dataset['i'] = String(i);
-      // A reordering character may bend its own token, not its neighbours.
-      if (hasReordering(token)) span.className = 'alone';
-      fragment.append(span);
-      return span;
+    const starts = blocks(tokens);
+    const all: HTMLSpanElement[] = [];
+    starts.forEach((start, b) => {
+      const texts = tokens.slice(start, starts[b + 1]);
+      let parent: DocumentFragment | HTMLElement = fragment;
+      if (starts.length > 1) {
+        parent = document.createElement('div');
+        parent.className = 'block';
+        parent.style.containIntrinsicBlockSize = height(texts, node.clientWidth);
+        fragment.append(parent);
+      }
+      for (const token of texts) {
+        const span = document.createElement('span');
+        span.textContent = token;
+        span.dataset['i'] = String(all.length);
+        // A reordering character may bend its own token, not its neighbours.
+        if (hasReordering(token)) span.className = 'alone';
+        parent.append(span);
+        all.push(span);
+      }
     });
+    spans.current = all;
     levels.current = new Uint8Array(tokens.length);
     node.replaceChildren(fragment);
   }, [tokens]);
@@ -94,7 +131,7 @@ export function TextPane({ tokens, row, view, first, matches, dark, onFocus }: T
     focused.current = row;
     const node = box.current!;
     if (!span) return;
-    const top = span.offsetTop; // from the pane's own edge: it is positioned
+    const top = span.getBoundingClientRect().top - node.getBoundingClientRect().top + node.scrollTop;
     if (top < node.scrollTop || top + 24 > node.scrollTop + node.clientHeight) {
       node.scrollTo({ top: top - node.clientHeight / 2, behavior: reducedMotion() ? 'auto' : 'smooth' });
     }
