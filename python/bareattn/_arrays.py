@@ -26,20 +26,30 @@ def library(x: Any) -> str:
     return "other"
 
 
+_NAMES: dict[Any, str] = {}  # by dtype: NumPy takes 3 us to spell one
+
+
 def dtype_name(x: Any) -> str:
     """"float32", "bfloat16", ... of any array."""
-    return str(x.dtype).removeprefix("torch.") if hasattr(x, "dtype") else type(x).__name__
+    dtype = getattr(x, "dtype", None)
+    if dtype is None:
+        return type(x).__name__
+    name = _NAMES.get(dtype)
+    if name is None:
+        name = _NAMES[dtype] = str(getattr(dtype, "name", dtype)).removeprefix("torch.")
+    return name
 
 
 def readable(x: Any, name: str) -> Any:
     """What the native module takes for x: x itself, or a view of it."""
     kind = library(x)
     if kind == "numpy":
-        if x.dtype.name == "bfloat16":  # DLPack of NumPy has no such type: its bits
+        name_of_type = dtype_name(x)
+        if name_of_type == "bfloat16":  # DLPack of NumPy has no such type: its bits
             x = x.view(np.uint16)
-        elif x.dtype == np.uint16:
+        elif name_of_type == "uint16":
             raise TypeError(f"{name}: given uint16; needed float32, float16 or bfloat16 (view bits as ml_dtypes.bfloat16)")
-        if any(step % x.itemsize for step in x.strides):
+        if not x.flags.c_contiguous and any(step % x.itemsize for step in x.strides):
             raise ValueError(f"{name}: given strides {x.strides}; needed multiples of the element's {x.itemsize} bytes")
         if not x.dtype.isnative:
             raise TypeError(f"{name}: given {x.dtype.str}; needed the byte order of this computer")
@@ -47,13 +57,20 @@ def readable(x: Any, name: str) -> Any:
     if kind == "torch":
         if x.device.type != "cpu":
             raise TypeError(f"{name}: given a tensor on {x.device}; needed one on the CPU")
-        return x.detach()
+        return _numpy_of(x.detach())
     if kind == "other" and not hasattr(x, "__dlpack__") and not isinstance(x, (memoryview,)):
         try:
             memoryview(x)
         except TypeError:
             raise TypeError(f"{name}: given {type(x).__name__}; needed an array (NumPy, PyTorch, JAX)") from None
     return x
+
+
+def _numpy_of(tensor: Any) -> Any:
+    """The same memory as NumPy (bfloat16: its bits): ten times quicker to read than a DLPack capsule."""
+    if dtype_name(tensor) == "bfloat16":
+        return tensor.view(sys.modules["torch"].int16).numpy().view(np.uint16)
+    return tensor.numpy()
 
 
 def is_bf16(x: Any) -> bool:
@@ -71,7 +88,7 @@ class Result:
 
             own = getattr(torch, name)
             self._array = torch.empty(shape, dtype=own) if fill is None else torch.full(shape, fill, dtype=own)
-            self.native = self._array
+            self.native = _numpy_of(self._array)
             return
         if name == "bfloat16":
             import ml_dtypes

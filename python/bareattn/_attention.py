@@ -91,8 +91,9 @@ def _options(**given: Any) -> dict:
             raise TypeError(f"attn_mask: given {dtype_name(mask)}; needed bool, float32, float16 or bfloat16")
     for name, kind in (("alibi_slopes", float), ("sinks", float), ("cu_seqlens_q", int), ("cu_seqlens_k", int),
                        ("kv_lengths", int)):
-        given[name] = _numbers(given.get(name), name, kind)
-    return given
+        if given.get(name) is not None:
+            given[name] = _numbers(given[name], name, kind)
+    return {name: value for name, value in given.items() if value is not None}
 
 
 class _Returns:

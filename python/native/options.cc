@@ -3,11 +3,14 @@
 
 #include <nanobind/stl/string.h>
 
+#include <algorithm>
+#include <utility>
+
 namespace bareattn::python {
 namespace {
 
 template <class T>
-void take(nb::dict options, const char* name, T& to, const char* needed) {
+void take(const Named& options, const char* name, T& to, const char* needed) {
   if (!options.contains(name)) return;
   nb::object value = options[name];
   if (value.is_none()) return;
@@ -22,16 +25,35 @@ void take(nb::dict options, const char* name, T& to, const char* needed) {
   throw nb::type_error((std::string(name) + ": given " + kind_of(value) + "; needed " + needed).c_str());
 }
 
-bool has(nb::dict dict, const char* name) { return dict.contains(name) && !nb::object(dict[name]).is_none(); }
+bool has(const Named& dict, const char* name) { return dict.contains(name) && !dict[name].is_none(); }
 
 }  // namespace
 
-Options::Options(nb::dict options, nb::dict returns) {
-  read_options(options);
-  read_returns(returns);
+Named::Named(nb::dict dict) : dict_(std::move(dict)) {
+  for (auto [key, value] : dict_) {
+    Py_ssize_t length = 0;
+    const char* text = PyUnicode_AsUTF8AndSize(key.ptr(), &length);
+    if (text == nullptr) throw nb::python_error();
+    items_.emplace_back(std::string_view(text, static_cast<size_t>(length)), value);
+  }
 }
 
-void Options::read_options(nb::dict options) {
+bool Named::contains(std::string_view name) const {
+  return std::any_of(items_.begin(), items_.end(), [&](const auto& item) { return item.first == name; });
+}
+
+nb::object Named::operator[](std::string_view name) const {
+  for (const auto& [key, value] : items_)
+    if (key == name) return nb::borrow(value);
+  return nb::none();
+}
+
+Options::Options(nb::dict options, nb::dict returns) {
+  read_options(Named(std::move(options)));
+  read_returns(Named(std::move(returns)));
+}
+
+void Options::read_options(const Named& options) {
   float scale = 0;
   int64_t offset = 0;
   std::string align;
@@ -71,7 +93,8 @@ void Options::read_options(nb::dict options) {
 }
 
 // Row arrays are [B, Hq, Sq], column_sums [B, Hq, Sk], all dense: made by the Python side.
-void Options::read_returns(nb::dict returns) {
+void Options::read_returns(const Named& returns) {
+  if (returns.empty()) return;
   struct Field {
     const char* name;
     float* AttentionStatistics::*member;

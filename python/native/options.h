@@ -1,9 +1,26 @@
 // The keyword arguments of a Python call as AttentionParams, with everything they point to.
 #pragma once
+#include <string_view>
+#include <utility>
+#include <vector>
+
 #include "arrays.h"
 #include "bareattn/attention.h"
 
 namespace bareattn::python {
+
+/// A dict whose names are looked up without making a Python string for each: there are thirty, and most calls give two.
+class Named {
+ public:
+  explicit Named(nb::dict dict);
+  bool empty() const { return items_.empty(); }
+  bool contains(std::string_view name) const;
+  nb::object operator[](std::string_view name) const;  // None: absent
+
+ private:
+  nb::dict dict_;  // keeps the names alive
+  std::vector<std::pair<std::string_view, nb::handle>> items_;
+};
 
 class Options {
  public:
@@ -14,8 +31,8 @@ class Options {
   AttentionParams params;
 
  private:
-  void read_options(nb::dict options);
-  void read_returns(nb::dict returns);
+  void read_options(const Named& options);
+  void read_returns(const Named& returns);
 
   Arrays arrays_;
   std::vector<float> slopes_, sinks_;
