@@ -1,4 +1,4 @@
-"""Attention beside its peers, in one run: PyTorch, ONNX Runtime, OpenVINO and JAX, on one thread and on all.
+"""Attention beside its peers, in one run: PyTorch, ONNX Runtime, OpenVINO, JAX and ggml, on one thread and on all.
 
     ./x bench attention [--quick]
 
@@ -16,12 +16,14 @@ import subprocess
 import sys
 import time
 
+from ggml_attention import ggml_attention
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # (query heads, key-value heads, head dim, tokens)
 PREFILL = [(9, 3, 64, 64), (9, 3, 64, 128), (9, 3, 64, 256), (9, 3, 64, 512), (9, 3, 64, 2048), (9, 3, 64, 8192),
            (32, 8, 128, 2048), (32, 8, 128, 4096)]
 # (query heads, key-value heads, head dim, query tokens, keys)
-DECODE = [(8, 8, 64, 1, 8192), (9, 3, 64, 1, 1024), (9, 3, 64, 1, 8192), (9, 3, 64, 8, 8192), (32, 8, 128, 1, 8192),
+DECODE = [(1, 1, 64, 1, 16), (8, 8, 64, 1, 8192), (9, 3, 64, 1, 1024), (9, 3, 64, 1, 8192), (9, 3, 64, 8, 8192), (32, 8, 128, 1, 8192),
           (32, 8, 128, 1, 32768), (8, 1, 128, 1, 131072)]
 
 
@@ -36,9 +38,9 @@ def ours(np, shape, dtype, observed=False, cache=False):
         extra["compute"] = "bf16"
     threads = len(os.sched_getaffinity(0))
     if cache:
-        held = bareattn.AttentionCache(hkv, d, **({"storage": "bf16"} if dtype == "bf16" else {}))
+        held = bareattn.AttentionCache(1, hkv, d, compute=dtype)
         held.append(k, v)
-        return lambda: held.attend(q, is_causal=True, offset=keys - n, threads=threads)
+        return lambda: held.attention(q, threads=threads)
     return lambda: bareattn.attention(q, k, v, is_causal=True, threads=threads, **extra)
 
 
@@ -150,8 +152,9 @@ def jax_attention(np, shape, dtype):
 
 CONTENDERS = {"bareattn": ours, "bareattn, observed": lambda *a: ours(*a, observed=True), "PyTorch SDPA": torch_sdpa,
               "ONNX Runtime GQA": ort_gqa, "ONNX Runtime Attention": ort_attention, "OpenVINO SDPA": openvino_sdpa,
-              "JAX": jax_attention}
-DECODERS = {"bareattn": lambda *a: ours(*a, cache=True), "PyTorch SDPA": torch_sdpa}
+              "JAX": jax_attention, "ggml (keys f16)": ggml_attention}
+DECODERS = {"bareattn": lambda *a: ours(*a, cache=True), "PyTorch SDPA": torch_sdpa,
+            "ggml (keys f16)": ggml_attention}
 
 
 def measure(np, shape, dtype, contenders, seconds):

@@ -11,6 +11,10 @@ class _Init(ctypes.Structure):
     _fields_ = [("size", ctypes.c_size_t), ("buffer", ctypes.c_void_p), ("no_alloc", ctypes.c_bool)]
 
 
+class _Plan(ctypes.Structure):
+    _fields_ = [("work_size", ctypes.c_size_t), ("work", ctypes.c_void_p), ("rest", ctypes.c_char * 256)]
+
+
 def _libraries():
     import llama_cpp
 
@@ -26,7 +30,8 @@ def _libraries():
     ):
         function = getattr(base, name)
         function.restype, function.argtypes = result, arguments
-    cpu.ggml_graph_compute_with_ctx.argtypes = [pointer, pointer, ctypes.c_int]
+    cpu.ggml_graph_plan.restype, cpu.ggml_graph_plan.argtypes = _Plan, [pointer, ctypes.c_int, pointer]
+    cpu.ggml_graph_compute.argtypes = [pointer, ctypes.POINTER(_Plan)]
     return base, cpu
 
 
@@ -52,8 +57,12 @@ def ggml_attention(np, shape, dtype):
     graph = base.ggml_new_graph(context)
     base.ggml_build_forward_expand(graph, out)
 
-    def call():
-        cpu.ggml_graph_compute_with_ctx(context, graph, threads)
+    plan = cpu.ggml_graph_plan(graph, threads, None)
+    work = ctypes.create_string_buffer(plan.work_size + 64)
+    plan.work = ctypes.addressof(work)
+
+    def call(keep=work):  # the plan points into it
+        cpu.ggml_graph_compute(graph, ctypes.byref(plan))
         data = (ctypes.c_float * (hq * n * d)).from_address(base.ggml_get_data(out))
         return np.frombuffer(data, np.float32).reshape(1, n, hq, d).transpose(0, 2, 1, 3)
 

@@ -3,7 +3,7 @@
 # The end counts what ran, and fails when a part failed or nothing ran. A part runs as a condition, where bash ignores
 # `set -e`: chain its steps by && or return.
 results=build/test-results
-all_parts=(floors links ctest cli python viewer browser)
+all_parts=(floors links docs ctest cli python torch viewer browser)
 
 test_everything() {
   local parts=("$@") part start=$SECONDS failed=()
@@ -50,12 +50,41 @@ part_cli() {
   need_venv .venv tests/requirements.txt && run .venv/bin/python -m pytest -q --junitxml="$results/cli.xml" tests/cli
 }
 
+# The reference of the public headers; Doxygen's warnings are errors.
+part_docs() { mkdir -p out/docs && single docs doxygen docs/Doxyfile; }
+
 # python/: the module is built into .venv and its tests run there.
 part_python() {
   [[ -f pyproject.toml ]] || { echo "  no Python package in this tree (pyproject.toml): nothing to test"; return 0; }
   need_venv .venv tests/requirements.txt &&
-    run .venv/bin/python -m pip install -q --disable-pip-version-check . &&
-    run .venv/bin/python -m pytest -q --junitxml="$results/python.xml" python/tests tests/conformance tests/torch
+    build_wheel && run .venv/bin/python -m pip install -q --disable-pip-version-check --force-reinstall --no-deps out/wheel/*.whl &&
+    run .venv/bin/python -m pytest -q --junitxml="$results/python.xml" python/tests tests/conformance
+}
+
+# Compiled once, installed into both environments.
+build_wheel() {
+  rm -rf out/wheel
+  run .venv/bin/python -m pip wheel -q --disable-pip-version-check --no-deps -w out/wheel .
+}
+
+# Against PyTorch, JAX and transformers, which take 6 GB of disk: where there is no room for them, or BAREATTN_TORCH=0,
+# the part is one named skip.
+part_torch() {
+  [[ -d tests/torch ]] || { echo "  no tests/torch/ in this tree: nothing to test"; return 0; }
+  local room reason=''
+  room=$(($(df --output=avail -k . | tail -1) / 1048576))
+  if [[ ${BAREATTN_TORCH:-1} == 0 ]]; then reason='BAREATTN_TORCH=0'; fi
+  if ((room < 14)) && [[ ! -d .venv-torch ]]; then reason="$room GB of disk are free, 14 are needed"; fi
+  if [[ -n $reason ]]; then
+    echo "  NOT TESTED against PyTorch, JAX and transformers: $reason"
+    printf '<testsuite name="torch" tests="1"><testcase name="torch" classname="torch"><skipped message="%s"/></testcase></testsuite>\n' \
+      "$reason" >"$results/torch.xml"
+    return 0
+  fi
+  export BAREATTN_MODEL=${BAREATTN_MODEL:-$PWD/$model}
+  need_venv .venv-torch tests/torch/requirements.txt && { [[ -e $(echo out/wheel/*.whl) ]] || build_wheel; } &&
+    run .venv-torch/bin/python -m pip install -q --disable-pip-version-check --force-reinstall --no-deps out/wheel/*.whl &&
+    run .venv-torch/bin/python -m pytest -q --junitxml="$results/torch.xml" tests/torch python/tests/test_arrays.py
 }
 
 # The viewer: types, lint, and unit tests where it has them.

@@ -17,7 +17,7 @@ void write_file(const std::string& path, std::string_view content);
 void check_writable(const std::string& path);
 
 /// Valid UTF-8 that cannot act on a terminal or reorder a line: controls, bidi and invisible formatting characters are
-/// spelled out (\n, \x1b, \u{202e}), invalid bytes become U+FFFD. keep_newlines lets newline and tab pass.
+/// spelled out (as `\n`, `\x1b`, `\u{202e}`), invalid bytes become U+FFFD. keep_newlines lets newline and tab pass.
 std::string printable(std::string_view text, bool keep_newlines = false);
 
 }  // namespace bareattn
