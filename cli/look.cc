@@ -8,6 +8,7 @@
 
 #include "bareattn/error.h"
 #include "bareattn/files.h"
+#include "bareattn/head_roles.h"
 #include "bareattn/highlights.h"
 #include "bareattn/page.h"
 #include "commands.h"
@@ -116,6 +117,10 @@ int look(const LookOptions& options) {
   }
   LookReport report;
   report.observation = observation.get();
+  std::string problem;
+  if (auto known = cached_roles(*model, &problem)) page.recipe_roles = std::make_shared<HeadRoles>(std::move(*known));
+  if (!problem.empty()) fmt::print(stderr, "bareattn: warning: {}\n", printable(problem));
+  report.roles = page.recipe_roles.get();
   report.origin = input.origin;
   report.last = last_look(*observation, options.top);
   if (!options.page.empty()) {

@@ -59,7 +59,15 @@ Json gathered_json(const Observation& o, HeadId head) {
   return {{"key", best}, {"share", number(most)}};
 }
 
-Json heads_json(const Observation& o) {
+Json recipe_role_json(const HeadRoles* roles, HeadId head) {
+  if (roles == nullptr) return nullptr;
+  const HeadRole& role = roles->of(head);
+  Json all = Json::array();
+  for (const Recipe recipe : role.all) all.push_back(recipe_info(recipe).id);
+  return {{"source", "recipes"}, {"name", role.name}, {"sure", role.sure}, {"roles", all}, {"evidence", role.evidence}};
+}
+
+Json heads_json(const Observation& o, const HeadRoles* roles) {
   const ModelConfig& c = o.model().config();
   Json all = Json::array();
   for (int layer = 0; layer < c.layers; ++layer) {
@@ -73,7 +81,12 @@ Json heads_json(const Observation& o) {
       }
       all.push_back({{"layer", layer},
                      {"head", head},
-                     {"role", {{"name", role.name}, {"score", number(role.score)}, {"evidence", role.evidence}}},
+                     {"role",
+                      {{"source", "text"},
+                       {"name", role.name},
+                       {"score", number(role.score)},
+                       {"evidence", role.evidence}}},
+                     {"recipe_role", recipe_role_json(roles, id)},
                      {"means", std::move(means)},
                      {"gathered", gathered_json(o, id)}});
     }
@@ -130,7 +143,7 @@ std::string look_json(const LookReport& report) {
         {"ids", o.tokens()},
         {"tokens", o.token_texts()}}},
       {"measures", measures_json()},
-      {"heads", heads_json(o)},
+      {"heads", heads_json(o, report.roles)},
       {"highlights", std::move(shown)},
       {"last_token", last_json(report)},
       {"page", report.page.empty() ? Json(nullptr) : Json(report.page)},

@@ -3,6 +3,7 @@
 #pragma once
 #include <string>
 
+#include "bareattn/head_roles.h"
 #include "bareattn/observation.h"
 #include "last_look.h"
 #include "terminal.h"
@@ -11,6 +12,7 @@ namespace bareattn::cli {
 
 struct LookReport {
   const Observation* observation = nullptr;
+  const HeadRoles* roles = nullptr;  // by the recipes, where the cache has them
   LastLook last;
   std::string origin;  // "story.txt", "standard input" or empty
   std::string page;    // path written, or empty

@@ -49,6 +49,7 @@ class Summary {
   std::string text() {
     facts();
     roles();
+    known();
     telling();
     last();
     if (!report_.page.empty()) {
@@ -109,6 +110,28 @@ class Summary {
     }
   }
 
+  // Roles that look at nothing in particular would fill the list; they are in `bareattn roles` and the JSON.
+  void known() {
+    if (report_.roles == nullptr) return;
+    const HeadRoles& roles = *report_.roles;
+    heading("What they are for", "tested by bareattn roles, not on this text");
+    for (int r = 0; r <= static_cast<int>(Recipe::copying); ++r) {
+      const RecipeInfo& info = recipe_info(static_cast<Recipe>(r));
+      const auto score = [&](HeadId id) { return roles.of(id).scores[static_cast<size_t>(r)].mean; };
+      std::vector<HeadId> heads;
+      for (int layer = 0; layer < roles.layers; ++layer)
+        for (int head = 0; head < roles.heads; ++head)
+          if (score({layer, head}) >= info.threshold) heads.push_back({layer, head});
+      if (heads.empty()) continue;
+      std::stable_sort(heads.begin(), heads.end(), [&](HeadId a, HeadId b) { return score(a) > score(b); });
+      constexpr size_t most = 8;
+      std::string list;
+      for (size_t i = 0; i < std::min(heads.size(), most); ++i) list += (i == 0 ? "" : ", ") + name(heads[i]);
+      if (heads.size() > most) list += fmt::format(" and {} more", heads.size() - most);
+      out_ += "  " + padded(info.id, 17) + wrapped(list + ": " + info.meaning, terminal_.width, 19, 19) + '\n';
+    }
+  }
+
   void telling() {
     const auto shown = highlights(o_);
     if (shown.empty()) return;
@@ -116,8 +139,13 @@ class Summary {
     heading("Heads to look at first", "layer.head, both from 0");
     for (const Highlight& h : shown) {
       out_ += "  " + padded(h.title, title_width) + bold(terminal_, padded(name(h.head), head_width)) +
-              wrapped(one_line(h.evidence), terminal_.width, indent, indent) + '\n';
+              wrapped(one_line(h.evidence) + recipe_note(h.head), terminal_.width, indent, indent) + '\n';
     }
+  }
+
+  std::string recipe_note(HeadId head) const {
+    if (report_.roles == nullptr || report_.roles->of(head).all.empty()) return {};
+    return "; by the recipes: " + report_.roles->of(head).name;
   }
 
   // The text around a token, cut to `width` columns, the token itself marked.

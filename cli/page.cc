@@ -5,6 +5,7 @@
 
 #include "bareattn/error.h"
 #include "bareattn/files.h"
+#include "bareattn/head_roles.h"
 #include "bareattn/highlights.h"
 #include "bareattn/trace.h"
 #include "commands.h"
@@ -34,6 +35,9 @@ int write_page(const PageChoice& choice) {
   options.title = !choice.title.empty()     ? choice.title
                   : !trace->title().empty() ? trace->title()
                                             : printable(choice.run.substr(choice.run.rfind('/') + 1));
+  if (auto known = cached_roles(trace->model())) {
+    options.recipe_roles = std::make_shared<HeadRoles>(std::move(*known));
+  }
   const std::string html = render_page(*trace, options);
   stop_if_interrupted();
   write_file(choice.output, html);

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "bareattn/head_roles.h"
 #include "bareattn/observation.h"
 
 namespace bareattn {
@@ -13,6 +14,7 @@ struct PageOptions {
   int64_t size_budget = 25'000'000;  // bytes of the whole file; decides how many heads are exact
   std::vector<HeadId> exact;    // heads to embed exactly; empty: chosen (all where they fit, else the most telling)
   bool pooled_only = false;     // no head exact, only pooled maps: the smallest page; `exact` must be empty
+  std::shared_ptr<const HeadRoles> recipe_roles;  // what the heads are for, beside what they do in this text; or null
   std::vector<HeadId> telling;  // heads, most telling first: who goes in first, and what the page opens with
 };
 

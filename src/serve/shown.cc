@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bareattn/error.h"
+#include "bareattn/head_roles.h"
 #include "bareattn/highlights.h"
 #include "base/thread_pool.h"
 #include "observe/strongest.h"
@@ -77,7 +78,8 @@ Shown::Shown(std::shared_ptr<const Trace> trace, const std::string& title, bool 
   for (int64_t i = 0; i < heads; ++i) {
     content.exact.push_back({static_cast<int>(i / config.heads), static_cast<int>(i % config.heads)});
   }
-  json page = view::page_description(*trace_, title.empty() ? trace_->title() : title);
+  const auto roles = cached_roles(trace_->model());
+  json page = view::page_description(*trace_, title.empty() ? trace_->title() : title, roles ? &*roles : nullptr);
   view::add_content(page, config, content);
   const auto exact = std::count_if(levels_.begin(), levels_.end(), [](const Level& level) { return level.exact; });
   page["source"] = {{"base", "/api"}, {"levels", exact}};

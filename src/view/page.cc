@@ -38,7 +38,7 @@ std::string render_page(const Observation& observation, const PageOptions& optio
                            " tokens but " + std::to_string(observation.token_texts().size()) + " token texts");
   }
   const ModelConfig& config = observation.model().config();
-  json data = view::page_description(observation, options.title);
+  json data = view::page_description(observation, options.title, options.recipe_roles.get());
 
   std::string head = view::page_shell(assets, options.title.empty() ? config.name : options.title).head;
   head += "<script type=\"application/json\" id=\"page-data\">";

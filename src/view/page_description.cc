@@ -2,6 +2,7 @@
 #include "view/page_description.h"
 
 #include <cmath>
+#include <stdexcept>
 
 namespace bareattn::view {
 namespace {
@@ -18,7 +19,8 @@ json flat(const ModelConfig& config, const std::vector<HeadId>& heads) {
 
 }  // namespace
 
-nlohmann::json page_description(const Observation& observation, const std::string& title) {
+nlohmann::json page_description(const Observation& observation, const std::string& title,
+                                const HeadRoles* recipe_roles) {
   const Model& model = observation.model();
   const ModelConfig& config = model.config();
   const double n = static_cast<double>(observation.tokens().size());
@@ -58,6 +60,16 @@ nlohmann::json page_description(const Observation& observation, const std::strin
       data["means"].push_back(std::move(means));
       const Role role = observation.role({layer, head});
       data["roles"].push_back({{"name", role.name}, {"score", number(role.score)}, {"evidence", role.evidence}});
+    }
+  }
+  if (recipe_roles != nullptr) {
+    if (recipe_roles->layers != config.layers || recipe_roles->heads != config.heads) {
+      throw std::invalid_argument("recipe_roles: they are of " + std::to_string(recipe_roles->layers) + " layers of " +
+                                  std::to_string(recipe_roles->heads) + " heads, the observation is not");
+    }
+    data["recipe_roles"] = json::array();
+    for (const HeadRole& role : recipe_roles->of_head) {
+      data["recipe_roles"].push_back({{"name", role.name}, {"sure", role.sure}, {"evidence", role.evidence}});
     }
   }
   return data;

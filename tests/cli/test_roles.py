@@ -69,6 +69,28 @@ def test_a_damaged_cache_is_said_and_replaced(found):
     assert look.returncode == 0 and look.stderr == b""
 
 
+def test_look_names_them_and_their_source(found, tmp_path):
+    _, env = found
+    page = tmp_path / "page.html"
+    done = run("look", SHORT, "--json=" + str(tmp_path / "look.json"), "-o", page, env=env)
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.decode()
+    assert "What they are for" in text and "18.6" in text and all(
+        width(line) <= 80 for line in text.splitlines() if str(page) not in line)  # the path stays in one piece
+    document = json.loads((tmp_path / "look.json").read_text())
+    jsonschema.validate(document, json.loads((ROOT / "docs/schema/look.schema.json").read_text()),
+                        cls=jsonschema.Draft202012Validator)
+    head = document["heads"][18 * 9 + 6]
+    assert head["role"]["source"] == "text"
+    assert head["recipe_role"]["source"] == "recipes" and head["recipe_role"]["name"] == "induction"
+    html = page.read_text()
+    data = json.loads(html[html.index('id="page-data">') + 15:html.index("</script>", html.index('id="page-data">'))])
+    assert [r["name"] for r in data["recipe_roles"]] == [h["recipe_role"]["name"] for h in document["heads"]]
+    plain = run("look", SHORT, "--json", env={"XDG_CACHE_HOME": str(tmp_path / "none")})
+    assert all(h["recipe_role"] is None for h in json.loads(plain.stdout)["heads"])
+    assert "What they are for" not in run("look", SHORT, env={"XDG_CACHE_HOME": str(tmp_path / "none")}).stdout.decode()
+
+
 def test_a_cache_that_cannot_be_written_is_only_a_warning(tmp_path):
     (tmp_path / "file").write_text("no directory")
     done = run("roles", "-n", "4", "--draws", "0", env={"XDG_CACHE_HOME": str(tmp_path / "file")})

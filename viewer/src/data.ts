@@ -32,7 +32,8 @@ export interface PageData {
   token_ids: number[]; // [N]
   measures: MeasureInfo[]; // [M]
   means: (number | null)[][]; // [layers * heads][M]; null: not a number
-  roles: Role[]; // [layers * heads]
+  roles: Role[]; // [layers * heads]: on this text
+  recipe_roles?: { name: string; sure: boolean; evidence: string }[]; // [layers * heads]: by tests made for it
   pool: { block: number; blocks: number };
   thumbs: { size: number };
   has_rows: boolean;
@@ -56,6 +57,9 @@ export function checkPageData(data: PageData): PageData {
   const heads = data.model.layers * data.model.heads;
   if (data.tokens.length !== data.run.tokens || data.means.length !== heads || data.roles.length !== heads) {
     throw new Error('the page was damaged: its tables do not have the lengths that its header states');
+  }
+  if (data.recipe_roles && data.recipe_roles.length !== heads) {
+    throw new Error('the page was damaged: its recipe roles are not as many as its heads');
   }
   return data;
 }

@@ -110,7 +110,8 @@ export function Grid({ store, state, onHover }: GridProps) {
   const measure = data.measures[state.measure];
   const describe = (head: number): string =>
     `Layer ${layerOf(data, head)}, head ${headOf(data, head)}: ${data.roles[head]?.name ?? ''}, ` +
-    `${measure?.title ?? ''} ${value(data.means[head]?.[state.measure], measure?.unit ?? '')}`;
+    `${measure?.title ?? ''} ${value(data.means[head]?.[state.measure], measure?.unit ?? '')}` +
+    (data.recipe_roles ? `, by recipes ${data.recipe_roles[head]?.name ?? ''}` : '');
   const name = (i: number): string => (sorted ? '' : String(i));
 
   return (

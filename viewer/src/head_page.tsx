@@ -50,6 +50,7 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
   const keyToken = state.key >= 0 ? Math.min(state.key, state.row) : (focused?.top[0]?.from ?? 0);
   const matches = useMemo(() => findMatches(data.tokens, state.find), [data, state.find]);
   const role = data.roles[index];
+  const recipe = data.recipe_roles?.[index];
   const go = (by: number): void => {
     const all = data.means.length;
     store.set({ head: (index + by + all) % all });
@@ -68,6 +69,11 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
           <p>
             <span class="role">{role?.name}</span> {role?.evidence}
           </p>
+          {recipe && (
+            <p class="recipe-role">
+              Tested by recipes: <span class="role">{recipe.name}</span> {recipe.evidence}
+            </p>
+          )}
         </div>
         <HeadPicker store={store} state={state} head={index} />
         <div class="steps">
