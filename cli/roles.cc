@@ -145,7 +145,7 @@ int run(const RolesOptions& chosen) {
   const auto mixed =
       std::count_if(roles.of_head.begin(), roles.of_head.end(), [](const HeadRole& r) { return r.all.empty(); });
   std::string notes = fmt::format(
-      "A head may have several roles, each from the score in the second column on; {} have none (mixed). Stable: rank "
+      "A head may have several roles, each from the score under 'from' on; {} have none (mixed). Stable: rank "
       "correlation of the heads' scores between random halves of the samples. {:.0f} % of the heads get the same first "
       "name from both halves; for {} of "
       "{} the whole interval is on one side of the threshold. The model answered {} of {} needles; retrieval is scored "

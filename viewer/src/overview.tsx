@@ -174,9 +174,7 @@ export function Overview({ store }: { store: Store }) {
             </strong>{' '}
             {data.roles[shown]?.name}: {data.roles[shown]?.evidence}. {measure.title}{' '}
             <b>{value(data.means[shown]?.[state.measure], measure.unit)}</b>
-            {data.recipe_roles && (
-              <span class="recipe-role"> Tested by recipes: {data.recipe_roles[shown]?.name}</span>
-            )}
+            {data.recipe_roles && <span class="recipe-role"> Tested by recipes: {data.recipe_roles[shown]?.name}</span>}
           </p>
           <div class="legends">
             <MapLegend state={state} />
