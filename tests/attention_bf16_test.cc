@@ -26,7 +26,8 @@ struct Problem {
       : heads(s[0]), kv_heads(s[1]), rows(s[2]), keys(s[3]), dim(s[4]), value_dim(s[5]) {
     std::mt19937 random(seed);
     std::normal_distribution<float> normal;
-    for (auto [to, n] : {std::pair{&q, heads * rows * dim}, {&k, kv_heads * keys * dim}, {&v, kv_heads * keys * value_dim}})
+    for (auto [to, n] :
+         {std::pair{&q, heads * rows * dim}, {&k, kv_heads * keys * dim}, {&v, kv_heads * keys * value_dim}})
       for (int64_t i = 0; i < n; ++i) to->push_back(normal(random));
   }
   std::vector<float> run(AttentionParams params, int64_t first = 0, int64_t count = -1) const {
@@ -43,8 +44,8 @@ struct Problem {
   }
 };
 
-const std::array<int64_t, 6> shapes[] = {{1, 1, 1, 1, 1, 1},      {2, 1, 5, 17, 3, 7},      {9, 3, 70, 70, 64, 64},
-                                         {4, 4, 33, 600, 80, 96}, {3, 1, 1, 1100, 64, 64},  {6, 2, 130, 1040, 128, 128},
+const std::array<int64_t, 6> shapes[] = {{1, 1, 1, 1, 1, 1},      {2, 1, 5, 17, 3, 7},     {9, 3, 70, 70, 64, 64},
+                                         {4, 4, 33, 600, 80, 96}, {3, 1, 1, 1100, 64, 64}, {6, 2, 130, 1040, 128, 128},
                                          {2, 2, 20, 40, 65, 130}, {8, 1, 3, 2100, 64, 64}};
 
 TEST(AttentionBf16, KernelsEqualTheirTwin) {
@@ -70,18 +71,24 @@ TEST(AttentionBf16, KernelsEqualTheirTwin) {
     std::memcpy(panel.as<uint16_t>(), bits(static_cast<size_t>(dims * 64)).data(), panel.bytes());
     std::memcpy(v.as<uint16_t>(), bits(static_cast<size_t>(keys * ldv)).data(), v.bytes());
     std::vector<float> s(static_cast<size_t>(rows * 64), 0.5F), o(static_cast<size_t>(rows * ldv));
-    const bool go_on = random() % 2 != 0;
+    const bool go_on = random() % 2 != 0, scaled = random() % 2 != 0;
+    float scale[kernels::tile_rows];
+    for (float& x : scale) x = static_cast<float>(random() % 1000) / 777.0F;
     const auto& twin = kernels::reference_table();
     std::vector<float> s0 = s, o0 = o;
-    twin.score_tile_bf16(q.data(), dims, rows, dims, panel.as<uint16_t>(), columns, s0.data(), 64, go_on);
+    twin.score_tile_bf16(q.data(), dims, rows, dims, panel.as<uint16_t>(), columns, s0.data(), 64, go_on,
+                         scaled ? scale : nullptr);
     twin.blend_bf16(p.data(), keys, rows, keys, v.as<uint16_t>(), ldv, dv, o0.data(), ldv);
     for (int t = 0; t < count; ++t) {
       std::vector<float> s1 = s, o1 = o;
-      all[t]->score_tile_bf16(q.data(), dims, rows, dims, panel.as<uint16_t>(), columns, s1.data(), 64, go_on);
+      all[t]->score_tile_bf16(q.data(), dims, rows, dims, panel.as<uint16_t>(), columns, s1.data(), 64, go_on,
+                              scaled ? scale : nullptr);
       all[t]->blend_bf16(p.data(), keys, rows, keys, v.as<uint16_t>(), ldv, dv, o1.data(), ldv);
       for (int r = 0; r < rows; ++r) {
-        ASSERT_EQ(0, std::memcmp(s0.data() + r * 64, s1.data() + r * 64, static_cast<size_t>(columns) * 4)) << all[t]->name;
-        ASSERT_EQ(0, std::memcmp(o0.data() + r * ldv, o1.data() + r * ldv, static_cast<size_t>(dv) * 4)) << all[t]->name;
+        ASSERT_EQ(0, std::memcmp(s0.data() + r * 64, s1.data() + r * 64, static_cast<size_t>(columns) * 4))
+            << all[t]->name;
+        ASSERT_EQ(0, std::memcmp(o0.data() + r * ldv, o1.data() + r * ldv, static_cast<size_t>(dv) * 4))
+            << all[t]->name;
       }
       ++compared;
     }
@@ -126,7 +133,8 @@ TEST(AttentionBf16, WithinItsBoundOfTheRoundedInputs) {
     const TensorView<const float> q(problem.q.data(), {1, problem.heads, problem.rows, problem.dim});
     const TensorView<const float> k(problem.k.data(), {1, problem.kv_heads, problem.keys, problem.dim});
     const auto reference = [&](const std::vector<float>& v, std::vector<float>& to) {
-      reference_attention(q, k, TensorView<const float>(v.data(), {1, problem.kv_heads, problem.keys, problem.value_dim}),
+      reference_attention(q, k,
+                          TensorView<const float>(v.data(), {1, problem.kv_heads, problem.keys, problem.value_dim}),
                           TensorView<float>(to.data(), {1, problem.heads, problem.rows, problem.value_dim}), params);
     };
     reference(problem.v, exact);
@@ -152,8 +160,9 @@ TEST(AttentionBf16, WeightsAreThoseOfThePass) {
   Rectangle rectangle;
   rectangle.key_begin = 450;
   rectangle.key_end = 650;
-  weights(TensorView<const float>(problem.q.data(), {1, 4, 30, 64}), TensorView<const float>(problem.k.data(), {1, 2, 700, 64}),
-          TensorView<float>(asked.data(), {1, 4, 30, 200}), rectangle, plain);
+  weights(TensorView<const float>(problem.q.data(), {1, 4, 30, 64}),
+          TensorView<const float>(problem.k.data(), {1, 2, 700, 64}), TensorView<float>(asked.data(), {1, 4, 30, 200}),
+          rectangle, plain);
   for (int64_t line = 0; line < 4 * 30; ++line)
     ASSERT_EQ(0, std::memcmp(full.data() + line * 700 + 450, asked.data() + line * 200, 200 * 4)) << line;
 }
@@ -180,7 +189,8 @@ TEST(AttentionBf16, CacheOfTheSameKind) {
   const auto whole = problem.run({});
   AttentionCache cache(1, 2, 64, 64, Compute::bf16), other(1, 2, 64, 64);
   for (AttentionCache* c : {&cache, &other})
-    c->append(TensorView<const float>(problem.k.data(), {1, 2, 900, 64}), TensorView<const float>(problem.v.data(), {1, 2, 900, 64}));
+    c->append(TensorView<const float>(problem.k.data(), {1, 2, 900, 64}),
+              TensorView<const float>(problem.v.data(), {1, 2, 900, 64}));
   EXPECT_EQ(2 * cache.bytes(), other.bytes());
   std::vector<float> o(whole.size());
   AttentionParams params;

@@ -183,13 +183,11 @@ void Tile::scores(const Sequence& sequence, const KvBlock& kv, const Group& grou
     const int columns = static_cast<int>(std::min(panel_keys, group.all.end - key));
     if (narrow)
       kernels_->score_tile_bf16(q16_.data() + group.e * dims, dims, rows, dims, kv.k16 + key * dims, columns, s + key,
-                                strip_stride_, false);
+                                strip_stride_, false, &scale_[static_cast<size_t>(group.e)]);
     else
       kernels_->score_tile(q_.as<float>() + group.e * dims, dims, rows, dims, kv.k + key * dims, columns, s + key,
                            strip_stride_, false);
   }
-  for (int64_t r = 0; narrow && r < group.rows; ++r)
-    for (int64_t key = first; key < group.all.end; ++key) s[r * strip_stride_ + key] *= scale_[group.e + r];
 }
 
 void Tile::softmax(const Group& group) {

@@ -13,8 +13,8 @@
 #include "attention/shared_pool.h"
 #include "attention/tile.h"
 #include "attention/widen.h"
-#include "kernels/convert.h"
 #include "base/float_environment.h"
+#include "kernels/convert.h"
 
 namespace bareattn {
 namespace attend {
@@ -131,11 +131,11 @@ class RowWeights {
     for (int64_t key = first; key < here.end; key += panel_keys) {
       const int columns_here = static_cast<int>(std::min(panel_keys, here.end - key));
       if (narrow)
-        kernels_.score_tile_bf16(q16_.data(), dims, 1, dims, kv.k16 + key * dims, columns_here, s + key, block_keys, false);
+        kernels_.score_tile_bf16(q16_.data(), dims, 1, dims, kv.k16 + key * dims, columns_here, s + key, block_keys,
+                                 false, &scale_);
       else
         kernels_.score_tile(q_.data(), dims, 1, dims, kv.k + key * dims, columns_here, s + key, block_keys, false);
     }
-    for (int64_t key = first; narrow && key < here.end; ++key) s[key] *= scale_;
     if (rectangle_.stage == ScoreStage::product) return;
     ScoreTerms terms = terms_;
     if (rectangle_.stage == ScoreStage::capped) terms.bias = nullptr;

@@ -84,7 +84,7 @@ void gemm(const float* x, int64_t ldx, int64_t rows, const PackedMatrix& w, int6
       for (int64_t r = 0; r < rows; r += tile_rows)
         kernels.score_tile_bf16(bf16.data() + r * ld16 + d, ld16,
                                 static_cast<int>(std::min<int64_t>(tile_rows, rows - r)), std::min(slice_bf16, ld16 - d),
-                                panel + d * panel_rows, panel_rows, out + r * ld, ld, d > 0);
+                                panel + d * panel_rows, panel_rows, out + r * ld, ld, d > 0, nullptr);
   });
 }
 

@@ -91,9 +91,9 @@ struct KernelTable {
 
   /// The same tile for bf16: q [rows, d] and panel [d / 2][64][2] as bf16 bits (d even, zero padded), f32 accumulation
   /// in d order; products are exact, each addition rounds to nearest even, denormal sums and inputs count as 0 (the
-  /// hardware instruction's rule, kept by all).
+  /// hardware instruction's rule, kept by all). scale [rows]: what a finished sum is multiplied by; null: 1.
   void (*score_tile_bf16)(const uint16_t* q, int64_t ldq, int rows, int64_t d, const uint16_t* panel, int columns,
-                          float* s, int64_t lds, bool accumulate);
+                          float* s, int64_t lds, bool accumulate, const float* scale);
 
   /// The blend for bf16: p [rows, keys] as bf16 bits (keys even, zero padded), v [keys / 2][ldv][2], in the order of
   /// dot_pair_bf16 over the pairs of keys, from 0, then + 0. rows 1..6.

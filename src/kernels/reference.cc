@@ -24,12 +24,12 @@ void score_tile(const float* q, int64_t ldq, int rows, int64_t dims, const float
 }
 
 void score_tile_bf16(const uint16_t* q, int64_t ldq, int rows, int64_t dims, const uint16_t* panel, int columns,
-                     float* s, int64_t lds, bool accumulate) {
+                     float* s, int64_t lds, bool accumulate, const float* scale) {
   for (int r = 0; r < rows; ++r)
     for (int c = 0; c < columns; ++c) {
       float acc = accumulate ? s[r * lds + c] : 0.0F;
       for (int64_t d = 0; d < dims; d += 2) acc = dot_pair_bf16(q + r * ldq + d, panel + d * panel_keys + 2 * c, acc);
-      s[r * lds + c] = acc;
+      s[r * lds + c] = scale == nullptr ? acc : acc * scale[r];
     }
 }
 

@@ -49,15 +49,19 @@ HWY_INLINE void EmulatedTile(const uint16_t* q, int64_t ldq, int64_t dims, const
   for (int r = 0; r < R; ++r) hn::StoreU(acc[r], d, s + r * lds);
 }
 
-inline void ScoreTileBf16Emulated(const uint16_t* q, int64_t ldq, int rows, int64_t dims, const uint16_t* panel, int columns,
-                           float* s, int64_t lds, bool accumulate) {
+inline void ScoreTileBf16Emulated(const uint16_t* q, int64_t ldq, int rows, int64_t dims, const uint16_t* panel,
+                                  int columns, float* s, int64_t lds, bool accumulate, const float* scale) {
+  const DF d;
   for (int c = 0; c < columns; c += kLanes)
-    for (int r = 0; r < rows; ++r)
-      EmulatedTile<1>(q + r * ldq, ldq, dims, panel + 2 * c, s + r * lds + c, lds, accumulate);
+    for (int r = 0; r < rows; ++r) {
+      float* to = s + r * lds + c;
+      EmulatedTile<1>(q + r * ldq, ldq, dims, panel + 2 * c, to, lds, accumulate);
+      if (scale != nullptr) hn::StoreU(hn::Mul(hn::LoadU(d, to), hn::Set(d, scale[r])), d, to);
+    }
 }
 
 inline void BlendBf16Emulated(const uint16_t* p, int64_t ldp, int rows, int64_t keys, const uint16_t* v, int64_t ldv,
-                       int64_t dv, float* o, int64_t ldo) {
+                              int64_t dv, float* o, int64_t ldo) {
   const DF d;
   const hn::RebindToUnsigned<DF> du;
   const auto high_half = hn::Set(du, 0xFFFF0000U);

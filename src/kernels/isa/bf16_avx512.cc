@@ -1,5 +1,5 @@
-// The bf16 tiles (scores and blend) on VDPBF16PS, by hand: Highway 1.0.3 has no native bf16 dot. Twice the f32 tile's rate (the
-// emulation in tile_bf16-inl.h: a quarter of it). Same tile shape as tile-inl.h: 6 rows x 4 vectors.
+// The bf16 tiles (scores and blend) on VDPBF16PS, by hand: Highway 1.0.3 has no native bf16 dot. Twice the f32 tile's
+// rate (the emulation in tile_bf16-inl.h: a quarter of it). Same tile shape as tile-inl.h: 6 rows x 4 vectors.
 #include "kernels/fast.h"
 
 #if defined(__x86_64__)
@@ -16,7 +16,7 @@ namespace {
 
 template <int R, int NV>
 inline void Tile(const uint16_t* __restrict q, int64_t ldq, int64_t dims, const uint16_t* __restrict panel,
-                 float* __restrict s, int64_t lds, bool accumulate) {
+                 float* __restrict s, int64_t lds, bool accumulate, const float* __restrict scale) {
   __m512 acc[R][NV];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
@@ -25,8 +25,7 @@ inline void Tile(const uint16_t* __restrict q, int64_t ldq, int64_t dims, const 
   for (int64_t i = 0; i < dims; i += 2) {
     __m512bh k[NV];
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v)
-      k[v] = reinterpret_cast<__m512bh>(_mm512_load_si512(panel + i * panel_keys + v * 32));
+    for (int v = 0; v < NV; ++v) k[v] = reinterpret_cast<__m512bh>(_mm512_load_si512(panel + i * panel_keys + v * 32));
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       int pair;
@@ -39,29 +38,42 @@ inline void Tile(const uint16_t* __restrict q, int64_t ldq, int64_t dims, const 
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) _mm512_storeu_ps(s + r * lds + v * 16, acc[r][v]);
+    for (int v = 0; v < NV; ++v)
+      _mm512_storeu_ps(s + r * lds + v * 16, _mm512_mul_ps(acc[r][v], _mm512_set1_ps(scale[r])));
 }
 
 template <int R>
 void Rows(const uint16_t* q, int64_t ldq, int64_t dims, const uint16_t* panel, int columns, float* s, int64_t lds,
-          bool accumulate) {
+          bool accumulate, const float* scale) {
   switch ((columns + 15) / 16) {
-    case 4: return Tile<R, 4>(q, ldq, dims, panel, s, lds, accumulate);
-    case 3: return Tile<R, 3>(q, ldq, dims, panel, s, lds, accumulate);
-    case 2: return Tile<R, 2>(q, ldq, dims, panel, s, lds, accumulate);
-    default: return Tile<R, 1>(q, ldq, dims, panel, s, lds, accumulate);
+    case 4:
+      return Tile<R, 4>(q, ldq, dims, panel, s, lds, accumulate, scale);
+    case 3:
+      return Tile<R, 3>(q, ldq, dims, panel, s, lds, accumulate, scale);
+    case 2:
+      return Tile<R, 2>(q, ldq, dims, panel, s, lds, accumulate, scale);
+    default:
+      return Tile<R, 1>(q, ldq, dims, panel, s, lds, accumulate, scale);
   }
 }
 
 void ScoreTileHardware(const uint16_t* q, int64_t ldq, int rows, int64_t dims, const uint16_t* panel, int columns,
-                       float* s, int64_t lds, bool accumulate) {
+                       float* s, int64_t lds, bool accumulate, const float* scale) {
+  static const float ones[tile_rows] = {1, 1, 1, 1, 1, 1};
+  if (scale == nullptr) scale = ones;
   switch (rows) {
-    case 6: return Rows<6>(q, ldq, dims, panel, columns, s, lds, accumulate);
-    case 5: return Rows<5>(q, ldq, dims, panel, columns, s, lds, accumulate);
-    case 4: return Rows<4>(q, ldq, dims, panel, columns, s, lds, accumulate);
-    case 3: return Rows<3>(q, ldq, dims, panel, columns, s, lds, accumulate);
-    case 2: return Rows<2>(q, ldq, dims, panel, columns, s, lds, accumulate);
-    default: return Rows<1>(q, ldq, dims, panel, columns, s, lds, accumulate);
+    case 6:
+      return Rows<6>(q, ldq, dims, panel, columns, s, lds, accumulate, scale);
+    case 5:
+      return Rows<5>(q, ldq, dims, panel, columns, s, lds, accumulate, scale);
+    case 4:
+      return Rows<4>(q, ldq, dims, panel, columns, s, lds, accumulate, scale);
+    case 3:
+      return Rows<3>(q, ldq, dims, panel, columns, s, lds, accumulate, scale);
+    case 2:
+      return Rows<2>(q, ldq, dims, panel, columns, s, lds, accumulate, scale);
+    default:
+      return Rows<1>(q, ldq, dims, panel, columns, s, lds, accumulate, scale);
   }
 }
 
@@ -89,30 +101,43 @@ inline void Blend(const uint16_t* __restrict p, int64_t ldp, int64_t keys, const
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v)
-      _mm512_storeu_ps(o + r * ldo + v * 16, _mm512_add_ps(acc[r][v], _mm512_setzero_ps()));
+    for (int v = 0; v < NV; ++v) _mm512_storeu_ps(o + r * ldo + v * 16, _mm512_add_ps(acc[r][v], _mm512_setzero_ps()));
 }
 
 template <int R>
 void BlendColumns(const uint16_t* p, int64_t ldp, int64_t keys, const uint16_t* v, int64_t ldv, int64_t dv, float* o,
                   int64_t ldo) {
   for (int64_t left = (dv + 15) / 16, at = 0; left > 0; left -= 4, at += 64) switch (left) {
-      default: Blend<R, 4>(p, ldp, keys, v + 2 * at, ldv, o + at, ldo); break;
-      case 3: Blend<R, 3>(p, ldp, keys, v + 2 * at, ldv, o + at, ldo); break;
-      case 2: Blend<R, 2>(p, ldp, keys, v + 2 * at, ldv, o + at, ldo); break;
-      case 1: Blend<R, 1>(p, ldp, keys, v + 2 * at, ldv, o + at, ldo); break;
+      default:
+        Blend<R, 4>(p, ldp, keys, v + 2 * at, ldv, o + at, ldo);
+        break;
+      case 3:
+        Blend<R, 3>(p, ldp, keys, v + 2 * at, ldv, o + at, ldo);
+        break;
+      case 2:
+        Blend<R, 2>(p, ldp, keys, v + 2 * at, ldv, o + at, ldo);
+        break;
+      case 1:
+        Blend<R, 1>(p, ldp, keys, v + 2 * at, ldv, o + at, ldo);
+        break;
     }
 }
 
 void BlendHardware(const uint16_t* p, int64_t ldp, int rows, int64_t keys, const uint16_t* v, int64_t ldv, int64_t dv,
                    float* o, int64_t ldo) {
   switch (rows) {
-    case 6: return BlendColumns<6>(p, ldp, keys, v, ldv, dv, o, ldo);
-    case 5: return BlendColumns<5>(p, ldp, keys, v, ldv, dv, o, ldo);
-    case 4: return BlendColumns<4>(p, ldp, keys, v, ldv, dv, o, ldo);
-    case 3: return BlendColumns<3>(p, ldp, keys, v, ldv, dv, o, ldo);
-    case 2: return BlendColumns<2>(p, ldp, keys, v, ldv, dv, o, ldo);
-    default: return BlendColumns<1>(p, ldp, keys, v, ldv, dv, o, ldo);
+    case 6:
+      return BlendColumns<6>(p, ldp, keys, v, ldv, dv, o, ldo);
+    case 5:
+      return BlendColumns<5>(p, ldp, keys, v, ldv, dv, o, ldo);
+    case 4:
+      return BlendColumns<4>(p, ldp, keys, v, ldv, dv, o, ldo);
+    case 3:
+      return BlendColumns<3>(p, ldp, keys, v, ldv, dv, o, ldo);
+    case 2:
+      return BlendColumns<2>(p, ldp, keys, v, ldv, dv, o, ldo);
+    default:
+      return BlendColumns<1>(p, ldp, keys, v, ldv, dv, o, ldo);
   }
 }
 
