@@ -47,9 +47,14 @@ class KvCache {
 
  private:
   struct Block {
-    base::AlignedBuffer data;  // K of every head, then V of every head
+    base::AlignedBuffer data;       // K of every head, then V of every head
     std::vector<uint8_t> infinite;  // per head
   };
+  struct Run {
+    int64_t head, key, row, rows;  // rows [row, row + rows) of what is given become keys from `key` on, of one panel
+  };
+  bool write_wide(const Run& run, TensorView<const float> k, TensorView<const float> v);  // whether V is finite
+  bool write_narrow(const Run& run, TensorView<const float> k, TensorView<const float> v);
   int64_t width() const { return storage_ == Storage::f32 ? 4 : 2; }
   std::byte* k_of(int64_t block, int64_t head) const;
   std::byte* v_of(int64_t block, int64_t head) const;

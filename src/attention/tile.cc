@@ -7,6 +7,7 @@
 
 #include "attention/modify.h"
 #include "kernels/bf16.h"
+#include "kernels/convert.h"
 
 namespace bareattn::attend {
 
@@ -160,7 +161,9 @@ void Tile::load_queries(const Sequence& sequence, int64_t first) {
   for (int64_t e = first; e < std::min(count_, first + tile_rows); ++e) {
     const float* from = &sequence.q.at(rows_[e].row, rows_[e].head);
     float* to = q_.as<float>() + e * dims;
-    if (narrow) {  // rounded as it came: the scale goes to the f32 score
+    if (narrow && step == 1) {  // rounded as it came: the scale goes to the f32 score
+      kernels::bf16_from_f32(from, q16_.data() + e * dims16, dims);
+    } else if (narrow) {
       for (int64_t d = 0; d < dims; ++d) q16_[e * dims16 + d] = kernels::bf16_from_f32(from[d * step]);
     } else if (step == 1) {
       for (int64_t d = 0; d < dims; ++d) to[d] = from[d] * scale_[e];
