@@ -42,6 +42,7 @@ int run(int argc, char** argv) {
   add_info(app, action);
   add_steer(app, action);
   add_roles(app, action);
+  add_stream(app, action);
   add_completion(app, action);
   if (argc < 2) {
     fmt::print(stderr, "{}", app.help());

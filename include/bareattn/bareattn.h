@@ -15,6 +15,7 @@
 #include "bareattn/score_table.h"         // steering as the attention pass takes it
 #include "bareattn/serve.h"               // the page over HTTP, for this machine alone
 #include "bareattn/steering.h"            // named interventions: boost, knock out, ablate, ...
+#include "bareattn/stream.h"              // the residual stream of a text: massive activations, rank collapse
 #include "bareattn/head_roles.h"          // what every head is for, by recipes: induction, retrieval, copying, ...
 #include "bareattn/tensor.h"              // a view whose element type is known at run time
 #include "bareattn/tensor_view.h"         // data, shape, strides
