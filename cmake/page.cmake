@@ -1,5 +1,16 @@
 # The page: viewer/ (TypeScript) is bundled at build time and embedded in the library with .incbin. Node.js is needed
 # only here, never at run time. -DBAREATTN_PAGE=OFF builds without it; render_page then says how to get the page.
+# AUTO (the Python module): with the page where Node.js and npm are there, without it where they are not.
+if(BAREATTN_PAGE STREQUAL "AUTO")
+  find_program(BAREATTN_NODE NAMES node nodejs)
+  find_program(BAREATTN_NPM NAMES npm)
+  if(BAREATTN_NODE AND BAREATTN_NPM)
+    set(BAREATTN_PAGE ON)
+  else()
+    message(STATUS "No Node.js and npm: building without the page (bareattn.show() will say so)")
+    set(BAREATTN_PAGE OFF)
+  endif()
+endif()
 set(BAREATTN_PAGE_SOURCE ${PROJECT_BINARY_DIR}/page/page_assets.cc)
 if(BAREATTN_PAGE)
   find_program(BAREATTN_NODE NAMES node nodejs)

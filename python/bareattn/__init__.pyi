@@ -154,5 +154,38 @@ class Trace:
     def received(self, layer: int, head: int) -> np.ndarray: ...
     def max_key(self, layer: int, head: int) -> np.ndarray: ...
     def role(self, layer: int, head: int) -> Role: ...
+    @property
+    def plot(self) -> Plot: ...
     def check_model(self, path: str | PathLike[str]) -> None: ...
     def verify(self) -> None: ...
+
+class Plot:
+    """Pictures for papers; each is a matplotlib Figure."""
+
+    def head(
+        self,
+        layer: int,
+        head: int,
+        rows: slice | tuple[int, int] | None = ...,
+        keys: slice | tuple[int, int] | None = ...,
+        scale: Literal["log", "linear"] = ...,
+        cmap: str = ...,
+        width: float = ...,
+    ) -> Any: ...
+    def grid(self, measure: str = ..., cmap: str = ..., width: float = ...) -> Any: ...
+    def text(
+        self,
+        row: int,
+        layer: int | None = ...,
+        head: int | None = ...,
+        keys: slice | tuple[int, int] | None = ...,
+        cmap: str = ...,
+        width: float = ...,
+    ) -> Any: ...
+
+class Page:
+    html: str
+    height: int
+    def save(self, path: str | PathLike[str]) -> None: ...
+
+def show(trace: Trace, title: str | None = ..., height: int = ..., budget: int = ...) -> Page: ...

@@ -78,6 +78,12 @@ class Trace:
     def role(self, layer, head):
         return Role(*self._trace.role(layer, head))
 
+    @property
+    def plot(self):
+        """Pictures for papers, by matplotlib: plot.head(l, h), plot.grid(measure), plot.text(row)."""
+        from ._plot import Plot
+        return Plot(self)
+
     def check_model(self, path):
         """OSError unless the trace was made with this model file."""
         self._trace.check_model_file(str(path))

@@ -9,6 +9,8 @@
 #include <nanobind/stl/vector.h>
 
 #include "bareattn/error.h"
+#include "bareattn/highlights.h"
+#include "bareattn/page.h"
 #include "bind.h"
 
 namespace bareattn::python {
@@ -126,6 +128,16 @@ void bind_trace(nb::module_& module) {
         const Role role = t.role({layer, head});
         return nb::make_tuple(role.name, role.score, role.evidence);
       });
+  module.def(
+      "render_page",
+      [](const Trace& t, const std::string& title, int64_t budget) {
+        PageOptions options;
+        options.title = title;
+        options.size_budget = budget;
+        options.telling = telling_heads(t);
+        return render_page(t, options);
+      },
+      "trace"_a, "title"_a, "budget"_a, release);
   module.def(
       "open_trace", [](const std::string& path) { return std::const_pointer_cast<Trace>(Trace::open(path)); }, "path"_a,
       release);

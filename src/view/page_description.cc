@@ -95,8 +95,10 @@ PageShell page_shell(const PageAssets& assets, const std::string& title, const s
       "\">\n"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
       "<meta name=\"referrer\" content=\"no-referrer\">\n<meta name=\"color-scheme\" content=\"light dark\">\n"
-      "<meta name=\"generator\" content=\"Bare Attention\">\n<link rel=\"icon\" href=\"data:,\">\n<title>" +
-      html_text(title) + " \xC2\xB7 Bare Attention</title>\n<style>" + std::string(assets.style) +
+      "<meta name=\"generator\" content=\"Bare Attention\">\n" +
+      // A served page would be asked for its icon.
+      (connect.empty() ? "" : "<link rel=\"icon\" href=\"data:,\">\n") + "<title>" + html_text(title) +
+      " \xC2\xB7 Bare Attention</title>\n<style>" + std::string(assets.style) +
       "</style>\n</head>\n<body>\n<div id=\"app\"></div>\n"
       "<noscript><p>This page draws its data with the script it carries. It asks nothing of any network; allow the "
       "script to see the attention.</p></noscript>\n";

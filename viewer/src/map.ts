@@ -348,6 +348,8 @@ export class MapView {
             camera.y + height / camera.scale,
           ),
         );
+        // Once all are there, nothing pooled need show through: a block on the diagonal would, above the exact cells.
+        if (!this.exact.pending && this.patches.length > 1) this.patches.shift();
       }
     }
     this.renderer.draw(this.patches, { ...camera, scale: camera.scale * dpr }, this.colours);

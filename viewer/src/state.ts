@@ -1,6 +1,7 @@
 // What the person has chosen, and nothing else: one plain object, its subscribers, and its twin in the URL fragment.
 // A fragment comes from strangers too: every field is checked against the data before it is believed.
 import { useEffect, useState } from 'preact/hooks';
+import { putFragment } from './address';
 import type { Palette, Pool, Scale } from './colormap';
 import { type PageData, headName } from './data';
 import type { Source } from './source';
@@ -50,11 +51,11 @@ export class Store {
     this.state = next;
     if (before.head !== next.head) {
       window.clearTimeout(this.timer);
-      history.pushState(null, '', this.fragment());
+      putFragment(this.fragment(), 'push');
     } else {
       // Browsers limit how often the address may change: write it when the hand is still.
       window.clearTimeout(this.timer);
-      this.timer = window.setTimeout(() => history.replaceState(null, '', this.fragment()), 250);
+      this.timer = window.setTimeout(() => putFragment(this.fragment(), 'replace'), 250);
     }
     for (const listener of this.listeners) listener(next);
   }

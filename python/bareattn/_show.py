@@ -1,0 +1,39 @@
+"""show(): the page of a trace in a notebook. The page is the one file that `bareattn page` writes, in a frame that may run
+its script and nothing else: no access to the notebook, no forms, no navigation, no network (docs/pictures.md)."""
+
+import html
+
+from . import _native
+
+
+class Page:
+    """A page as HTML text. A notebook shows it; save() writes it as a file that opens by itself."""
+
+    def __init__(self, text, height):
+        self.html, self.height = text, height
+
+    def __repr__(self):
+        return f"<bareattn.Page of {len(self.html) / 1e6:.1f} MB>"
+
+    def save(self, path):
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            file.write(self.html)
+
+    def _repr_html_(self):
+        # Without allow-same-origin the frame's origin is opaque: it can read neither cookies nor the notebook.
+        return (f'<iframe sandbox="allow-scripts" referrerpolicy="no-referrer" title="Attention of every head" '
+                f'style="width: 100%; height: {self.height}px; border: 0" srcdoc="{html.escape(self.html)}"></iframe>')
+
+
+def show(trace, title=None, height=760, budget=12_000_000):
+    """The page of a trace, to stand at the end of a notebook's cell.
+
+    title: of the page, by default the trace's. height: of the frame, in pixels. budget: most bytes of the page, which the
+    notebook then holds: heads that do not fit exactly are there as pooled maps. ValueError for a trace of a run with a
+    window, whose cells the page cannot recompute (bareattn serve shows them).
+    """
+    if isinstance(height, bool) or not isinstance(height, int) or not 100 <= height <= 10_000:
+        raise ValueError(f"height {height!r}: a number of pixels from 100 to 10000 is needed")
+    if trace.facts["window"] >= 0:
+        raise ValueError("the trace was run with a window, which the page cannot show; bareattn serve does")
+    return Page(_native.render_page(trace._trace, trace.title if title is None else str(title), int(budget)), height)

@@ -1,0 +1,82 @@
+"""show(): a notebook that is run for real gives the page in a frame that may run its script and nothing else; the frame
+works in a browser, with no request and no complaint."""
+
+import html
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+import bareattn
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ.get("BAREATTN_BIN", ROOT / "build/bareattn"))
+MODEL = pathlib.Path(os.environ.get("BAREATTN_MODEL", ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf"))
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    assert BIN.exists() and MODEL.exists(), f"{BIN}, {MODEL}: ./x build, ./x model"
+    path = tmp_path_factory.mktemp("show") / "run.safetensors"
+    text = "The cat said \"</iframe></script>'&amp;\" and slept. The cat slept."
+    subprocess.run([BIN, "trace", "-m", MODEL, "--text", text, "-o", path, "--title", "\"><b>title"], check=True)
+    return path
+
+
+class Frames(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags = []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+
+def test_the_frame_holds_the_page_and_lets_it_do_nothing(path, tmp_path):
+    page = bareattn.show(bareattn.Trace(path))
+    frames = Frames()
+    frames.feed(page._repr_html_())
+    ((tag, attributes),) = frames.tags
+    assert tag == "iframe" and attributes["sandbox"] == "allow-scripts" and attributes["srcdoc"] == page.html
+    assert "src" not in attributes
+    page.save(tmp_path / "page.html")
+    subprocess.run([BIN, "page", path, "-o", tmp_path / "command.html", "--budget", "12"], check=True, stdout=subprocess.DEVNULL)
+    assert (tmp_path / "page.html").read_bytes() == (tmp_path / "command.html").read_bytes()
+
+
+def test_what_cannot_be_shown_is_said(path, tmp_path):
+    trace = bareattn.Trace(path)
+    for height in (0, -1, "x", 1.5, True, 10**6):
+        with pytest.raises(ValueError, match="height"):
+            bareattn.show(trace, height=height)
+    subprocess.run([BIN, "trace", "-m", MODEL, "--text", "A text with a window over it.", "-o", tmp_path / "w.safetensors",
+                    "--window", "3"], check=True)
+    with pytest.raises(ValueError, match="window"):
+        bareattn.show(bareattn.Trace(tmp_path / "w.safetensors"))
+
+
+def test_a_notebook_shows_it_and_a_browser_runs_it(path, tmp_path):
+    nbclient = pytest.importorskip("nbclient")
+    import nbformat
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(
+        f"import bareattn\ntrace = bareattn.Trace({str(path)!r})\nbareattn.show(trace, height=500)")])
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    (output,) = notebook.cells[0].outputs
+    shown = output["data"]["text/html"]
+    assert 'sandbox="allow-scripts"' in shown and len(shown) > 100_000
+    file = tmp_path / "notebook.html"
+    file.write_text(f"<!DOCTYPE html><meta charset=utf-8><title>notebook</title><p>above</p>{shown}<p>below</p>", encoding="utf-8")
+    node, modules = shutil.which("node"), ROOT / "tests/browser/node_modules/playwright-core"
+    assert node and modules.exists(), "needs Node.js and `npm ci` in tests/browser (./x setup)"
+    done = subprocess.run([node, ROOT / "tests/browser/frame.mjs", file], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["heads"] == 270 and said["wrong"] == [] and said["parent"] == "closed"
+    text = "".join(bareattn.Trace(path).texts)
+    assert said["text"] == text and re.match(r"Row \d+", said["row"])
+    assert html.unescape("&quot;&gt;&lt;b&gt;title") == said["title"]
