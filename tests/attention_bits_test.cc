@@ -222,6 +222,8 @@ TEST(AttentionBits, B35ChunkedPrefill) {
           s.self_weight += first;
           s.previous_weight += first;
           s.recent_mass += first;
+          s.distance_spread += first;
+          s.column_sums += first;
           s.max_key += first;
         }
         params.returns.statistics = list;

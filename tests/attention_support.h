@@ -92,7 +92,7 @@ struct Problem {
 struct Collected {
   int64_t batch, heads, rows, keys;
   std::vector<float> lse, max_logit, row_sum, entropy, sum_squares, mean_distance, first_mass, self_weight,
-      previous_weight, recent_mass;
+      previous_weight, recent_mass, distance_spread, column_sums, key_columns;  // [2 columns, ...], [keys, 2]
   std::vector<int32_t> max_key;
   std::vector<uint64_t> received;
   std::vector<AttentionStatistics> list;
@@ -102,6 +102,11 @@ struct Collected {
     const auto n = static_cast<size_t>(batch * heads * rows);
     for (auto* one : fields()) one->assign(n, -7.0F);
     max_key.assign(n, -7);
+    column_sums.assign(2 * n, -7.0F);
+    for (int64_t j = 0; j < keys; ++j) {
+      key_columns.push_back(j % 3 == 1 ? 1.0F : 0.0F);
+      key_columns.push_back(static_cast<float>(j % 7) - 2.5F);
+    }
     received.assign(static_cast<size_t>(batch * heads * keys), 0);
     for (int64_t b = 0; b < batch; ++b) {
       AttentionStatistics s;
@@ -117,6 +122,11 @@ struct Collected {
       s.self_weight = self_weight.data() + at;
       s.previous_weight = previous_weight.data() + at;
       s.recent_mass = recent_mass.data() + at;
+      s.distance_spread = distance_spread.data() + at;
+      s.columns = 2;
+      s.column_stride = heads * rows;
+      s.key_columns = key_columns.data();
+      s.column_sums = column_sums.data() + 2 * at;
       s.max_key = max_key.data() + at;
       s.key_stride = keys;
       s.received = received.data() + b * heads * keys;
@@ -125,13 +135,13 @@ struct Collected {
   }
   std::vector<std::vector<float>*> fields() {
     return {&lse,           &max_logit,  &row_sum,     &entropy,         &sum_squares,
-            &mean_distance, &first_mass, &self_weight, &previous_weight, &recent_mass};
+            &mean_distance, &first_mass, &self_weight, &previous_weight, &recent_mass, &distance_spread};
   }
   bool same(Collected& other) {
     auto a = fields(), b = other.fields();
     for (size_t i = 0; i < a.size(); ++i)
       if (!same_bits(*a[i], *b[i])) return false;
-    return same_bits(max_key, other.max_key) && same_bits(received, other.received);
+    return same_bits(column_sums, other.column_sums) && same_bits(max_key, other.max_key) && same_bits(received, other.received);
   }
 };
 

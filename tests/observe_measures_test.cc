@@ -8,6 +8,7 @@
 #include <map>
 
 #include "bareattn/attention.h"
+#include "bareattn/error.h"
 #include "bareattn/files.h"
 #include "bareattn/highlights.h"
 #include "model_under_test.h"
@@ -46,6 +47,9 @@ struct Fixture {
   std::map<std::pair<int, int>, test::DenseHead> dense;
 };
 
+// Of one name, overlapping and apart; one that nobody can see but the last row; one of all.
+std::vector<NamedSpan> spans() { return {{"some", 3, 9}, {"last", 149, 150}, {"some", 7, 12}, {"all", 0, 150}, {"some", 100, 101}}; }
+
 // 150 tokens: more than the 64 of recent_mass, ten pooled blocks of which the last is not full.
 const Fixture& fixture() {
   static const Fixture made = [] {
@@ -53,7 +57,7 @@ const Fixture& fixture() {
     const std::string text = read_file(BAREATTN_SOURCE_DIR "/tests/golden/text/tom-sawyer.txt", 1 << 20);
     f.tokens = f.model->tokenizer().encode(text.substr(0, 2000));
     f.tokens.resize(150);
-    f.observation = observe(f.model, f.tokens);
+    f.observation = observe(f.model, f.tokens, {.measures = {.spread = true}, .spans = spans()});
     const ModelConfig& c = f.model->config();
     QkRecorder qk(c);
     Session session(f.model);
@@ -118,6 +122,18 @@ Expected expected(Measure measure, const test::DenseHead& head, int64_t i) {
       return i == 0 ? Expected{0, 0} : mass(i - 1, i - 1);
     case Measure::recent_mass:
       return mass(i - 63, i);
+    case Measure::participation: {
+      double squares = 0;
+      for (const double w : p) squares += w * w;
+      return {1 / squares, 2 * relative / squares};
+    }
+    case Measure::distance_spread: {
+      double mean = 0, square = 0, third = 0;
+      for (int64_t j = 0; j <= i; ++j) mean += p[j] * static_cast<double>(i - j);
+      for (int64_t j = 0; j <= i; ++j) square += p[j] * std::pow(static_cast<double>(i - j) - mean, 2);
+      third = 2.4 + square * 2 * relative + 1e-6;  // of the square: attention.h
+      return {std::sqrt(square), std::sqrt(square + third) - std::sqrt(std::max(0.0, square - third))};
+    }
   }
   return {NAN, 0};
 }
@@ -156,6 +172,46 @@ TEST(Measures, EveryRowOfEveryHeadIsItsDefinition) {
   });
   RecordProperty("worst_share_of_tolerance", std::to_string(worst));
   std::printf("worst error: %.2f of its tolerance\n", worst);
+}
+
+TEST(Measures, WeightOnNamedSpansIsTheSumOverTheirKeys) {
+  const Observation& o = *fixture().observation;
+  const auto sets = o.span_sets();
+  ASSERT_EQ(sets.size(), 3U);
+  EXPECT_EQ(sets[0].name, "some");
+  EXPECT_EQ(sets[0].tokens, 10);  // 3 to 11 once, and 100
+  for_each_head([&](HeadId id, const test::DenseHead& dense) {
+    for (int set = 0; set < 3; ++set) {
+      const auto mass = o.span_mass(set, id);
+      double mean = 0;
+      int rows = 0;
+      for (int64_t i = 0; i < dense.length; ++i) {
+        double want = 0;
+        for (int64_t j = 0; j <= i; ++j) {
+          const bool in = set == 2 || (set == 1 ? j == 149 : (j >= 3 && j < 12) || j == 100);
+          want += in ? dense.weights[i][j] : 0;
+        }
+        ASSERT_NEAR(mass[i], want, want * (2 * dense.logit_error[i] + rounding + 601 * 0x1p-24) + 1e-12);
+        if (i >= std::max<int64_t>(1, sets[set].ranges[0].begin)) mean += want, ++rows;
+      }
+      ASSERT_NEAR(mean_span_mass(o, set, id), mean / rows, 2e-4);
+    }
+  });
+}
+
+TEST(Measures, GroupsThatWereNotAskedForAreNotMade) {
+  const Fixture& f = fixture();
+  const auto o = observe(f.model, f.tokens, {.measures = {false, false, false, false, false}, .spans = spans()});
+  EXPECT_EQ(o->rows(Measure::max_weight, {3, 1}), f.observation->rows(Measure::max_weight, {3, 1}));
+  EXPECT_TRUE(o->span_sets().empty());
+  for (const Measure measure : {Measure::entropy, Measure::mean_distance, Measure::first_mass, Measure::distance_spread})
+    EXPECT_THROW((void)o->mean(measure, {0, 0}), InputError);
+  EXPECT_THROW((void)o->received({0, 0}), InputError);
+  EXPECT_THROW((void)o->pool_sum({0, 0}), InputError);
+  EXPECT_THROW((void)o->max_key({0, 0}), InputError);
+  EXPECT_THROW((void)o->role({0, 0}), InputError);
+  const auto spread = observe(f.model, f.tokens, {.measures = {false, false, false, false, false, true}});
+  EXPECT_EQ(spread->rows(Measure::distance_spread, {3, 1}), f.observation->rows(Measure::distance_spread, {3, 1}));
 }
 
 TEST(Measures, StrongestKeyIsTheFirstOfTheStrongest) {

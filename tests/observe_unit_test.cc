@@ -208,7 +208,7 @@ TEST(Observation, WrongArgumentsAreNamed) {
   EXPECT_NE(sentence([&] { o->row_weights({0, 0}, 200); }).find("200 tokens"), std::string::npos);
   EXPECT_NE(sentence([&] { o->row_weights({0, 0}, -1); }).find("-1"), std::string::npos);
   EXPECT_NE(sentence([&] { o->k_f16(0, 2); }).find("0.2"), std::string::npos);
-  EXPECT_NE(sentence([&] { o->mean(static_cast<Measure>(11), {0, 0}); }).find("11"), std::string::npos);
+  EXPECT_NE(sentence([&] { o->mean(static_cast<Measure>(measure_count), {0, 0}); }).find("13"), std::string::npos);
   EXPECT_NE(sentence([&] { o->top_keys({0, 0}, 0, -1); }).find("-1"), std::string::npos);
   EXPECT_NE(sentence([] { observing::Recorder(small_config(), 10, {.pool_block = 24}); }).find("24"),
             std::string::npos);

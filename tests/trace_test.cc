@@ -198,10 +198,11 @@ TEST(Trace, NarrowStoresAreWithinTheirBound) {
 TEST(Trace, SaysWhatAnObservationSays) {
   const Folder folder;
   const auto tokens = numbers(777);
-  const auto observed = observe(tiny(), tokens);
   TraceOptions options;
+  options.measures.spread = true;
   options.title = "a title";
   options.spans = {{"first", 0, 5}, {"all", 0, 777}};
+  const auto observed = observe(tiny(), tokens, {.measures = options.measures, .spans = options.spans});
   const auto trace = traced(folder / "a", tiny(), tokens, options);
   EXPECT_EQ(trace->tokens(), observed->tokens());
   EXPECT_EQ(trace->token_texts(), observed->token_texts());
@@ -227,6 +228,7 @@ TEST(Trace, SaysWhatAnObservationSays) {
         EXPECT_TRUE(same(trace->rows(measure, id), observed->rows(measure, id))) << measure_info(measure).id;
         EXPECT_EQ(trace->mean(measure, id), observed->mean(measure, id)) << measure_info(measure).id;
       }
+      for (int set = 0; set < 2; ++set) EXPECT_TRUE(same(trace->span_mass(set, id), observed->span_mass(set, id)));
       EXPECT_TRUE(same(trace->received(id), observed->received(id)));
       EXPECT_TRUE(same(trace->max_key(id), observed->max_key(id)));
       EXPECT_TRUE(same(trace->pool_sum(id), observed->pool_sum(id)));
@@ -273,7 +275,7 @@ TEST(Trace, LayerByLayerAndChunkByChunkAreOneFile) {
 
 TEST(Trace, GroupsThatWereNotKeptAreNamed) {
   const Folder folder;
-  const auto trace = traced(folder / "a", tiny(), numbers(100), {.rows = false, .columns = false, .map = false});
+  const auto trace = traced(folder / "a", tiny(), numbers(100), {.measures = {.rows = false, .distance = false, .spans = false, .columns = false, .map = false}});
   EXPECT_EQ(trace->rows(Measure::lse, {0, 0}).size(), 100U);
   EXPECT_NO_THROW((void)trace->mean(Measure::max_weight, {0, 0}));
   EXPECT_EQ(trace->tile({0, 0}, {0, 100}, {0, 100}).size(), 10'000U);

@@ -32,6 +32,16 @@ struct AttentionStatistics {
   float* self_weight = nullptr;    // weight on the row's own key
   float* previous_weight = nullptr;  // weight on the key before it (0 for the first row)
   float* recent_mass = nullptr;    // weight on the last 64 keys, the row's own included
+  // sqrt(sum p (distance - mean_distance)^2), tokens. Its square is within 600 * 2^-24 * 256^2 (2.4) of the exact one,
+  // and mostly within 0.05: sums of 512 keys in f32.
+  float* distance_spread = nullptr;
+  // Sums over keys chosen by the caller: sum_j p_ij g[j][c] with g = key_columns [Sk, columns] (an indicator of a span
+  // gives the weight on the span), into [columns, Hq, rows], `column_stride` from column to column. Within
+  // (600 + blocks of 512 keys) * 2^-24 * sum_j p_ij |g|. They cost what `columns` + 2, rounded up to 16, more columns of V do.
+  int columns = 0;
+  int64_t column_stride = 0;
+  const float* key_columns = nullptr;
+  float* column_sums = nullptr;
   // Per key, added to (the caller zeroes them): [Hq, Sk] with `key_stride` from head to head, fixed point.
   int64_t key_stride = 0;
   uint64_t* received = nullptr;    // sum over rows of the weight on this key

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bareattn/model.h"
+#include "bareattn/spans.h"
 
 namespace bareattn {
 
@@ -31,8 +32,23 @@ enum class Measure : int {
   self_weight,
   previous_weight,
   recent_mass,  // weight on the last 64 tokens
+  participation,    // 1 / sum p^2, tokens
+  distance_spread,  // sqrt of the variance of the distance, tokens
 };
-inline constexpr int measure_count = static_cast<int>(Measure::recent_mass) + 1;
+inline constexpr int measure_count = static_cast<int>(Measure::distance_spread) + 1;
+
+/// What is made during the pass, and paid for. lse and max_logit, hence max_weight, are always there.
+struct MeasureGroups {
+  bool rows = true;      // entropy and what follows from it, participation, the strongest key
+  bool distance = true;  // mean_distance, recent_mass
+  bool spans = true;     // first_mass, self_weight, previous_weight, and the named spans
+  bool columns = true;   // weight received
+  bool map = true;       // the pooled map
+  bool spread = false;   // distance_spread
+  bool has(Measure measure) const;
+  bool for_roles() const { return rows && distance && spans; }
+  bool for_page() const { return for_roles() && columns && map; }
+};
 
 struct MeasureInfo {
   const char* id;           // "entropy": the name in JSON and on the command line
@@ -50,6 +66,8 @@ struct Role {
 };
 
 struct ObservationOptions {
+  MeasureGroups measures = {};
+  std::vector<NamedSpan> spans = {};  // whose weight is measured
   int pool_block = 0;   // 0: chosen from the length; else a multiple of 16
   bool keep_qk = true;  // keep Q and K (f16) of every head; LSE is always kept
   Beyond beyond = Beyond::refuse;  // for texts longer than the model's context
@@ -67,6 +85,12 @@ class Observation {
   virtual const std::vector<std::string>& token_texts() const = 0;
   virtual double seconds() const = 0;  // of the run itself
   virtual int threads() const = 0;     // that ran it
+
+  /// What was measured. The rest is an InputError when asked for.
+  virtual MeasureGroups measured() const { return {}; }
+  /// The named spans whose weight was measured, and that weight: of row i the sum over the span's keys, [N].
+  virtual std::vector<SpanSet> span_sets() const { return {}; }
+  virtual std::vector<float> span_mass(int set, HeadId head) const;
 
   /// Mean over the rows [1, N) (row 0 only ever sees itself); NaN for a text of one token.
   virtual double mean(Measure measure, HeadId head) const = 0;
@@ -95,6 +119,9 @@ class Observation {
   /// The strongest `count` keys of row i by weight, best first, the lower key on a tie: (key, weight). As row_weights.
   virtual std::vector<std::pair<int32_t, float>> top_keys(HeadId head, int64_t row, int count) const = 0;
 };
+
+/// Mean of span_mass over the rows that can see some of the span: from max(1, its first token) on. NaN: there are none.
+double mean_span_mass(const Observation& observation, int set, HeadId head);
 
 /// Runs the model over the tokens once and observes every head. At least one token; more than options.beyond
 /// allows is an InputError; a false from `progress` throws Cancelled.

@@ -19,20 +19,12 @@ namespace bareattn {
 enum class Store : uint8_t { f16, bf16, f32 };
 const char* store_name(Store store);  // "f16", ...
 
-/// Tokens [begin, end) under a name ("system", "question"): goes into the file.
-struct NamedSpan {
-  std::string name;
-  int64_t begin = 0, end = 0;
-};
-
 struct TraceOptions {
   Store store = Store::f16;
-  bool rows = true;     // the measures of each row (LSE, maximum and sum are always kept)
-  bool columns = true;  // weight received by each key
-  bool map = true;      // the pooled map
+  MeasureGroups measures = {};  // beside LSE, maximum and sum of each row, which are always kept
   int pool_block = 0;   // 0: chosen from the length; else a multiple of 16
   std::string title = {};
-  std::vector<NamedSpan> spans = {};
+  std::vector<NamedSpan> spans = {};  // go into the file, and the weight on them if measures.spans
 };
 
 /// How a run went: into the file, for whoever reads it.
@@ -101,6 +93,9 @@ class Trace final : public Observation {
   const std::vector<int32_t>& tokens() const override;
   const std::vector<std::string>& token_texts() const override;
   double seconds() const override;
+  MeasureGroups measured() const override;
+  std::vector<SpanSet> span_sets() const override;
+  std::vector<float> span_mass(int set, HeadId head) const override;
   int threads() const override;
   /// InputError for measures that were not kept.
   double mean(Measure measure, HeadId head) const override;

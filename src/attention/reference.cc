@@ -93,6 +93,18 @@ void row_statistics(const AttentionStatistics& out, const Row& row) {
     if (key <= row.position && key > row.position - 64) recent += w;
     if (s == row.max && max_key < 0 && s != -infinity) max_key = static_cast<int32_t>(key);
   }
+  double spread = 0;
+  for (int64_t key = row.begin; key < row.end; ++key) {
+    const double from_mean = static_cast<double>(row.position - key) - distance;
+    spread += weight(key) * from_mean * from_mean;
+  }
+  put(out.distance_spread, std::sqrt(spread));
+  for (int c = 0; out.column_sums != nullptr && c < out.columns; ++c) {
+    double sum = 0;
+    for (int64_t key = row.begin; key < row.end; ++key)
+      if (const double w = weight(key); w != 0) sum += w * static_cast<double>(out.key_columns[key * out.columns + c]);
+    out.column_sums[c * out.column_stride + at] = static_cast<float>(sum);
+  }
   put(out.lse, row.sum == 0 ? -infinity : row.max + std::log(row.sum));
   put(out.max_logit, row.max);
   put(out.row_sum, row.sum);

@@ -86,6 +86,7 @@ void Tile::block(const Sequence& sequence, const KvBlock& kv, const Group& group
   scores(sequence, kv, group);
   if (modify_) modify(sequence, group);
   softmax(group);
+  if (columns_ != 0) sum_columns(sequence, group);
   blend(sequence, kv, group);
 }
 
@@ -147,7 +148,9 @@ void Tile::prepare(const Sequence& sequence, std::span<const TileRow> rows) {
   sum_.assign(max_.size(), 0.0F);
   a_.resize(lanes);
   b_.resize(lanes);
+  columns_ = 0;
   if (!measure_) return;
+  prepare_columns(sequence);
   const auto states = static_cast<size_t>(std::max<int64_t>(1, blocks_) * tile_height);
   block_max_.assign(states, -infinity);
   states_.assign(states, {-infinity, 0.0F, 0.0F, 0.0F, 0.0F, -1});

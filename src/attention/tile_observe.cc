@@ -150,6 +150,7 @@ void Tile::row_statistics(const Sequence& sequence, int64_t e) {
   put(out.entropy, entropy);
   put(out.sum_squares, squares);
   put(out.mean_distance, distance);
+  if (columns_ != 0) column_statistics(sequence, e);
   if (!keep_) return;
   put(out.first_mass, weight_of(0));
   put(out.self_weight, weight_of(position));

@@ -1,6 +1,7 @@
 // See measures.h.
 #include "observe/measures.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
@@ -28,6 +29,10 @@ const MeasureInfo& measure_info(Measure measure) {
       {"self_weight", "Self weight", "", "The share a token keeps for itself."},
       {"previous_weight", "Previous-token weight", "", "The share put on the token directly before."},
       {"recent_mass", "Weight on the last 64", "", "The share put on the last 64 tokens, the token itself included."},
+      {"participation", "Participation", "tokens",
+       "As how many equally weighted tokens the attention counts when strong ones count more: 1 / the sum of squares."},
+      {"distance_spread", "Distance spread", "tokens",
+       "How far from its mean distance the head looks: small when it always looks equally far back."},
   }};
   const int index = static_cast<int>(measure);
   if (index < 0 || index >= measure_count) {
@@ -36,7 +41,76 @@ const MeasureInfo& measure_info(Measure measure) {
   return infos[index];
 }
 
+bool MeasureGroups::has(Measure measure) const {
+  const std::string source = observing::source_of(measure);
+  for (const observing::RowArray& array : observing::row_arrays())
+    if (source == array.name) return array.group == nullptr || this->*array.group;
+  return false;
+}
+
+std::vector<float> Observation::span_mass(int set, HeadId) const {
+  throw std::invalid_argument("span set " + std::to_string(set) + ": no spans were measured");
+}
+
+double mean_span_mass(const Observation& observation, int set, HeadId head) {
+  const std::vector<float> mass = observation.span_mass(set, head);
+  const auto ranges = observation.span_sets()[static_cast<size_t>(set)].ranges;
+  if (ranges.empty()) return std::numeric_limits<double>::quiet_NaN();
+  const auto first = static_cast<size_t>(std::max<int64_t>(1, ranges.front().begin));
+  double sum = 0;
+  for (size_t i = first; i < mass.size(); ++i) sum += static_cast<double>(mass[i]);
+  return first < mass.size() ? sum / static_cast<double>(mass.size() - first) : std::numeric_limits<double>::quiet_NaN();
+}
+
 namespace observing {
+
+const std::vector<RowArray>& row_arrays() {
+  using S = AttentionStatistics;
+  using G = MeasureGroups;
+  static const std::vector<RowArray> arrays{{"lse", &S::lse, nullptr},
+                                            {"max_logit", &S::max_logit, nullptr},
+                                            {"row_sum", &S::row_sum, nullptr},
+                                            {"entropy", &S::entropy, &G::rows},
+                                            {"sum_squares", &S::sum_squares, &G::rows},
+                                            {"mean_distance", &S::mean_distance, &G::distance},
+                                            {"first_mass", &S::first_mass, &G::spans},
+                                            {"self_weight", &S::self_weight, &G::spans},
+                                            {"previous_weight", &S::previous_weight, &G::spans},
+                                            {"recent_mass", &S::recent_mass, &G::distance},
+                                            {"distance_spread", &S::distance_spread, &G::spread},
+                                            {"max_key", nullptr, &G::rows}};
+  return arrays;
+}
+
+std::vector<RowArray> row_arrays(const MeasureGroups& groups) {
+  std::vector<RowArray> kept;
+  for (const RowArray& array : row_arrays())
+    if (array.group == nullptr || groups.*array.group) kept.push_back(array);
+  return kept;
+}
+
+const char* source_of(Measure measure) {
+  switch (measure) {
+    case Measure::max_weight:
+    case Measure::max_logit:
+      return "max_logit";
+    case Measure::normalized_entropy:
+    case Measure::effective_context:
+      return "entropy";
+    case Measure::participation:
+      return "sum_squares";
+    default:
+      return measure_info(measure).id;
+  }
+}
+
+std::vector<float> span_columns(const std::vector<SpanSet>& sets, int64_t length) {
+  std::vector<float> columns(static_cast<size_t>(length) * sets.size());
+  for (size_t s = 0; s < sets.size(); ++s)
+    for (const NamedSpan& range : sets[s].ranges)
+      for (int64_t j = range.begin; j < range.end; ++j) columns[static_cast<size_t>(j) * sets.size() + s] = 1.0F;
+  return columns;
+}
 
 float row_measure(Measure measure, const AttentionStatistics& s, int64_t at, int64_t row) {
   switch (measure) {
@@ -63,6 +137,10 @@ float row_measure(Measure measure, const AttentionStatistics& s, int64_t at, int
       return s.previous_weight[at];
     case Measure::recent_mass:
       return s.recent_mass[at];
+    case Measure::participation:
+      return 1.0F / s.sum_squares[at];
+    case Measure::distance_spread:
+      return s.distance_spread[at];
   }
   return std::numeric_limits<float>::quiet_NaN();
 }

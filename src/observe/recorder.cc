@@ -11,8 +11,6 @@
 namespace bareattn::observing {
 namespace {
 
-constexpr int row_arrays = 10;
-
 void require(bool ok, const std::string& sentence) {
   if (!ok) throw std::invalid_argument(sentence);
 }
@@ -49,16 +47,20 @@ Recorder::Recorder(const ModelConfig& config, int64_t tokens, const ObservationO
       head_dim_(config.head_dim),
       keep_qk_(options.keep_qk),
       table_(options.table),
+      groups_(options.measures),
+      arrays_(row_arrays(groups_)),
       pool_block_(options.pool_block == 0 ? choose_pool_block(tokens) : options.pool_block) {
   require(tokens > 0, "tokens: an observation needs at least one, got " + std::to_string(tokens));
   require(pool_block_ > 0 && pool_block_ % 16 == 0,
           "pool_block: needs a positive multiple of 16, got " + std::to_string(pool_block_));
   const int64_t all_heads = int64_t{layers_} * heads_, blocks = pool_blocks();
-  row_floats_ = base::AlignedBuffer(sizeof(float) * row_arrays * all_heads * tokens);
-  received_ = base::AlignedBuffer(sizeof(uint64_t) * all_heads * tokens);
-  pool_sum_ = base::AlignedBuffer(sizeof(uint64_t) * all_heads * blocks * (blocks + 1) / 2);
-  pool_max_ = base::AlignedBuffer(sizeof(float) * all_heads * blocks * (blocks + 1) / 2);
+  if (groups_.spans) sets_ = bareattn::span_sets(options.spans, tokens);
+  key_columns_ = span_columns(sets_, tokens);
+  row_floats_ = base::AlignedBuffer(sizeof(float) * (arrays_.size() + sets_.size()) * all_heads * tokens);
+  if (groups_.columns) received_ = base::AlignedBuffer(sizeof(uint64_t) * all_heads * tokens);
   handed_.resize(layers_);
+  if (groups_.map) pool_sum_ = base::AlignedBuffer(sizeof(uint64_t) * all_heads * blocks * (blocks + 1) / 2);
+  if (groups_.map) pool_max_ = base::AlignedBuffer(sizeof(float) * all_heads * blocks * (blocks + 1) / 2);
   if (!keep_qk_) return;
   const int64_t kv_values = int64_t{layers_} * kv_heads_ * tokens * head_dim_;
   q_ = std::make_unique_for_overwrite<uint16_t[]>(all_heads * tokens * head_dim_);
@@ -120,18 +122,22 @@ AttentionStatistics Recorder::statistics_from(int64_t head_index, int64_t row) c
   float* f = const_cast<float*>(row_floats_.as<float>()) + head_index * tokens_ + row;
   AttentionStatistics s;
   s.row_stride = tokens_;
-  s.lse = f;
-  s.max_logit = f + array;
-  s.entropy = f + 2 * array;
-  s.sum_squares = f + 3 * array;
-  s.mean_distance = f + 4 * array;
-  s.first_mass = f + 5 * array;
-  s.self_weight = f + 6 * array;
-  s.previous_weight = f + 7 * array;
-  s.recent_mass = f + 8 * array;
-  s.max_key = reinterpret_cast<int32_t*>(f + 9 * array);
+  for (const RowArray& one : arrays_) {
+    if (one.place != nullptr)
+      s.*one.place = f;
+    else
+      s.max_key = reinterpret_cast<int32_t*>(f);
+    f += array;
+  }
+  if (!sets_.empty()) {
+    s.columns = static_cast<int>(sets_.size());
+    s.column_stride = array;
+    s.key_columns = key_columns_.data();
+    s.column_sums = f;
+  }
   s.key_stride = tokens_;
-  s.received = const_cast<uint64_t*>(received_.as<uint64_t>()) + head_index * tokens_;
+  if (groups_.columns) s.received = const_cast<uint64_t*>(received_.as<uint64_t>()) + head_index * tokens_;
+  if (!groups_.map) return s;
   s.pool_block = pool_block_;
   s.pool_stride = cells;
   s.pool_sum = const_cast<uint64_t*>(pool_sum_.as<uint64_t>()) + head_index * cells;

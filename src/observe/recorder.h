@@ -2,7 +2,7 @@
 // binary16. It takes a run of exactly the tokens announced, in one piece or in chunks, in order. Layers may come from
 // different threads at once (no two write the same memory); one layer comes from one thread at a time.
 //
-// Memory for N tokens, L layers, Hq and Hkv heads of D: 40 L Hq N bytes of row statistics, 8 L Hq N of received
+// Memory for N tokens, L layers, Hq and Hkv heads of D: 44 L Hq N bytes of row statistics (4 more a named span), 8 L Hq N of received
 // weight, 12 L Hq b (b + 1) / 2 of pooled maps (b <= 256 blocks), 2 L (Hq + Hkv) D N of Q and K, and during the run
 // another 2 L Hkv D N, by which the last row is exact. SmolLM2-135M at 2,048 tokens: 26 + 27 + 94 + 24 MB.
 #pragma once
@@ -13,6 +13,7 @@
 #include "bareattn/observation.h"
 #include "bareattn/points.h"
 #include "base/aligned.h"
+#include "observe/measures.h"
 
 namespace bareattn::observing {
 
@@ -37,6 +38,8 @@ class Recorder final : public Observer {
   int head_dim() const { return head_dim_; }
   int pool_block() const { return pool_block_; }
   int64_t pool_blocks() const { return (tokens_ + pool_block_ - 1) / pool_block_; }
+  const MeasureGroups& groups() const { return groups_; }
+  const std::vector<SpanSet>& span_sets() const { return sets_; }
   bool keeps_qk() const { return keep_qk_; }
   const ScoreTable* table() const { return table_.get(); }  // what the run was steered by, or null
   /// The whole of one head's statistics: per-row arrays, received and pooled maps begin at the head's first element.
@@ -56,7 +59,11 @@ class Recorder final : public Observer {
   bool keep_qk_;
   std::shared_ptr<const ScoreTable> table_;
   int pool_block_;
-  base::AlignedBuffer row_floats_;     // [10][L, Hq, N]: the nine f32 measures and max_key
+  MeasureGroups groups_;
+  std::vector<RowArray> arrays_;       // of the groups
+  std::vector<SpanSet> sets_;
+  std::vector<float> key_columns_;     // [N, sets]
+  base::AlignedBuffer row_floats_;     // [arrays, then sets][L, Hq, N]; max_key's are int32
   base::AlignedBuffer received_;       // [L, Hq, N] u64
   base::AlignedBuffer pool_sum_;       // [L, Hq, b (b + 1) / 2] u64
   base::AlignedBuffer pool_max_;       // the same in f32

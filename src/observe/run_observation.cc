@@ -6,6 +6,7 @@
 #include <limits>
 #include <stdexcept>
 
+#include "bareattn/error.h"
 #include "kernels/convert.h"
 #include "observe/measures.h"
 #include "observe/steer_row.h"
@@ -26,32 +27,54 @@ class RunObservation final : public Observation {
   const Model& model() const override { return *model_; }
   const std::vector<int32_t>& tokens() const override { return facts_.tokens; }
   const std::vector<std::string>& token_texts() const override { return facts_.texts; }
+  MeasureGroups measured() const override { return recorder_->groups(); }
+  std::vector<SpanSet> span_sets() const override { return recorder_->span_sets(); }
+  std::vector<float> span_mass(int set, HeadId head) const override {
+    const auto sets = static_cast<int>(recorder_->span_sets().size());
+    if (set < 0 || set >= sets)
+      throw std::invalid_argument("span set " + std::to_string(set) + ": " + std::to_string(sets) + " were measured");
+    const AttentionStatistics s = statistics(head);
+    const float* mass = s.column_sums + set * s.column_stride;
+    return {mass, mass + length()};
+  }
   double seconds() const override { return facts_.seconds; }
   int threads() const override { return facts_.threads; }
 
   double mean(Measure measure, HeadId head) const override {
     measure_info(measure);  // refuses what is none
+    kept(recorder_->groups().has(measure), measure_info(measure).id);
     return means(head)[static_cast<int>(measure)];
   }
 
   std::vector<float> rows(Measure measure, HeadId head) const override {
-    measure_info(measure);
+    kept(recorder_->groups().has(measure), measure_info(measure).id);
     const AttentionStatistics s = statistics(head);
     std::vector<float> values(length());
     for (int64_t i = 0; i < length(); ++i) values[i] = row_measure(measure, s, i, i);
     return values;
   }
 
-  std::vector<double> received(HeadId head) const override { return fixed(statistics(head).received, length()); }
+  std::vector<double> received(HeadId head) const override { 
+    kept(recorder_->groups().columns, "weight received");
+    return fixed(statistics(head).received, length());
+  }
   std::vector<int32_t> max_key(HeadId head) const override {
+    kept(recorder_->groups().rows, "max_key");
     const int32_t* keys = statistics(head).max_key;
     return {keys, keys + length()};
   }
 
-  int pool_block() const override { return recorder_->pool_block(); }
+  int pool_block() const override {
+    kept(recorder_->groups().map, "pooled map");
+    return recorder_->pool_block();
+  }
   int64_t pool_blocks() const override { return recorder_->pool_blocks(); }
-  std::vector<double> pool_sum(HeadId head) const override { return fixed(statistics(head).pool_sum, cells()); }
+  std::vector<double> pool_sum(HeadId head) const override { 
+    kept(recorder_->groups().map, "pooled map");
+    return fixed(statistics(head).pool_sum, cells());
+  }
   std::vector<float> pool_max(HeadId head) const override {
+    kept(recorder_->groups().map, "pooled map");
     const float* values = statistics(head).pool_max;
     return {values, values + cells()};
   }
@@ -73,7 +96,10 @@ class RunObservation final : public Observation {
     return {k, k + length() * recorder_->head_dim()};
   }
 
-  Role role(HeadId head) const override { return role_of(means(head), length()); }
+  Role role(HeadId head) const override {
+    kept(recorder_->groups().for_roles(), "role");
+    return role_of(means(head), length());
+  }
 
   std::vector<float> row_weights(HeadId head, int64_t row) const override {
     check(head);
@@ -112,6 +138,9 @@ class RunObservation final : public Observation {
                                   std::to_string(recorder_->heads()) + " heads, both counted from 0");
     }
   }
+  static void kept(bool yes, const std::string& what) {
+    if (!yes) throw InputError("'" + what + "' was not measured in this run");
+  }
   AttentionStatistics statistics(HeadId head) const {
     check(head);
     return recorder_->head_statistics(head);
@@ -132,6 +161,7 @@ class RunObservation final : public Observation {
     Means means{};
     for (int m = 0; m < measure_count; ++m) {
       double sum = 0;
+      if (!recorder_->groups().has(static_cast<Measure>(m))) continue;
       for (int64_t i = 1; i < length(); ++i) sum += row_measure(static_cast<Measure>(m), s, i, i);
       means[m] = length() > 1 ? sum / static_cast<double>(length() - 1) : std::numeric_limits<double>::quiet_NaN();
     }

@@ -53,8 +53,8 @@ Json run_json(const TraceFacts& facts) {
 }
 
 void add_rows(std::vector<StoredTensor>& tensors, const TraceShape& s, std::string_view dtype, bool integers) {
-  for (const RowArray& array : row_arrays()) {
-    if ((!s.rows && !array.always) || (array.place == nullptr) != integers) continue;
+  for (const RowArray& array : row_arrays(s.groups)) {
+    if ((array.place == nullptr) != integers) continue;
     tensors.push_back({array.name, std::string(dtype), {s.layers, s.heads, s.tokens}});
   }
 }
@@ -152,6 +152,11 @@ void read_spans(const SafetensorsFile& file, TraceFacts& facts) {
     if (one.begin < 0 || one.begin > one.end || one.end > facts.shape.tokens) spans.fail("has a span outside the text");
     facts.spans.push_back(std::move(one));
   }
+  try {
+    span_sets(facts.spans, facts.shape.tokens);
+  } catch (const InputError& error) {
+    spans.fail(std::string("has ") + error.what());
+  }
 }
 
 int64_t last_dimension(const SafetensorsFile& file, const char* name, const char* dtype) {
@@ -181,22 +186,6 @@ void check_tensors(const SafetensorsFile& file, const TraceShape& shape) {
 
 }  // namespace
 
-const std::vector<RowArray>& row_arrays() {
-  using S = AttentionStatistics;
-  static const std::vector<RowArray> arrays{{"lse", &S::lse, true},
-                                            {"max_logit", &S::max_logit, true},
-                                            {"row_sum", &S::row_sum, true},
-                                            {"entropy", &S::entropy, false},
-                                            {"sum_squares", &S::sum_squares, false},
-                                            {"mean_distance", &S::mean_distance, false},
-                                            {"first_mass", &S::first_mass, false},
-                                            {"self_weight", &S::self_weight, false},
-                                            {"previous_weight", &S::previous_weight, false},
-                                            {"recent_mass", &S::recent_mass, false},
-                                            {"max_key", nullptr, false}};
-  return arrays;
-}
-
 std::string q_name(int layer) { return "layers." + std::to_string(layer) + ".q"; }
 std::string k_name(int layer) { return "layers." + std::to_string(layer) + ".k"; }
 int64_t store_bytes(Store store) { return store == Store::f32 ? 4 : 2; }
@@ -204,9 +193,10 @@ int64_t store_bytes(Store store) { return store == Store::f32 ? 4 : 2; }
 std::vector<StoredTensor> trace_tensors(const TraceShape& s) {
   // Widest elements first, so that each lies at a multiple of its size.
   std::vector<StoredTensor> tensors{{"text_offsets", "I64", {s.tokens + 1}}};
-  if (s.columns) tensors.push_back({"received", "F64", {s.layers, s.heads, s.tokens}});
+  if (s.groups.columns) tensors.push_back({"received", "F64", {s.layers, s.heads, s.tokens}});
   if (s.pool_block != 0) tensors.push_back({"pool_sum", "F64", {s.layers, s.heads, s.cells()}});
   add_rows(tensors, s, "F32", false);
+  if (s.span_sets != 0) tensors.push_back({"span_mass", "F32", {s.layers, s.heads, s.span_sets, s.tokens}});
   if (s.pool_block != 0) tensors.push_back({"pool_max", "F32", {s.layers, s.heads, s.cells()}});
   add_rows(tensors, s, "I32", true);
   tensors.push_back({"tokens", "I32", {s.tokens}});
@@ -297,18 +287,25 @@ TraceFacts read_facts(const SafetensorsFile& file) {
   shape.head_dim = facts.config.head_dim;
   shape.tokens = last_dimension(file, "tokens", "I32");
   shape.text_bytes = last_dimension(file, "text", "U8");
-  shape.rows = file.find("entropy") != nullptr;
-  shape.columns = file.find("received") != nullptr;
+  shape.groups = {.rows = file.find("entropy") != nullptr,
+                  .distance = file.find("mean_distance") != nullptr,
+                  .spans = file.find("first_mass") != nullptr,
+                  .columns = file.find("received") != nullptr,
+                  .map = file.find("pool_sum") != nullptr,
+                  .spread = file.find("distance_spread") != nullptr};
   if (shape.tokens < 1) file.fail(file.offset_of("tokens"), "the trace has no tokens");
   shape.pool_block = number("pool_block", 1 << 30);
   if (shape.pool_block % 16 != 0)
     file.fail(file.offset_of("pool_block"), "the trace's 'pool_block' is no multiple of 16");
+  if (shape.groups.map != (shape.pool_block != 0))
+    file.fail(file.offset_of("pool_block"), "the trace has 'pool_block' without a map, or a map without it");
+  read_spans(file, facts);
+  if (file.find("span_mass") != nullptr) shape.span_sets = static_cast<int>(span_sets(facts.spans, shape.tokens).size());
   try {
     check_tensors(file, shape);
   } catch (const base::SizeError& error) {
     file.fail(8, std::string("the trace's metadata: ") + error.what());
   }
-  read_spans(file, facts);
   const StoredTensor& sums = *file.find("checksums");
   std::vector<std::byte> copy(sums.bytes());
   file.file().read_at(file.data_begin() + sums.begin, copy);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "bareattn/trace.h"
+#include "observe/measures.h"
 #include "observe/safetensors.h"
 
 namespace bareattn::observing {
@@ -16,19 +17,12 @@ struct TraceShape {
   int layers = 0, heads = 0, kv_heads = 0, head_dim = 0;
   int64_t tokens = 0, text_bytes = 0;
   int pool_block = 0;  // 0: no map
-  bool rows = true, columns = true;
+  MeasureGroups groups;
+  int span_sets = 0;  // whose weight is kept
   Store store = Store::f16;
   int64_t blocks() const { return pool_block == 0 ? 0 : (tokens + pool_block - 1) / pool_block; }
   int64_t cells() const { return blocks() * (blocks() + 1) / 2; }
 };
-
-/// A per-row array of the attention pass: the tensor's name, and where AttentionStatistics points to it.
-struct RowArray {
-  const char* name;
-  float* AttentionStatistics::*place;  // null: max_key, which is int32
-  bool always;                         // kept even without the measures of rows
-};
-const std::vector<RowArray>& row_arrays();
 
 /// Every tensor, in the order of the file; the first is the checksums of all that follows it.
 std::vector<StoredTensor> trace_tensors(const TraceShape& shape);

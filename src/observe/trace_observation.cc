@@ -12,31 +12,9 @@ namespace bareattn {
 
 using namespace observing;  // NOLINT: this file is that floor's
 
-namespace {
-
-// The array a measure is made from, to be named where it was not kept.
-const char* source_of(Measure measure) {
-  switch (measure) {
-    case Measure::max_weight:
-    case Measure::max_logit:
-      return "max_logit";
-    case Measure::lse:
-      return "lse";
-    case Measure::entropy:
-    case Measure::normalized_entropy:
-    case Measure::effective_context:
-      return "entropy";
-    default:
-      return measure_info(measure).id;
-  }
-}
-
-}  // namespace
-
 AttentionStatistics Trace::Impl::statistics(HeadId head) const {
   AttentionStatistics s;
-  for (const RowArray& array : row_arrays()) {
-    if (!facts.shape.rows && !array.always) continue;
+  for (const RowArray& array : row_arrays(facts.shape.groups)) {
     // The map is only read; AttentionStatistics points to what may be written.
     if (array.place != nullptr)
       s.*array.place = const_cast<float*>(of_head<float>(array.name, head, length(), 0, length()).data());
@@ -72,6 +50,19 @@ const Model& Trace::model() const { return impl_->traced; }
 const std::vector<int32_t>& Trace::tokens() const { return impl_->tokens; }
 const std::vector<std::string>& Trace::token_texts() const { return impl_->texts; }
 double Trace::seconds() const { return impl_->facts.run.seconds; }
+MeasureGroups Trace::measured() const { return impl_->facts.shape.groups; }
+std::vector<SpanSet> Trace::span_sets() const {
+  return impl_->facts.shape.span_sets == 0 ? std::vector<SpanSet>() : bareattn::span_sets(spans(), impl_->length());
+}
+
+std::vector<float> Trace::span_mass(int set, HeadId head) const {
+  const TraceShape& s = impl_->facts.shape;
+  if (set < 0 || set >= s.span_sets)
+    throw std::invalid_argument("span set " + std::to_string(set) + ": the trace has " + std::to_string(s.span_sets));
+  const auto values = impl_->of_head<float>("span_mass", head, s.span_sets * s.tokens, set * s.tokens, s.tokens);
+  return {values.begin(), values.end()};
+}
+
 int Trace::threads() const { return impl_->facts.run.threads; }
 
 double Trace::mean(Measure measure, HeadId head) const {
@@ -116,7 +107,7 @@ std::vector<float> Trace::pool_max(HeadId head) const {
 }
 
 Role Trace::role(HeadId head) const {
-  impl_->stored("entropy");
+  for (const char* name : {"entropy", "mean_distance", "first_mass"}) impl_->stored(name);
   return role_of(impl_->means(head), impl_->length());
 }
 

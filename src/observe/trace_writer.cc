@@ -43,18 +43,21 @@ TraceFacts facts_of(const Model& model, const std::vector<int32_t>& tokens, cons
   const ModelConfig& c = facts.config;
   const auto count = static_cast<int64_t>(tokens.size());
   const int block = options.pool_block != 0 ? options.pool_block : choose_pool_block(count);
-  facts.shape = {c.layers,     c.heads,         c.kv_heads,   c.head_dim, count, 0, options.map ? block : 0,
-                 options.rows, options.columns, options.store};
+  const auto sets = span_sets(facts.spans, count);  // refuses
+  facts.shape = {.layers = c.layers,
+                 .heads = c.heads,
+                 .kv_heads = c.kv_heads,
+                 .head_dim = c.head_dim,
+                 .tokens = count,
+                 .pool_block = options.measures.map ? block : 0,
+                 .groups = options.measures,
+                 .span_sets = options.measures.spans ? static_cast<int>(sets.size()) : 0,
+                 .store = options.store};
   for (const int32_t id : tokens) {
     if (id < 0 || id >= model.tokenizer().size()) {
       throw InputError(fmt::format("token id {}: the vocabulary has {}", id, model.tokenizer().size()));
     }
     facts.shape.text_bytes += static_cast<int64_t>(model.tokenizer().piece(id).size());
-  }
-  for (const NamedSpan& span : facts.spans) {
-    if (span.begin >= 0 && span.begin <= span.end && span.end <= count) continue;
-    throw InputError(
-        fmt::format("span '{}' is [{}, {}); the text has {} tokens", span.name, span.begin, span.end, count));
   }
   return facts;
 }
@@ -81,9 +84,12 @@ struct TraceWriter::Impl {
         sums(file.tensor("text").end - body),
         layers(static_cast<size_t>(facts.shape.layers)),
         chunks(layers.size()),
+        arrays(row_arrays(facts.shape.groups)),
         next_row(layers.size()),
         q_rows(layers.size()),
         k_rows(layers.size()) {
+    if (facts.shape.span_sets != 0)
+      key_columns = span_columns(span_sets(facts.spans, facts.shape.tokens), facts.shape.tokens);
     std::string text;
     std::vector<int64_t> offsets{0};
     for (const int32_t id : tokens) {
@@ -123,13 +129,18 @@ struct TraceWriter::Impl {
   void put_statistics(int layer) {
     Chunk& chunk = chunks[static_cast<size_t>(layer)];
     const float* from = chunk.values.data();
-    for (const RowArray& array : row_arrays()) {
-      if (!facts.shape.rows && !array.always) continue;
+    for (const RowArray& array : arrays) {
       const StoredTensor& tensor = file.tensor(array.name);
       for (int64_t head = 0; head < facts.shape.heads; ++head, from += chunk.rows)
         put(tensor, ((int64_t{layer} * facts.shape.heads + head) * facts.shape.tokens + chunk.first_row) * 4,
             std::as_bytes(std::span(from, static_cast<size_t>(chunk.rows))));
     }
+    for (int64_t set = 0; set < facts.shape.span_sets; ++set)
+      for (int64_t head = 0; head < facts.shape.heads; ++head, from += chunk.rows) {
+        const int64_t line = (int64_t{layer} * facts.shape.heads + head) * facts.shape.span_sets + set;
+        put(file.tensor("span_mass"), (line * facts.shape.tokens + chunk.first_row) * 4,
+            std::as_bytes(std::span(from, static_cast<size_t>(chunk.rows))));
+      }
     next_row[static_cast<size_t>(layer)] = chunk.first_row + chunk.rows;
     if (next_row[static_cast<size_t>(layer)] == facts.shape.tokens) put_sums(layer);
   }
@@ -143,7 +154,7 @@ struct TraceWriter::Impl {
   void put_sums(int layer) {
     LayerSums& of = layers[static_cast<size_t>(layer)];
     const int64_t cells = facts.shape.heads * facts.shape.cells();
-    if (facts.shape.columns) put_fixed("received", layer, of.received, facts.shape.heads * facts.shape.tokens);
+    if (facts.shape.groups.columns) put_fixed("received", layer, of.received, facts.shape.heads * facts.shape.tokens);
     if (facts.shape.pool_block != 0) {
       put_fixed("pool_sum", layer, of.pool_sum, cells);
       put(file.tensor("pool_max"), int64_t{layer} * cells * 4,
@@ -159,7 +170,7 @@ struct TraceWriter::Impl {
     LayerSums& of = layers[at];
     Chunk& chunk = chunks[at];
     if (first_row == 0) {
-      if (shape.columns) of.received = base::AlignedBuffer(static_cast<size_t>(shape.heads * shape.tokens) * 8);
+      if (shape.groups.columns) of.received = base::AlignedBuffer(static_cast<size_t>(shape.heads * shape.tokens) * 8);
       if (shape.pool_block != 0) {
         of.pool_sum = base::AlignedBuffer(static_cast<size_t>(shape.heads * shape.cells()) * 8);
         of.pool_max = base::AlignedBuffer(static_cast<size_t>(shape.heads * shape.cells()) * 4);
@@ -169,18 +180,24 @@ struct TraceWriter::Impl {
     chunk.rows = rows;
     AttentionStatistics& s = chunk.statistics = {};
     s.row_stride = rows;
-    chunk.values.resize(row_arrays().size() * static_cast<size_t>(shape.heads * rows));
+    chunk.values.resize((arrays.size() + static_cast<size_t>(shape.span_sets)) *
+                        static_cast<size_t>(shape.heads * rows));
     float* to = chunk.values.data();
-    for (const RowArray& array : row_arrays()) {
-      if (!shape.rows && !array.always) continue;
+    for (const RowArray& array : arrays) {
       if (array.place != nullptr)
         s.*array.place = to;
       else
         s.max_key = reinterpret_cast<int32_t*>(to);
       to += shape.heads * rows;
     }
+    if (shape.span_sets != 0) {
+      s.columns = shape.span_sets;
+      s.column_stride = shape.heads * rows;
+      s.key_columns = key_columns.data();
+      s.column_sums = to;
+    }
     s.key_stride = shape.tokens;
-    if (shape.columns) s.received = of.received.as<uint64_t>();
+    if (shape.groups.columns) s.received = of.received.as<uint64_t>();
     if (shape.pool_block != 0) {
       s.pool_block = shape.pool_block;
       s.pool_stride = shape.cells();
@@ -197,6 +214,8 @@ struct TraceWriter::Impl {
   std::mutex mutex;  // of file and sums
   std::vector<LayerSums> layers;
   std::vector<Chunk> chunks;
+  std::vector<RowArray> arrays;    // of the groups
+  std::vector<float> key_columns;  // [N, span sets]
   std::vector<int64_t> next_row, q_rows, k_rows;  // [L]: rows seen so far
 };
 

@@ -44,7 +44,9 @@ nlohmann::json page_description(const Observation& observation, const std::strin
   data["tokens"] = observation.token_texts();
   data["token_ids"] = observation.tokens();
   data["measures"] = json::array();
+  const MeasureGroups measured = observation.measured();
   for (int m = 0; m < measure_count; ++m) {
+    if (!measured.has(static_cast<Measure>(m))) continue;
     const MeasureInfo& info = measure_info(static_cast<Measure>(m));
     data["measures"].push_back(
         {{"id", info.id}, {"title", info.title}, {"unit", info.unit}, {"description", info.description}});
@@ -55,6 +57,7 @@ nlohmann::json page_description(const Observation& observation, const std::strin
     for (int head = 0; head < config.heads; ++head) {
       json means = json::array();
       for (int m = 0; m < measure_count; ++m) {
+        if (!measured.has(static_cast<Measure>(m))) continue;
         means.push_back(number(observation.mean(static_cast<Measure>(m), {layer, head})));
       }
       data["means"].push_back(std::move(means));

@@ -1,0 +1,176 @@
+// See spans.h. A regular expression comes from a stranger as much as a text does: PCRE2 counts its steps and its memory,
+// over all matches together, and what goes past the limit is refused, not waited for.
+#include "bareattn/spans.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <fmt/format.h>
+#include <pcre2.h>
+
+#include <algorithm>
+#include <charconv>
+#include <memory>
+
+#include "bareattn/error.h"
+#include "bareattn/tokenizer.h"
+#include "base/utf8.h"
+
+namespace bareattn {
+namespace {
+
+constexpr uint32_t most_steps = 10'000'000;  // of one match; a text of 100,000 tokens is searched in far fewer
+constexpr uint32_t most_kilobytes = 64 << 10;
+constexpr int64_t most_matches = 1 << 20;
+
+struct Free {
+  void operator()(pcre2_code* p) const { pcre2_code_free(p); }
+  void operator()(pcre2_match_data* p) const { pcre2_match_data_free(p); }
+  void operator()(pcre2_match_context* p) const { pcre2_match_context_free(p); }
+};
+
+std::string message_of(int code) {
+  PCRE2_UCHAR buffer[256] = {};
+  pcre2_get_error_message(code, buffer, sizeof buffer);
+  return reinterpret_cast<const char*>(buffer);
+}
+
+[[noreturn]] void fail(std::string_view wanted, const std::string& why) {
+  throw InputError(fmt::format("span '{}': {}", base::escape_for_terminal(std::string(wanted.substr(0, 200))), why));
+}
+
+// Where each piece begins, and the end.
+std::vector<int64_t> offsets_of(std::span<const std::string_view> pieces) {
+  std::vector<int64_t> offsets{0};
+  for (const std::string_view piece : pieces) offsets.push_back(offsets.back() + static_cast<int64_t>(piece.size()));
+  return offsets;
+}
+
+// Tokens that have a byte in [from, to).
+NamedSpan tokens_of(const std::vector<int64_t>& offsets, std::string_view name, int64_t from, int64_t to) {
+  const auto begin = std::upper_bound(offsets.begin(), offsets.end(), from) - offsets.begin() - 1;
+  const auto end = std::lower_bound(offsets.begin(), offsets.end(), to) - offsets.begin();
+  return {std::string(name), begin, end};
+}
+
+// "3:17", ":", "5:"; false: it is an expression.
+bool read_range(std::string_view wanted, std::string_view text, int64_t length, NamedSpan& span) {
+  const size_t colon = text.find(':');
+  if (colon == std::string_view::npos || text.find_first_not_of("0123456789:") != std::string_view::npos ||
+      text.find(':', colon + 1) != std::string_view::npos)
+    return false;
+  const auto number = [&](std::string_view digits, int64_t missing) {
+    int64_t value = missing;
+    if (!digits.empty() && std::from_chars(digits.data(), digits.data() + digits.size(), value).ec != std::errc())
+      fail(wanted, "the number is too large");
+    return value;
+  };
+  span.begin = number(text.substr(0, colon), 0);
+  span.end = number(text.substr(colon + 1), length);
+  if (span.begin >= span.end || span.end > length)
+    fail(wanted, fmt::format("tokens {}:{} are no part of a text of {} tokens", span.begin, span.end, length));
+  return true;
+}
+
+}  // namespace
+
+std::vector<NamedSpan> find_spans(std::string_view wanted, std::span<const std::string_view> pieces) {
+  const size_t equals = wanted.find('=');
+  if (equals == std::string_view::npos || equals == 0 || equals + 1 == wanted.size())
+    fail(wanted, "NAME=BEGIN:END or NAME=REGEX is needed");
+  const std::string_view name = wanted.substr(0, equals), pattern = wanted.substr(equals + 1);
+  NamedSpan range{std::string(name), 0, 0};
+  if (read_range(wanted, pattern, static_cast<int64_t>(pieces.size()), range)) return {range};
+
+  int error = 0;
+  PCRE2_SIZE offset = 0;
+  const auto* source = reinterpret_cast<PCRE2_SPTR>(pattern.data());
+  const std::unique_ptr<pcre2_code, Free> code(pcre2_compile(
+      source, pattern.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF | PCRE2_NEVER_BACKSLASH_C, &error, &offset,
+      nullptr));
+  if (!code) fail(wanted, fmt::format("no regular expression: {} at byte {}", message_of(error), offset));
+  const std::unique_ptr<pcre2_match_data, Free> match(pcre2_match_data_create(1, nullptr));
+  const std::unique_ptr<pcre2_match_context, Free> limits(pcre2_match_context_create(nullptr));
+  if (!match || !limits) throw std::bad_alloc();
+  pcre2_set_match_limit(limits.get(), most_steps);
+  pcre2_set_depth_limit(limits.get(), most_steps);
+  pcre2_set_heap_limit(limits.get(), most_kilobytes);
+
+  std::string text;
+  for (const std::string_view piece : pieces) text += piece;
+  const std::vector<int64_t> offsets = offsets_of(pieces);
+  const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
+  std::vector<NamedSpan> found;
+  for (size_t at = 0; at <= text.size();) {
+    const int rc = pcre2_match(code.get(), subject, text.size(), at, PCRE2_NOTEMPTY, match.get(), limits.get());
+    if (rc == PCRE2_ERROR_NOMATCH) break;
+    if (rc == PCRE2_ERROR_MATCHLIMIT || rc == PCRE2_ERROR_DEPTHLIMIT || rc == PCRE2_ERROR_HEAPLIMIT)
+      fail(wanted, "the regular expression takes too long on this text (" + message_of(rc) + "); a simpler one is needed");
+    if (rc < 0) fail(wanted, "the regular expression cannot be matched: " + message_of(rc));
+    const PCRE2_SIZE* here = pcre2_get_ovector_pointer(match.get());
+    if (here[1] <= here[0] || here[1] <= at) {  // \K can make a match that ends before it begins
+      ++at;
+      continue;
+    }
+    found.push_back(tokens_of(offsets, name, static_cast<int64_t>(here[0]), static_cast<int64_t>(here[1])));
+    if (static_cast<int64_t>(found.size()) > most_matches)
+      fail(wanted, fmt::format("more than {} matches", most_matches));
+    at = here[1];
+  }
+  if (found.empty()) fail(wanted, "the regular expression matches nothing in the text");
+  return found;
+}
+
+std::vector<NamedSpan> known_spans(const Tokenizer& tokenizer, std::span<const int32_t> tokens,
+                                   std::string_view question) {
+  std::vector<NamedSpan> spans;
+  std::vector<std::string_view> pieces;
+  std::string text;
+  const auto count = static_cast<int64_t>(tokens.size());
+  for (const int32_t id : tokens) text += pieces.emplace_back(tokenizer.piece(id));
+  const size_t at = question.empty() ? std::string::npos : text.rfind(question);
+  if (at != std::string::npos) {
+    const auto offsets = offsets_of(pieces);
+    const auto from = static_cast<int64_t>(at);
+    const NamedSpan asked = tokens_of(offsets, "question", from, from + static_cast<int64_t>(question.size()));
+    int64_t turn = asked.begin;  // its turn begins with the last special token before it
+    while (turn > 0 && !tokenizer.is_special(tokens[static_cast<size_t>(turn)])) --turn;
+    for (int64_t i = 0; i < turn; ++i)
+      if (!tokenizer.is_special(tokens[static_cast<size_t>(i)])) spans.push_back({"system", i, i + 1});
+    spans.push_back(asked);
+  }
+  for (int64_t i = 0; i < count; ++i)
+    if (tokenizer.is_special(tokens[static_cast<size_t>(i)])) spans.push_back({"special", i, i + 1});
+  std::vector<NamedSpan> joined;
+  for (const SpanSet& set : span_sets(spans, count)) joined.insert(joined.end(), set.ranges.begin(), set.ranges.end());
+  return joined;
+}
+
+std::vector<SpanSet> span_sets(std::span<const NamedSpan> spans, int64_t length) {
+  std::vector<SpanSet> sets;
+  for (const NamedSpan& span : spans) {
+    if (span.begin < 0 || span.begin > span.end || span.end > length) {
+      throw InputError(fmt::format("span '{}' is [{}, {}); the text has {} tokens", base::escape_for_terminal(span.name),
+                                   span.begin, span.end, length));
+    }
+    auto set = std::find_if(sets.begin(), sets.end(), [&](const SpanSet& s) { return s.name == span.name; });
+    if (set == sets.end()) {
+      if (sets.size() == most_span_names) throw InputError(fmt::format("more than {} names of spans", most_span_names));
+      set = sets.insert(sets.end(), {span.name, {}, 0});
+    }
+    set->ranges.push_back(span);
+  }
+  for (SpanSet& set : sets) {
+    std::sort(set.ranges.begin(), set.ranges.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
+    std::vector<NamedSpan> joined;
+    for (const NamedSpan& one : set.ranges) {
+      if (!joined.empty() && one.begin <= joined.back().end)
+        joined.back().end = std::max(joined.back().end, one.end);
+      else if (one.begin < one.end)
+        joined.push_back(one);
+    }
+    for (const NamedSpan& one : joined) set.tokens += one.end - one.begin;
+    set.ranges = std::move(joined);
+  }
+  return sets;
+}
+
+}  // namespace bareattn
