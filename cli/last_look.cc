@@ -39,4 +39,27 @@ LastLook last_look(const Observation& observation, int count) {
   return look;
 }
 
+std::vector<SpanLook> span_looks(const Observation& observation) {
+  const ModelConfig& config = observation.model().config();
+  std::vector<SpanLook> looks;
+  for (const SpanSet& set : observation.span_sets()) {
+    SpanLook look{set};
+    const auto index = static_cast<int>(looks.size());
+    const double heads = static_cast<double>(config.layers) * config.heads;
+    for (int layer = 0; layer < config.layers; ++layer) {
+      for (int head = 0; head < config.heads; ++head) {
+        const double mean = mean_span_mass(observation, index, {layer, head});
+        look.mean += mean / heads;
+        look.last += static_cast<double>(observation.span_mass(index, {layer, head}).back()) / heads;
+        if (mean > look.most) {
+          look.most = mean;
+          look.strongest = {layer, head};
+        }
+      }
+    }
+    looks.push_back(std::move(look));
+  }
+  return looks;
+}
+
 }  // namespace bareattn::cli

@@ -25,6 +25,14 @@ struct LastLook {
   std::vector<HeadLook> heads;  // strongest first, one per key; not the first token, itself or the one before
 };
 
+/// The weight on one named span: means over all heads, and the head with the most of it.
+struct SpanLook {
+  SpanSet set;
+  double mean = 0, last = 0, most = 0;  // NaN: nobody sees it
+  HeadId strongest{-1, -1};
+};
+std::vector<SpanLook> span_looks(const Observation& observation);
+
 /// At most `count` keys and as many heads.
 LastLook last_look(const Observation& observation, int count);
 

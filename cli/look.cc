@@ -15,6 +15,7 @@
 #include "input.h"
 #include "interrupt.h"
 #include "look_report.h"
+#include "measures_choice.h"
 #include "progress.h"
 #include "reach_choice.h"
 #include "terminal.h"
@@ -26,6 +27,7 @@ struct LookOptions {
   ModelChoice model;
   InputChoice input;
   ReachChoice reach;
+  MeasuresChoice measures;
   bool chat = false, bos = false, no_bos = false;
   std::string page, json, exact = "auto", title, colour = "auto";
   int top = 10;
@@ -96,6 +98,9 @@ int look(const LookOptions& options) {
   const bool json_wanted = options.json_option->count() > 0;
   const bool json_to_stdout = json_wanted && (options.json == "true" || options.json == "-");
   const InputText input = options.input.read();
+  const MeasureGroups measures = options.measures.measures();
+  if (!options.page.empty() && !measures.for_page())
+    throw InputError("--output: the page needs --measures rows,distance,spans,columns,map");
   if (!options.page.empty()) check_writable(options.page);
   if (json_wanted && !json_to_stdout) check_writable(options.json);
 
@@ -108,6 +113,8 @@ int look(const LookOptions& options) {
 
   std::vector<int32_t> tokens = tokens_of(options, input.text, model->tokenizer());
   ObservationOptions how;
+  how.measures = measures;
+  how.spans = options.measures.find(model->tokenizer(), tokens, options.chat ? input.text : "");
   how.beyond = options.reach.reach().beyond;
   options.reach.warn(model->config(), static_cast<int64_t>(tokens.size()));
   std::unique_ptr<Observation> observation;
@@ -154,6 +161,7 @@ void add_look(CLI::App& app, Action& action) {
   options->model.declare(*command);
   command->add_flag("--chat", options->chat, "the text is a user's message: apply the model's chat template");
   options->reach.declare_beyond(*command);
+  options->measures.declare(*command);
   CLI::Option* bos = command->add_flag("--bos", options->bos, "begin with the beginning-of-sequence token");
   command->add_flag("--no-bos", options->no_bos, "begin without it (default: as the model says)")->excludes(bos);
   command->add_option("-o,--output", options->page, "write the page: one HTML file that needs no network")
@@ -187,6 +195,7 @@ void add_look(CLI::App& app, Action& action) {
       "  bareattn look -m MODEL.gguf \"The cat sat on the mat because it was tired.\"\n"
       "  bareattn look -m MODEL.gguf story.txt -o story.html\n"
       "  bareattn look -m MODEL.gguf --chat \"Who wrote Hamlet?\" --top 20\n"
+      "  bareattn look -m MODEL.gguf letter.txt --span 'names=Tom|Huck' --span start=0:20\n"
       "  git log -5 | bareattn look -m MODEL.gguf - --json > heads.json\n"
       "Heads are named layer.head, both from 0. What the measures mean: docs/measures.md.");
   command->callback([options, &action] { action = [options] { return look(*options); }; });

@@ -36,9 +36,10 @@ Json model_json(const Model& model) {
           {"warnings", model.warnings()}};
 }
 
-Json measures_json() {
+Json measures_json(const MeasureGroups& measured) {
   Json all = Json::array();
   for (int m = 0; m < measure_count; ++m) {
+    if (!measured.has(static_cast<Measure>(m))) continue;
     const MeasureInfo& info = measure_info(static_cast<Measure>(m));
     all.push_back({{"id", info.id}, {"title", info.title}, {"unit", info.unit}, {"description", info.description}});
   }
@@ -69,27 +70,49 @@ Json recipe_role_json(const HeadRoles* roles, HeadId head) {
 
 Json heads_json(const Observation& o, const HeadRoles* roles) {
   const ModelConfig& c = o.model().config();
+  const MeasureGroups measured = o.measured();
+  const auto sets = o.span_sets();
   Json all = Json::array();
   for (int layer = 0; layer < c.layers; ++layer) {
     for (int head = 0; head < c.heads; ++head) {
       const HeadId id{layer, head};
-      const Role role = o.role(id);
       Json means = Json::object();
       for (int m = 0; m < measure_count; ++m) {
         const Measure measure = static_cast<Measure>(m);
+        if (!measured.has(measure)) continue;
         means[measure_info(measure).id] = number(o.mean(measure, id));
       }
-      all.push_back({{"layer", layer},
-                     {"head", head},
-                     {"role",
-                      {{"source", "text"},
+      Json one{{"layer", layer}, {"head", head}, {"role", nullptr}};
+      if (measured.for_roles()) {
+        const Role role = o.role(id);
+        one["role"] = {{"source", "text"},
                        {"name", role.name},
                        {"score", number(role.score)},
-                       {"evidence", role.evidence}}},
-                     {"recipe_role", recipe_role_json(roles, id)},
-                     {"means", std::move(means)},
-                     {"gathered", gathered_json(o, id)}});
+                       {"evidence", role.evidence}};
+      }
+      one["recipe_role"] = recipe_role_json(roles, id);
+      one["means"] = std::move(means);
+      one["gathered"] = measured.columns ? gathered_json(o, id) : Json(nullptr);
+      Json spans = Json::object();
+      for (size_t s = 0; s < sets.size(); ++s) spans[sets[s].name] = number(mean_span_mass(o, static_cast<int>(s), id));
+      one["spans"] = std::move(spans);
+      all.push_back(std::move(one));
     }
+  }
+  return all;
+}
+
+Json spans_json(const Observation& o) {
+  Json all = Json::array();
+  for (const SpanLook& look : span_looks(o)) {
+    Json ranges = Json::array();
+    for (const NamedSpan& one : look.set.ranges) ranges.push_back({one.begin, one.end});
+    all.push_back({{"name", look.set.name},
+                   {"tokens", look.set.tokens},
+                   {"ranges", std::move(ranges)},
+                   {"mean", number(look.mean)},
+                   {"last_token", number(look.last)},
+                   {"strongest", look.strongest.layer < 0 ? Json(nullptr) : Json(name(look.strongest))}});
   }
   return all;
 }
@@ -120,7 +143,7 @@ std::string look_json(const LookReport& report) {
   const Observation& o = *report.observation;
   const int64_t length = static_cast<int64_t>(o.tokens().size());
   Json shown = Json::array();
-  for (const Highlight& h : highlights(o)) {
+  for (const Highlight& h : o.measured().for_roles() && o.measured().columns ? highlights(o) : std::vector<Highlight>()) {
     shown.push_back({{"id", h.id},
                      {"title", h.title},
                      {"head", name(h.head)},
@@ -142,8 +165,9 @@ std::string look_json(const LookReport& report) {
         {"length", length},
         {"ids", o.tokens()},
         {"tokens", o.token_texts()}}},
-      {"measures", measures_json()},
+      {"measures", measures_json(o.measured())},
       {"heads", heads_json(o, report.roles)},
+      {"spans", spans_json(o)},
       {"highlights", std::move(shown)},
       {"last_token", last_json(report)},
       {"page", report.page.empty() ? Json(nullptr) : Json(report.page)},

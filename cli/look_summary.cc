@@ -51,6 +51,7 @@ class Summary {
     roles();
     known();
     telling();
+    spans();
     last();
     if (!report_.page.empty()) {
       out_ += '\n';
@@ -90,7 +91,7 @@ class Summary {
   }
 
   void roles() {
-    if (length_ < 2) return;
+    if (length_ < 2 || !o_.measured().for_roles()) return;
     const ModelConfig& c = o_.model().config();
     std::array<int, role_lines.size()> counts{};
     for (int layer = 0; layer < c.layers; ++layer) {
@@ -133,6 +134,7 @@ class Summary {
   }
 
   void telling() {
+    if (!o_.measured().for_roles() || !o_.measured().columns) return;
     const auto shown = highlights(o_);
     if (shown.empty()) return;
     constexpr int title_width = 26, head_width = 7, indent = 2 + title_width + head_width;
@@ -146,6 +148,19 @@ class Summary {
   std::string recipe_note(HeadId head) const {
     if (report_.roles == nullptr || report_.roles->of(head).all.empty()) return {};
     return "; by the recipes: " + report_.roles->of(head).name;
+  }
+
+  void spans() {
+    const auto looks = span_looks(o_);
+    if (looks.empty()) return;
+    heading("Weight on named spans", "average of all heads, over the tokens that can see some of it");
+    for (const SpanLook& look : looks) {
+      const auto share = [](double x) { return std::isfinite(x) ? fmt::format("{:.1f} %", 100 * x) : std::string("-"); };
+      std::string line = fmt::format("{} on {} token{}; the last token {}", share(look.mean), grouped(look.set.tokens),
+                         look.set.tokens == 1 ? "" : "s", share(look.last));
+      if (look.strongest.layer >= 0) line += fmt::format("; most: head {} {}", name(look.strongest), share(look.most));
+      out_ += "  " + padded(prefix(one_line(look.set.name), 15), 16) + wrapped(line, terminal_.width, 18, 18) + '\n';
+    }
   }
 
   // The text around a token, cut to `width` columns, the token itself marked.

@@ -9,6 +9,7 @@
 #include "commands.h"
 #include "input.h"
 #include "interrupt.h"
+#include "measures_choice.h"
 #include "progress.h"
 #include "reach_choice.h"
 #include "terminal.h"
@@ -22,34 +23,20 @@ struct TraceChoice {
   ReachChoice reach;
   bool chat = false, bos = false, no_bos = false;
   std::string output, store = "f16", title;
-  std::vector<std::string> measures{"all"};
-  std::vector<std::string> spans;
+  MeasuresChoice measures;
 };
 
 TraceOptions options_of(const TraceChoice& choice, const InputText& input) {
   TraceOptions options;
   options.store = choice.store == "f32" ? Store::f32 : choice.store == "bf16" ? Store::bf16 : Store::f16;
   options.title = choice.title.empty() ? printable(input.origin) : choice.title;
-  const auto wanted = [&](const char* group) {
-    return std::any_of(choice.measures.begin(), choice.measures.end(),
-                       [&](const std::string& name) { return name == group || name == "all"; });
-  };
-  options.rows = wanted("rows");
-  options.columns = wanted("columns");
-  options.map = wanted("map");
-  for (const std::string& span : choice.spans) {
-    const size_t equals = span.rfind('=');
-    if (equals == std::string::npos || equals == 0)
-      throw InputError(fmt::format("--span: '{}' is not NAME=BEGIN:END", span));
-    const TraceRange range = parse_range("--span", span.substr(equals + 1), std::numeric_limits<int64_t>::max());
-    options.spans.push_back({span.substr(0, equals), range.begin, range.end});
-  }
+  options.measures = choice.measures.measures();
   return options;
 }
 
 int trace(const TraceChoice& choice) {
   const InputText input = choice.input.read();
-  const TraceOptions options = options_of(choice, input);
+  TraceOptions options = options_of(choice, input);
   const Reach reach = choice.reach.reach();
   check_writable(choice.output);
   const auto model = choice.model.load();
@@ -62,6 +49,7 @@ int trace(const TraceChoice& choice) {
   }
   std::vector<int32_t> tokens = tokenizer.encode(text, choice.chat, bos);
   const auto count = static_cast<int64_t>(tokens.size());
+  options.spans = choice.measures.find(tokenizer, tokens, choice.chat ? input.text : "");
   choice.reach.warn(model->config(), count);
   {
     ProgressBar bar("Tracing", "tokens");
@@ -85,13 +73,7 @@ void add_trace(CLI::App& app, Action& action) {
       ->type_name("TYPE")
       ->check(CLI::IsMember({"f16", "bf16", "f32"}).description(""))
       ->capture_default_str();
-  command->add_option("--measures", choice->measures, "kept beside what weights need: rows,columns,map, all or none")
-      ->type_name("GROUPS")
-      ->delimiter(',')
-      ->check(CLI::IsMember({"rows", "columns", "map", "all", "none"}).description(""))
-      ->default_str("all");
-  command->add_option("--span", choice->spans, "names tokens BEGIN to END - 1 in the file; may be repeated")
-      ->type_name("NAME=BEGIN:END");
+  choice->measures.declare(*command);
   command->add_flag("--chat", choice->chat, "the text is a user's message: apply the model's chat template");
   CLI::Option* bos = command->add_flag("--bos", choice->bos, "begin with the beginning-of-sequence token");
   command->add_flag("--no-bos", choice->no_bos, "begin without it (default: as the model says)")->excludes(bos);

@@ -156,7 +156,7 @@ void Tile::row_statistics(const Sequence& sequence, int64_t e) {
   put(out.self_weight, weight_of(position));
   put(out.previous_weight, weight_of(position - 1));
   if (out.recent_mass == nullptr) return;
-  // By groups of 16 keys: the strip is zero wherever the row does not look.
+  // By groups of 16 keys. What the row does not see of a block is left out: past the group's keys the strip is not made.
   const int64_t from = std::max(seen.begin, position - recent_keys + 1), to = std::min(seen.end, position + 1);
   float lane[lanes] = {};
   for (int64_t j = from / lanes * lanes; j < to; j += lanes) {
@@ -164,8 +164,9 @@ void Tile::row_statistics(const Sequence& sequence, int64_t e) {
     if (here.begin >= here.end) continue;  // no strip was made
     const float* s = strip(e, j / block_keys) + j % block_keys;
     const float f = factor(e, j / block_keys);
-    const int low = static_cast<int>(std::max<int64_t>(from - j, 0)),
-              high = static_cast<int>(std::min<int64_t>(to - j, lanes));
+    const int64_t block = j / block_keys * block_keys;
+    const int low = static_cast<int>(std::max<int64_t>(std::max(from, block + here.begin) - j, 0)),
+              high = static_cast<int>(std::min<int64_t>(std::min(to, block + here.end) - j, lanes));
     for (int i = 0; i < lanes; ++i) lane[i] += i >= low && i < high ? s[i] * f : 0.0F;  // one loop: it becomes vectors
   }
   out.recent_mass[at] = kernels::tree_sum(lane);

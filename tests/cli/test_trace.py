@@ -99,7 +99,7 @@ def test_narrow_stores_and_groups(tmp_path):
     sizes = {}
     for store, dtype in [("f16", "F16"), ("bf16", "BF16"), ("f32", "F32")]:
         path = tmp_path / store
-        done = run("trace", SHORT, "-o", path, "--store", store, "--measures", "rows,columns")
+        done = run("trace", SHORT, "-o", path, "--store", store, "--measures", "roles,columns")
         assert done.returncode == 0, done.stderr
         with safe_open(path, framework="numpy") as file:
             assert file.get_slice("layers.3.q").get_dtype() == dtype

@@ -1,0 +1,57 @@
+// See measures_choice.h.
+#include "measures_choice.h"
+
+#include <algorithm>
+
+#include "bareattn/error.h"
+#include "bareattn/tokenizer.h"
+
+namespace bareattn::cli {
+
+void MeasuresChoice::declare(CLI::App& command) {
+  command
+      .add_option("--measures", groups,
+                  "what is measured, and paid for: rows, distance, spans, columns, map; spread (not unless asked for); "
+                  "roles (what they need); all, none")
+      ->type_name("GROUPS")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"rows", "distance", "spans", "columns", "map", "spread", "roles", "all", "none"})
+                  .description(""))
+      ->default_str("rows,distance,spans,columns,map");
+  command
+      .add_option("--span", spans,
+                  "names tokens, by range or by a regular expression over the text; every head's weight on them is "
+                  "measured; may be repeated")
+      ->type_name("NAME=BEGIN:END|REGEX")
+      ->allow_extra_args(false);
+}
+
+MeasureGroups MeasuresChoice::measures() const {
+  const auto wanted = [&](std::initializer_list<const char*> names) {
+    return std::any_of(groups.begin(), groups.end(), [&](const std::string& group) {
+      return std::any_of(names.begin(), names.end(), [&](const char* name) { return group == name; });
+    });
+  };
+  MeasureGroups measures;
+  measures.rows = wanted({"rows", "roles", "all"});
+  measures.distance = wanted({"distance", "roles", "all"});
+  measures.spans = wanted({"spans", "roles", "all"});
+  measures.columns = wanted({"columns", "all"});
+  measures.map = wanted({"map", "all"});
+  measures.spread = wanted({"spread", "all"});
+  if (!spans.empty() && !measures.spans) throw InputError("--span: the weight on it needs 'spans' among --measures");
+  return measures;
+}
+
+std::vector<NamedSpan> MeasuresChoice::find(const Tokenizer& tokenizer, const std::vector<int32_t>& tokens,
+                                            const std::string& question) const {
+  std::vector<NamedSpan> found;
+  if (!question.empty()) found = known_spans(tokenizer, tokens, question);
+  std::vector<std::string_view> pieces;
+  for (const int32_t id : tokens) pieces.push_back(tokenizer.piece(id));
+  for (const std::string& span : spans)
+    for (NamedSpan& one : find_spans(span, pieces)) found.push_back(std::move(one));
+  return found;
+}
+
+}  // namespace bareattn::cli
