@@ -34,10 +34,16 @@ void add_roles(CLI::App& app, Action& action);
 void add_stream(CLI::App& app, Action& action);
 void add_completion(CLI::App& app, Action& action);
 
-/// A range check that adds nothing to the help: the description says what matters.
+/// A range check that adds nothing to the help: the description says what matters. NaN is in no range (CLI::Range
+/// refuses only what is below or above).
 template <class T>
 CLI::Validator within(T least, T most) {
-  return CLI::Range(least, most).description("");
+  const auto refuse_nan = [](std::string& text) {
+    double value = 0;
+    const bool nan = CLI::detail::lexical_cast(text, value) && value != value;
+    return nan ? "Value " + text + " is not a number" : std::string();
+  };
+  return (CLI::Validator(refuse_nan, "") & CLI::Range(least, most)).description("");
 }
 
 /// -m, -t and --precision, the same everywhere.

@@ -4,8 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "bareattn/error.h"
 #include "bareattn/files.h"
+#include "interrupt.h"
 
 namespace bareattn::cli {
 namespace {
@@ -18,9 +21,9 @@ bool exists(const std::string& path) {
 InputText from_file(const std::string& path) {
   if (path == "-") {
     if (isatty(STDIN_FILENO) == 1) throw InputError("'-' reads the text from standard input, and nothing is piped in");
-    return {read_file("/dev/stdin", most_input_bytes), "standard input"};
+    return {read_file("/dev/stdin", most_input_bytes, stop_if_interrupted), "standard input"};
   }
-  return {read_file(path, most_input_bytes), path.substr(path.rfind('/') + 1)};
+  return {read_file(path, most_input_bytes, stop_if_interrupted), path.substr(path.rfind('/') + 1)};
 }
 
 }  // namespace
@@ -54,6 +57,19 @@ InputText InputChoice::read() const {
                          : "the text is empty: give a text, a file, or '-' for standard input");
   }
   return input;
+}
+
+std::string InputChoice::path() const {
+  const std::string& name = command_->count("--file") > 0 ? file : argument;
+  return name != "-" && command_->count("--text") == 0 && exists(name) ? name : "";
+}
+
+void refuse_same_file(const std::string& output, const std::string& other) {
+  if (output.empty() || other.empty()) return;
+  std::error_code error;  // a name that cannot be examined is the writer's complaint
+  const bool same = std::filesystem::equivalent(output, other, error) ||
+                    std::filesystem::weakly_canonical(output, error) == std::filesystem::weakly_canonical(other, error);
+  if (same) throw InputError(output + ": this output would replace " + other + ", which is used by the same command");
 }
 
 }  // namespace bareattn::cli

@@ -19,11 +19,16 @@ struct InputChoice {
 
   /// Declares the positional argument (called `name` in the help) and --text, --file.
   void declare(CLI::App& command, const std::string& name, const std::string& what);
+  /// The file that read() reads, empty where it reads none.
+  std::string path() const;
   /// InputError where there is none, several, or none that can be read.
   InputText read() const;
 
  private:
   CLI::App* command_ = nullptr;
 };
+
+/// InputError where both names lead to one file, whether it is there yet or not. An empty name leads nowhere.
+void refuse_same_file(const std::string& output, const std::string& other);
 
 }  // namespace bareattn::cli

@@ -85,7 +85,7 @@ std::vector<int32_t> tokens_of(const LookOptions& options, const std::string& te
 
 std::string title_of(const LookOptions& options, const InputText& input) {
   if (!options.title.empty()) return options.title;
-  if (!input.origin.empty()) return input.origin;
+  if (!input.origin.empty()) return printable(input.origin);
   const std::string text = printable(input.text);
   const std::string_view start = prefix(text, 60);
   return std::string(start) + (start.size() < text.size() ? "…" : "");
@@ -103,6 +103,11 @@ int look(const LookOptions& options) {
     throw InputError("--output: the page needs --measures rows,distance,spans,columns,map");
   if (!options.page.empty()) check_writable(options.page);
   if (json_wanted && !json_to_stdout) check_writable(options.json);
+  const std::string json_file = json_wanted && !json_to_stdout ? options.json : "";
+  for (const std::string& out : {options.page, json_file}) {  // an output must not replace what is read
+    for (const std::string& in : {options.input.path(), options.model.path}) refuse_same_file(out, in);
+  }
+  refuse_same_file(options.page, json_file);
 
   const auto model = options.model.load();
   PageOptions page;
@@ -130,25 +135,20 @@ int look(const LookOptions& options) {
   report.roles = page.recipe_roles.get();
   report.origin = input.origin;
   report.last = last_look(*observation, options.top);
+  std::string html, json;
   if (!options.page.empty()) {
     const ProgressBar bar("Writing the page", "");
     page.telling = telling_heads(*observation);
-    const std::string html = render_page(*observation, page);
-    stop_if_interrupted();
-    write_file(options.page, html);
+    html = render_page(*observation, page);
     report.page = options.page;
     report.page_bytes = static_cast<int64_t>(html.size());
   }
-  stop_if_interrupted();
-  if (json_wanted) {
-    const std::string json = look_json(report);
-    json_to_stdout ? static_cast<void>(std::fwrite(json.data(), 1, json.size(), stdout))
-                   : write_file(options.json, json);
-  }
-  if (!json_to_stdout) {
-    const std::string summary = look_summary(report, terminal);
-    std::fwrite(summary.data(), 1, summary.size(), stdout);
-  }
+  if (json_wanted) json = look_json(report);
+  const std::string printed = json_to_stdout ? json : look_summary(report, terminal);
+  stop_if_interrupted();  // for the last time: "nothing was written" must be true of everything
+  if (!options.page.empty()) write_file(options.page, html);
+  if (json_wanted && !json_to_stdout) write_file(options.json, json);
+  std::fwrite(printed.data(), 1, printed.size(), stdout);
   return exit_ok;
 }
 

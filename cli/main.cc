@@ -1,9 +1,12 @@
 // `bareattn`: parses, runs one command, and turns what it threw into one sentence on stderr and an exit status:
 // 0 done, 1 could not be done, 2 wrong usage or unusable input, 130 stopped by Ctrl-C. Sees only include/bareattn.
-#include <fmt/format.h>
+#include <fcntl.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <exception>
+#include <iostream>
 #include <new>
 
 #include "bareattn/error.h"
@@ -14,9 +17,23 @@
 namespace bareattn::cli {
 namespace {
 
+// A standard stream that the caller closed would be the number of the next file that is opened, and what is printed
+// would land in the page. Standard output stays one that cannot be written, so that the exit status says so.
+void occupy_standard_streams() {
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", fd == 2 ? O_WRONLY : O_RDONLY) != fd) _exit(exit_failure);
+  }
+}
+
+// Not by fmt::print, which throws where stderr is closed or full: the status must come out all the same.
 int complain(int status, std::string_view sentence) {
-  fmt::print(stderr, "bareattn: {}\n", printable(sentence));
+  const std::string line = "bareattn: " + printable(sentence) + "\n";
+  std::fputs(line.c_str(), stderr);
   return status;
+}
+
+void flush_standard_output() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw OutputError("standard output cannot be written");
 }
 
 int run(int argc, char** argv) {
@@ -45,13 +62,16 @@ int run(int argc, char** argv) {
   add_stream(app, action);
   add_completion(app, action);
   if (argc < 2) {
-    fmt::print(stderr, "{}", app.help());
+    std::fputs(app.help().c_str(), stderr);
     return exit_input;
   }
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version
-    return app.exit(success);
+    const int status = app.exit(success);
+    std::cout.flush();
+    return std::cout.good() && std::fflush(stdout) == 0 ? status
+                                                        : complain(exit_failure, "standard output cannot be written");
   } catch (const CLI::ParseError& error) {
     return complain(exit_input, std::string(error.what()) + " (see bareattn --help)");
   }
@@ -59,7 +79,7 @@ int run(int argc, char** argv) {
   watch_interrupts();
   try {
     const int status = action();
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw OutputError("standard output cannot be written");
+    flush_standard_output();
     return status;
   } catch (const Cancelled&) {
     return complain(exit_interrupted, "stopped; nothing was written");
@@ -77,4 +97,8 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace bareattn::cli
 
-int main(int argc, char** argv) { return bareattn::cli::run(argc, argv); }
+int main(int argc, char** argv) {
+  bareattn::cli::occupy_standard_streams();
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that grew too large is the writer's error, which leaves nothing behind
+  return bareattn::cli::run(argc, argv);
+}

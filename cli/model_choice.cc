@@ -1,6 +1,4 @@
 // The options that choose a model and how it runs: see commands.h.
-#include <fmt/format.h>
-
 #include <cstdio>
 
 #include "bareattn/error.h"
@@ -36,7 +34,7 @@ std::shared_ptr<const Model> ModelChoice::load() const {
     model = Model::load(path, options);
   }
   for (const std::string& warning : model->warnings())
-    fmt::print(stderr, "bareattn: warning: {}\n", printable(warning));
+    std::fputs(("bareattn: warning: " + printable(warning) + "\n").c_str(), stderr);
   stop_if_interrupted();
   return model;
 }

@@ -9,6 +9,7 @@
 #include "bareattn/highlights.h"
 #include "bareattn/trace.h"
 #include "commands.h"
+#include "input.h"
 #include "interrupt.h"
 #include "progress.h"
 #include "terminal.h"
@@ -23,6 +24,7 @@ struct PageChoice {
 
 int write_page(const PageChoice& choice) {
   check_writable(choice.output);
+  for (const std::string& in : {choice.run, choice.model}) refuse_same_file(choice.output, in);
   const auto trace = Trace::open(choice.run);
   if (!choice.model.empty()) trace->check_model_file(choice.model);
   if (trace->run().reach.window >= 0) {

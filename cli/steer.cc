@@ -60,7 +60,7 @@ TokenSpan find_span(const Tokenizer& tokenizer, const std::vector<int32_t>& toke
 std::vector<Intervention> interventions(const SteerOptions& options, const std::shared_ptr<const Model>& model,
                                         const std::vector<int32_t>& tokens) {
   std::vector<Intervention> all;
-  if (!options.table.empty()) all = steering_from_json(read_file(options.table, most_input_bytes));
+  if (!options.table.empty()) all = steering_from_json(read_file(options.table, most_input_bytes, stop_if_interrupted));
   const auto add = [&](Kind kind, double value) -> Intervention& {
     Intervention one;
     one.kind = kind;
@@ -187,6 +187,8 @@ nlohmann::ordered_json to_json(const std::vector<Intervention>& all, const Run& 
 
 int steer(const SteerOptions& options) {
   const InputText input = options.input.read();
+  if (!options.save.empty()) check_writable(options.save);
+  for (const std::string& in : {options.input.path(), options.model.path}) refuse_same_file(options.save, in);
   const auto model = options.model.load();
   const auto tokens = encode(options, *model, input.text);
   const int64_t length = static_cast<int64_t>(tokens.size());

@@ -9,6 +9,7 @@
 #include "bareattn/files.h"
 #include "bareattn/trace.h"
 #include "commands.h"
+#include "input.h"
 #include "reach_choice.h"
 #include "terminal.h"
 
@@ -61,6 +62,7 @@ std::string table_of(const std::vector<float>& weights, int64_t columns) {
 
 int tile(const TileOptions& options) {
   if (!options.output.empty()) check_writable(options.output);
+  for (const std::string& in : {options.run, options.model}) refuse_same_file(options.output, in);
   const auto trace = Trace::open(options.run);
   if (!options.model.empty()) trace->check_model_file(options.model);
   const HeadId head = parse_head(options.head, trace->model().config());

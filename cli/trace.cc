@@ -39,6 +39,7 @@ int trace(const TraceChoice& choice) {
   TraceOptions options = options_of(choice, input);
   const Reach reach = choice.reach.reach();
   check_writable(choice.output);
+  for (const std::string& in : {choice.input.path(), choice.model.path}) refuse_same_file(choice.output, in);
   const auto model = choice.model.load();
   const Tokenizer& tokenizer = model->tokenizer();
   const bool bos = choice.bos || (!choice.no_bos && tokenizer.spec().add_bos);

@@ -2,13 +2,15 @@
 // and text from strangers made safe to print.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 
 namespace bareattn {
 
-/// The whole file, any bytes. FileError where it cannot be read, is a directory, or holds more than `limit` bytes.
-std::string read_file(const std::string& path, int64_t limit);
+/// The whole file, any bytes. FileError where it cannot be read, is a directory, or holds more than `limit` bytes. A
+/// pipe may keep it waiting: a signal that comes meanwhile calls `on_signal`, which may throw; then reading goes on.
+std::string read_file(const std::string& path, int64_t limit, const std::function<void()>& on_signal = {});
 
 /// Writes the whole content or leaves the target as it was (temporary file, flush to disk, rename). OutputError.
 void write_file(const std::string& path, std::string_view content);

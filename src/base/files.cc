@@ -2,10 +2,11 @@
 // its end or to the limit, whichever comes first, so that it can neither hang on a size nor fill the memory.
 #include "bareattn/files.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
-#include <memory>
 
 #include "bareattn/error.h"
 #include "base/atomic_file.h"
@@ -13,22 +14,34 @@
 
 namespace bareattn {
 
-std::string read_file(const std::string& path, int64_t limit) {
+std::string read_file(const std::string& path, int64_t limit, const std::function<void()>& on_signal) {
   const auto refuse = [&](const std::string& sentence) { throw FileError(path, FileError::no_offset, sentence); };
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
-  if (!file) refuse(std::string("cannot be opened: ") + std::strerror(errno));
+  const auto again = [&] {  // what a signal interrupted is done once more
+    if (errno != EINTR) return false;
+    if (on_signal) on_signal();
+    return true;
+  };
+  struct Descriptor {
+    int fd = -1;
+    ~Descriptor() {
+      if (fd >= 0) close(fd);
+    }
+  } file;
+  do {
+    file.fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);
+  } while (file.fd < 0 && again());
+  if (file.fd < 0) refuse(std::string("cannot be opened: ") + std::strerror(errno));
   std::string content;
   char part[65536];
   for (;;) {
-    errno = 0;
-    const size_t count = std::fread(part, 1, sizeof part, file.get());
-    content.append(part, count);
+    const ssize_t count = read(file.fd, part, sizeof part);
+    if (count == 0) return content;
+    if (count < 0 && !again()) refuse(std::string("cannot be read: ") + std::strerror(errno));
+    if (count < 0) continue;
+    content.append(part, static_cast<size_t>(count));
     if (static_cast<int64_t>(content.size()) > limit) {
       refuse("holds more than the " + std::to_string(limit) + " bytes that are taken");
     }
-    if (count == sizeof part) continue;
-    if (std::ferror(file.get()) != 0) refuse(std::string("cannot be read: ") + std::strerror(errno));
-    return content;
   }
 }
 

@@ -13,6 +13,7 @@ constexpr uint64_t max_heads = 65'536;
 constexpr uint64_t max_width = 1'048'576;
 constexpr uint64_t max_context = 1'073'741'824;
 constexpr uint64_t max_vocabulary = 4'194'304;
+constexpr uint64_t max_merges = 1'048'576;  // twice what the largest vocabularies have (514,906 for 262,144 tokens)
 
 class Keys {
  public:
@@ -164,6 +165,24 @@ ModelConfig read_config(const GgufFile& file) {
   return config;
 }
 
+namespace {
+
+// A merge is one way to cut a token in two, and no merge stands twice: a token of n bytes has at most n - 1. Checked
+// before the merges are copied, since each costs several times its bytes in the file.
+void check_merge_count(const GgufFile& file, const std::vector<std::string>& tokens) {
+  const char* key = "tokenizer.ggml.merges";
+  const auto count = file.array_length(key, ValueType::string);
+  uint64_t cuts = 0;
+  for (const std::string& token : tokens) cuts += token.empty() ? 0 : token.size() - 1;
+  if (count && *count > std::min(cuts, max_merges)) {
+    file.fail(key, quoted(key) + " holds " + std::to_string(*count) + " merges; the tokens of this vocabulary can be " +
+                       "cut in two in " + std::to_string(cuts) + " ways, and at most " + std::to_string(max_merges) +
+                       " merges are read");
+  }
+}
+
+}  // namespace
+
 TokenizerSpec read_tokenizer(const GgufFile& file, const ModelConfig& config) {
   TokenizerSpec spec;
   const auto model = file.string("tokenizer.ggml.model");
@@ -171,14 +190,15 @@ TokenizerSpec read_tokenizer(const GgufFile& file, const ModelConfig& config) {
   spec.model = std::string(*model);
   spec.pre = std::string(file.string("tokenizer.ggml.pre").value_or(""));
   spec.tokens = *file.strings("tokenizer.ggml.tokens");
+  check_merge_count(file, spec.tokens);
   const auto check_length = [&](const char* key, std::optional<uint64_t> length) {
     if (!length || *length == static_cast<uint64_t>(config.vocab_size)) return;
     file.fail(key, quoted(key) + " has " + std::to_string(*length) + " entries, but the vocabulary has " +
                        std::to_string(config.vocab_size) + " tokens");
   };
-  if (auto types = file.integers("tokenizer.ggml.token_type")) {
-    check_length("tokenizer.ggml.token_type", types->size());
-    spec.token_types = std::move(*types);
+  if (const auto types = file.integers_length("tokenizer.ggml.token_type")) {
+    check_length("tokenizer.ggml.token_type", types);  // before they are copied
+    spec.token_types = *file.integers("tokenizer.ggml.token_type");
   }
   check_length("tokenizer.ggml.scores", file.array_length("tokenizer.ggml.scores", ValueType::f32));
   if (auto merges = file.strings("tokenizer.ggml.merges")) spec.merges = std::move(*merges);

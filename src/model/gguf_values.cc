@@ -196,6 +196,12 @@ std::optional<std::vector<std::string>> GgufFile::strings(std::string_view key) 
   return all;
 }
 
+std::optional<uint64_t> GgufFile::integers_length(std::string_view key) const {
+  const auto value = find_value(key);
+  if (value && value->type == ValueType::array && value->element == ValueType::u32) return value->count;
+  return array_length(key, ValueType::i32);
+}
+
 std::optional<std::vector<int32_t>> GgufFile::integers(std::string_view key) const {
   auto value = find_value(key);
   if (!value) return {};
