@@ -9,7 +9,7 @@
 #include <random>
 #include <vector>
 
-#include "fma_peak.h"
+#include "peak.h"
 
 namespace {
 

@@ -36,8 +36,11 @@ void InputChoice::declare(CLI::App& command, const std::string& name, const std:
   command.add_option("--file", file, "a file with the text, '-' for standard input")->type_name("FILE");
 }
 
+bool InputChoice::given() const {
+  return !argument.empty() || command_->count("--text") + command_->count("--file") > 0;
+}
+
 InputText InputChoice::read() const {
-  const bool given = !argument.empty() || command_->count("--text") + command_->count("--file") > 0;
   const int ways =
       (argument.empty() ? 0 : 1) + (command_->count("--text") > 0 ? 1 : 0) + (command_->count("--file") > 0 ? 1 : 0);
   if (ways > 1) throw InputError("the text was given more than once: use one of the argument, --text and --file");
@@ -52,7 +55,7 @@ InputText InputChoice::read() const {
     input.text = argument;
   }
   if (input.text.empty()) {
-    throw InputError(given && !input.origin.empty()
+    throw InputError(given() && !input.origin.empty()
                          ? "the text is empty (" + input.origin + ")"
                          : "the text is empty: give a text, a file, or '-' for standard input");
   }

@@ -19,6 +19,7 @@ struct InputChoice {
 
   /// Declares the positional argument (called `name` in the help) and --text, --file.
   void declare(CLI::App& command, const std::string& name, const std::string& what);
+  bool given() const;  // whether any text was named
   /// The file that read() reads, empty where it reads none.
   std::string path() const;
   /// InputError where there is none, several, or none that can be read.

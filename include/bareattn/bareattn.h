@@ -4,6 +4,7 @@
 #include "bareattn/attention.h"           // exact attention and what it says about itself
 #include "bareattn/attention_backward.h"  // its gradients
 #include "bareattn/attention_cache.h"     // keys and values kept between calls
+#include "bareattn/diff.h"                // two runs or two models compared, head by head
 #include "bareattn/error.h"               // what is thrown: InputError, FileError, OutputError
 #include "bareattn/files.h"               // files read and written whole, text made safe to print
 #include "bareattn/highlights.h"          // which heads to look at first
@@ -12,6 +13,7 @@
 #include "bareattn/observation.h"         // every head over one text: measures, maps, roles
 #include "bareattn/page.h"                // the page: one HTML file
 #include "bareattn/points.h"              // where a run can be watched
+#include "bareattn/quantize.h"            // a model file stored as another type
 #include "bareattn/score_table.h"         // steering as the attention pass takes it
 #include "bareattn/serve.h"               // the page over HTTP, for this machine alone
 #include "bareattn/steering.h"            // named interventions: boost, knock out, ablate, ...

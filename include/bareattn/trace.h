@@ -87,6 +87,8 @@ class Trace final : public Observation {
   /// Weights [rows, keys] of a head, exact (see Store); 0 where a key is not seen. std::invalid_argument for ranges
   /// outside the text.
   std::vector<float> tile(HeadId head, TraceRange rows, TraceRange keys) const;
+  /// The same cells before the softmax: scale q.k, -inf where a key is not seen.
+  std::vector<float> scores(HeadId head, TraceRange rows, TraceRange keys) const;
 
   /// Its configuration, precision and hash; it has no vocabulary, so tokenizer() is std::logic_error.
   const Model& model() const override;

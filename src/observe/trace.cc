@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 
 #include "attention/shared_pool.h"
@@ -83,11 +84,11 @@ void Trace::Impl::check(HeadId head) const {
                               std::to_string(facts.shape.heads) + " heads, both counted from 0");
 }
 
-void Trace::Impl::weights(HeadId head, TraceRange rows, TraceRange keys, float* out) const {
+void Trace::Impl::cells(ScoreStage stage, HeadId head, TraceRange rows, TraceRange keys, float* out) const {
   check(head);
   const TraceShape& s = facts.shape;
   const int64_t count = rows.end - rows.begin, columns = keys.end - keys.begin;
-  std::fill_n(out, count * columns, 0.0F);
+  std::fill_n(out, count * columns, stage == ScoreStage::weight ? 0.0F : -std::numeric_limits<float>::infinity());
   keys.end = std::min(keys.end, rows.end);  // nobody sees further
   if (count == 0 || keys.begin >= keys.end) return;
   const DType dtype = dtype_of_store(s.store);
@@ -127,6 +128,7 @@ void Trace::Impl::weights(HeadId head, TraceRange rows, TraceRange keys, float* 
     Rectangle rectangle;
     rectangle.key_begin = begin - from;
     rectangle.key_end = end - from;
+    rectangle.stage = stage;
     rectangle.max_logit = max.data() + skip;
     rectangle.row_sum = sum.data() + skip;
     const TensorView<float> target(out + skip * columns + begin - keys.begin, {1, 1, count - skip, end - begin},
@@ -159,17 +161,28 @@ void Trace::check_model_file(const std::string& model_path) const {
                       hash.substr(0, 16) + "...");
 }
 
-std::vector<float> Trace::tile(HeadId head, TraceRange rows, TraceRange keys) const {
+void Trace::Impl::check(TraceRange rows, TraceRange keys) const {
   const auto within = [&](const char* what, TraceRange range) {
-    if (range.begin >= 0 && range.begin <= range.end && range.end <= impl_->length()) return;
+    if (range.begin >= 0 && range.begin <= range.end && range.end <= length()) return;
     throw std::invalid_argument(std::string(what) + " " + std::to_string(range.begin) + ":" +
-                                std::to_string(range.end) + ": a range within 0:" + std::to_string(impl_->length()) +
+                                std::to_string(range.end) + ": a range within 0:" + std::to_string(length()) +
                                 " is needed");
   };
   within("rows", rows);
   within("keys", keys);
+}
+
+std::vector<float> Trace::tile(HeadId head, TraceRange rows, TraceRange keys) const {
+  impl_->check(rows, keys);
   std::vector<float> out(static_cast<size_t>((rows.end - rows.begin) * (keys.end - keys.begin)));
-  impl_->weights(head, rows, keys, out.data());
+  impl_->cells(ScoreStage::weight, head, rows, keys, out.data());
+  return out;
+}
+
+std::vector<float> Trace::scores(HeadId head, TraceRange rows, TraceRange keys) const {
+  impl_->check(rows, keys);
+  std::vector<float> out(static_cast<size_t>((rows.end - rows.begin) * (keys.end - keys.begin)));
+  impl_->cells(ScoreStage::biased, head, rows, keys, out.data());
   return out;
 }
 
@@ -179,7 +192,7 @@ std::vector<float> Trace::row_weights(HeadId head, int64_t row) const {
                                 " tokens");
   }
   std::vector<float> out(static_cast<size_t>(row + 1));
-  impl_->weights(head, {row, row + 1}, {0, row + 1}, out.data());
+  impl_->cells(ScoreStage::weight, head, {row, row + 1}, {0, row + 1}, out.data());
   return out;
 }
 

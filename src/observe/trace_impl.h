@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bareattn/attention.h"
+#include "bareattn/weights.h"
 #include "observe/roles.h"
 #include "observe/trace_format.h"
 #include "observe/trace_pages.h"
@@ -43,10 +44,12 @@ struct Trace::Impl {
   }
   /// InputError where the trace does not have it.
   const observing::StoredTensor& stored(const std::string& name) const;
-  void check(HeadId head) const;                      // std::invalid_argument where there is no such head
-  AttentionStatistics statistics(HeadId head) const;  // what row_measure reads; null where not kept
-  const observing::Means& means(HeadId head) const;   // made when first asked for
-  void weights(HeadId head, TraceRange rows, TraceRange keys, float* out) const;  // [rows, keys]
+  void check(HeadId head) const;                       // std::invalid_argument where there is no such head
+  AttentionStatistics statistics(HeadId head) const;   // what row_measure reads; null where not kept
+  const observing::Means& means(HeadId head) const;    // made when first asked for
+  void check(TraceRange rows, TraceRange keys) const;  // std::invalid_argument for ranges outside the text
+  /// [rows, keys], weights or biased scores.
+  void cells(ScoreStage stage, HeadId head, TraceRange rows, TraceRange keys, float* out) const;
 
   observing::SafetensorsFile file;
   observing::TraceFacts facts;

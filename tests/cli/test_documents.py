@@ -12,7 +12,6 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("BAREATTN_BIN", ROOT / "build/bareattn")).resolve()
 MODEL = Path(os.environ.get("BAREATTN_MODEL", ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf")).resolve()
 NOT_RUN = {
-    "git clone": "needs the address of the repository and the network",
     "./x demo": "installs packages and builds; its last step, look, is run here",
 }
 

@@ -1,0 +1,244 @@
+// Two runs compared: every number against a dense computation in f64 from the runs' own Q and K; identical runs, the
+// identities between the measures, and refusals by name.
+#include "bareattn/diff.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <numeric>
+#include <random>
+
+#include "bareattn/error.h"
+#include "gguf_builder.h"
+
+namespace bareattn {
+namespace {
+
+struct Folder {
+  Folder() {
+    std::string name = (std::filesystem::temp_directory_path() / "bareattn-diff-test-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
+    path = name;
+  }
+  ~Folder() { std::filesystem::remove_all(path); }
+  std::string operator/(const std::string& name) const { return (path / name).string(); }
+  std::filesystem::path path;
+};
+
+std::shared_ptr<const Model> tiny(uint32_t seed) {
+  auto builder = test::tiny_llama();
+  for (const char* name : {"blk.0.attn_q.weight", "blk.1.attn_k.weight", "blk.1.attn_v.weight"}) {
+    auto& tensor = builder.tensor(name);
+    if (seed != 0) tensor.data = test::random_weights(tensor.shape[0] * tensor.shape[1], seed, 0.3F);
+  }
+  static std::vector<std::unique_ptr<test::TemporaryFile>> kept;
+  kept.push_back(std::make_unique<test::TemporaryFile>(builder.build()));
+  return Model::load(kept.back()->path(), {.precision = Precision::f32, .threads = 1});
+}
+
+std::vector<int32_t> numbers(int64_t count) {
+  std::mt19937 random(7);
+  std::vector<int32_t> tokens;
+  for (int64_t i = 0; i < count; ++i) tokens.push_back(static_cast<int32_t>(random() % 256));
+  return tokens;
+}
+
+std::shared_ptr<const Trace> traced(const std::string& path, const std::shared_ptr<const Model>& model,
+                                    const std::vector<int32_t>& tokens, Store store = Store::f32,
+                                    const Reach& reach = {}) {
+  TraceOptions options;
+  options.store = store;
+  write_trace(path, model, tokens, options, reach, 1);
+  return Trace::open(path);
+}
+
+class Recorder final : public Observer {
+ public:
+  bool wants(Point p, int) override { return p == Point::rot_q || p == Point::rot_k || p == Point::z; }
+  void see(const Event& event) override {
+    auto& places = event.point == Point::rot_q ? q : event.point == Point::rot_k ? k : z;
+    for (int64_t h = 0; h < event.values.shape[1]; ++h)
+      for (int64_t i = 0; i < event.values.shape[0]; ++i)
+        for (int64_t d = 0; d < event.values.shape[2]; ++d)
+          places[{event.layer, static_cast<int>(h)}].push_back(event.values.at(i, h, d));
+  }
+  std::map<std::pair<int, int>, std::vector<double>> q, k, z;  // (layer, head) -> [N, D]
+};
+
+struct Dense {
+  std::vector<double> p, entropy, lse;  // [N, N], [N], [N]
+};
+
+Dense dense(const Recorder& run, const ModelConfig& config, HeadId head, int64_t n) {
+  const int64_t dim = config.head_dim;
+  const auto& q = run.q.at({head.layer, head.head});
+  const auto& k = run.k.at({head.layer, head.head / (config.heads / config.kv_heads)});
+  Dense out{std::vector<double>(static_cast<size_t>(n * n)), {}, {}};
+  for (int64_t i = 0; i < n; ++i) {
+    std::vector<double> s;
+    for (int64_t j = 0; j <= i; ++j) {
+      double dot = 0;
+      for (int64_t d = 0; d < dim; ++d)
+        dot += q[static_cast<size_t>(i * dim + d)] * k[static_cast<size_t>(j * dim + d)];
+      s.push_back(dot / std::sqrt(static_cast<double>(dim)));
+    }
+    double sum = 0, entropy = 0;
+    for (const double x : s) sum += std::exp(x);
+    for (int64_t j = 0; j <= i; ++j) {
+      const double p = std::exp(s[static_cast<size_t>(j)]) / sum;
+      out.p[static_cast<size_t>(i * n + j)] = p;
+      entropy -= p * std::log(p);
+    }
+    out.entropy.push_back(entropy);
+    out.lse.push_back(std::log(sum));
+  }
+  return out;
+}
+
+std::vector<size_t> top(const double* p, int64_t count, size_t keys) {
+  std::vector<size_t> order(static_cast<size_t>(count));
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t x, size_t y) { return p[x] > p[y]; });
+  order.resize(std::min(order.size(), keys));
+  std::sort(order.begin(), order.end());
+  return order;
+}
+
+TEST(Diff, EveryNumberIsTheDenseOne) {
+  const int64_t n = 150;  // over two bands and a rest
+  const auto tokens = numbers(n);
+  const auto a = tiny(0), b = tiny(31);
+  const ModelConfig& config = a->config();
+  Recorder ra, rb;
+  Session(a, {.threads = 1}).run(tokens, Logits::none, &ra);
+  Session(b, {.threads = 1}).run(tokens, Logits::none, &rb);
+  DiffOptions options;
+  options.top = 5;
+  options.threads = 2;
+  const RunDiff found = diff(a, b, tokens, options);
+  ASSERT_EQ(found.heads.size(), static_cast<size_t>(config.layers * config.heads));
+  std::vector<double> rows(static_cast<size_t>(n));
+  for (const HeadDiff& h : found.heads) {
+    SCOPED_TRACE(std::to_string(h.head.layer) + "." + std::to_string(h.head.head));
+    const Dense x = dense(ra, config, h.head, n), y = dense(rb, config, h.head, n);
+    HeadDiff mean;
+    double worst = 0;
+    int64_t worst_row = 0;
+    for (int64_t i = 1; i < n; ++i) {
+      const double *p = x.p.data() + i * n, *q = y.p.data() + i * n;
+      double js = 0;
+      for (int64_t j = 0; j <= i; ++j) {
+        mean.kl += p[j] * std::log(p[j] / q[j]) / (n - 1);
+        js += (p[j] * std::log(2 * p[j] / (p[j] + q[j])) + q[j] * std::log(2 * q[j] / (p[j] + q[j]))) / 2;
+      }
+      mean.js += js / (n - 1);
+      rows[static_cast<size_t>(i)] += js / static_cast<double>(found.heads.size());
+      if (js > worst) worst = js, worst_row = i;
+      const auto at = static_cast<size_t>(i);
+      mean.lse_shift += (y.lse[at] - x.lse[at]) / (n - 1);
+      mean.lse_change += std::abs(y.lse[at] - x.lse[at]) / (n - 1);
+      mean.entropy_shift += (y.entropy[at] - x.entropy[at]) / (n - 1);
+      mean.first_mass_shift += (q[0] - p[0]) / (n - 1);
+      const auto s = top(p, i + 1, 5), t = top(q, i + 1, 5);
+      std::vector<size_t> both;
+      std::set_intersection(s.begin(), s.end(), t.begin(), t.end(), std::back_inserter(both));
+      mean.top_overlap +=
+          static_cast<double>(both.size()) / static_cast<double>(s.size() + t.size() - both.size()) / (n - 1);
+      const auto &za = ra.z.at({h.head.layer, h.head.head}), &zb = rb.z.at({h.head.layer, h.head.head});
+      double xy = 0, xx = 0, yy = 0;
+      for (int64_t d = 0; d < config.head_dim; ++d) {
+        const auto z = static_cast<size_t>(i * config.head_dim + d);
+        xy += za[z] * zb[z], xx += za[z] * za[z], yy += zb[z] * zb[z];
+      }
+      mean.output_cosine += xy / std::sqrt(xx * yy) / (n - 1);
+    }
+    // Scores are f32 sums of D products of order 1: each is within 1e-5 of the dense one, and so is every mean.
+    EXPECT_NEAR(h.kl, mean.kl, 2e-5);
+    EXPECT_NEAR(h.js, mean.js, 2e-5);
+    EXPECT_NEAR(h.lse_shift, mean.lse_shift, 2e-5);
+    EXPECT_NEAR(h.lse_change, mean.lse_change, 2e-5);
+    EXPECT_NEAR(h.entropy_shift, mean.entropy_shift, 2e-5);
+    EXPECT_NEAR(h.first_mass_shift, mean.first_mass_shift, 2e-5);
+    EXPECT_NEAR(h.top_overlap, mean.top_overlap, 2e-3);  // two keys of nearly equal weight may change places in a row
+    EXPECT_NEAR(h.output_cosine, mean.output_cosine, 2e-5);
+    EXPECT_NEAR(h.worst_js, worst, 2e-5);
+    EXPECT_EQ(h.worst_row, worst_row);
+  }
+  EXPECT_GT(found.heads.front().js, 1e-3) << "the models must differ for this test to show anything";
+  for (int64_t i = 0; i < n; ++i)
+    EXPECT_NEAR(found.token_js[static_cast<size_t>(i)], rows[static_cast<size_t>(i)], 2e-5) << i;
+}
+
+TEST(Diff, ARunIsItself) {
+  const Folder folder;
+  const auto tokens = numbers(600);
+  const auto a = traced(folder / "a", tiny(0), tokens), b = traced(folder / "b", tiny(0), tokens);
+  for (const HeadDiff& h : diff(*a, *b).heads) {
+    EXPECT_EQ(h.kl, 0);
+    EXPECT_NEAR(h.js, 0, 1e-15);
+    EXPECT_EQ(h.lse_change, 0);
+    EXPECT_EQ(h.entropy_shift, 0);
+    EXPECT_EQ(h.top_overlap, 1);
+    EXPECT_TRUE(std::isnan(h.output_cosine)) << "a trace does not keep outputs";
+  }
+}
+
+TEST(Diff, SymmetryAndBoundsAndTheSameBitsForAnyThreads) {
+  const Folder folder;
+  const auto tokens = numbers(530);
+  const auto a = traced(folder / "a", tiny(0), tokens), b = traced(folder / "b", tiny(9), tokens, Store::f16);
+  const RunDiff there = diff(*a, *b, {.top = 3, .threads = 1}), back = diff(*b, *a, {.top = 3, .threads = 3});
+  const RunDiff again = diff(*a, *b, {.top = 3, .threads = 3});
+  for (size_t i = 0; i < there.heads.size(); ++i) {
+    const HeadDiff &x = there.heads[i], &y = back.heads[i];
+    EXPECT_NEAR(x.js, y.js, 1e-12);
+    EXPECT_EQ(x.entropy_shift, -y.entropy_shift);
+    EXPECT_EQ(x.top_overlap, y.top_overlap);
+    EXPECT_GE(x.kl, 0);
+    EXPECT_LE(x.worst_js, std::log(2.0));
+    EXPECT_GE(x.kl, x.js / 2) << "JS is at most half of both divergences to the mean";
+    EXPECT_EQ(x.js, again.heads[i].js);
+    EXPECT_EQ(x.kl, again.heads[i].kl);
+  }
+  EXPECT_EQ(there.token_js, again.token_js);
+}
+
+TEST(Diff, AKeyThatOneCannotSeeIsInfinitelyFar) {
+  const Folder folder;
+  const auto tokens = numbers(100);
+  Reach window;
+  window.window = 10;
+  const auto a = traced(folder / "a", tiny(0), tokens), b = traced(folder / "b", tiny(0), tokens, Store::f32, window);
+  EXPECT_EQ(diff(*a, *b).heads.front().kl, HUGE_VAL);
+  EXPECT_TRUE(std::isfinite(diff(*b, *a).heads.front().kl));
+  EXPECT_TRUE(std::isfinite(diff(*a, *b).heads.front().js));
+}
+
+TEST(Diff, RefusesByName) {
+  const Folder folder;
+  auto tokens = numbers(40);
+  const auto a = traced(folder / "first", tiny(0), tokens);
+  const auto message = [&](const Trace& b) {
+    try {
+      diff(*a, b);
+      return std::string("not refused");
+    } catch (const InputError& error) {
+      return std::string(error.what());
+    }
+  };
+  tokens[17] = 5;
+  const std::string other = message(*traced(folder / "second", tiny(0), tokens));
+  EXPECT_NE(other.find("token 17 is"), std::string::npos) << other;
+  EXPECT_NE(other.find("second"), std::string::npos) << other;
+  tokens = numbers(39);
+  const std::string shorter = message(*traced(folder / "third", tiny(0), tokens));
+  EXPECT_NE(shorter.find("token 39"), std::string::npos) << shorter;
+  EXPECT_NE(shorter.find("is not there in the second"), std::string::npos) << shorter;
+  EXPECT_THROW(diff(*a, *a, {.top = 0, .threads = 1}), std::invalid_argument);
+  EXPECT_THROW(diff(*a, *a, {}, [](int64_t, int64_t) { return false; }), Cancelled);
+}
+
+}  // namespace
+}  // namespace bareattn
