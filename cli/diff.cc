@@ -151,12 +151,12 @@ void print_table(const DiffChoice& choice, const Compared& compared) {
                fmt::format("{}.{}", h.head.layer, h.head.head), h.js, h.kl, h.lse_shift, h.entropy_shift,
                100 * h.top_overlap, 100 * h.first_mass_shift,
                std::isnan(h.output_cosine) ? std::string("-") : fmt::format("{:.4f}", h.output_cosine), h.worst_row,
-               quoted(printable(compared.texts[static_cast<size_t>(h.worst_row)])));
+               cli::quoted(printable(compared.texts[static_cast<size_t>(h.worst_row)])));
   }
   fmt::print("\n{}\n", bold(terminal, "Tokens whose rows changed most (mean JS of all heads)"));
   const auto rows = largest(diff.token_js);
   for (size_t n = 0; n < std::min(rows.size(), static_cast<size_t>(choice.count)); ++n)
-    fmt::print("{:>8} {:8.5f}  {}\n", rows[n], diff.token_js[rows[n]], quoted(printable(compared.texts[rows[n]])));
+    fmt::print("{:>8} {:8.5f}  {}\n", rows[n], diff.token_js[rows[n]], cli::quoted(printable(compared.texts[rows[n]])));
 }
 
 int run_diff(const DiffChoice& choice) {

@@ -91,3 +91,12 @@ class Trace:
     def verify(self):
         """Reads and checks all of the file."""
         self._trace.verify()
+
+
+def diff(a, b, top=10, threads=0):
+    """Two traces of the same tokens, head by head (docs/diff.md): a dict of arrays [layers, heads] (kl, js, lse_shift,
+    lse_change, entropy_shift, top_overlap of the `top` strongest keys, first_mass_shift, worst_row, worst_js) and
+    token_js, [N]. a and b are Trace objects or paths. ValueError where tokens or heads differ.
+    """
+    a, b = (run if isinstance(run, Trace) else Trace(run) for run in (a, b))
+    return _native.diff(a._trace, b._trace, top, threads)

@@ -8,6 +8,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include "bareattn/diff.h"
 #include "bareattn/error.h"
 #include "bareattn/highlights.h"
 #include "bareattn/page.h"
@@ -128,6 +129,32 @@ void bind_trace(nb::module_& module) {
         const Role role = t.role({layer, head});
         return nb::make_tuple(role.name, role.score, role.evidence);
       });
+  module.def("diff", [](const Trace& a, const Trace& b, int top, int threads) {
+    RunDiff found;
+    {
+      const nb::gil_scoped_release free;
+      found = diff(a, b, {.top = top, .threads = threads});
+    }
+    const ModelConfig& config = a.model().config();
+    const auto grid = [&](auto value) {
+      using Value = decltype(value(found.heads.front()));
+      std::vector<Value> values;
+      for (const HeadDiff& head : found.heads) values.push_back(value(head));
+      return array_of(std::move(values), {static_cast<size_t>(config.layers), static_cast<size_t>(config.heads)});
+    };
+    nb::dict all;
+    all["kl"] = grid([](const HeadDiff& h) { return h.kl; });
+    all["js"] = grid([](const HeadDiff& h) { return h.js; });
+    all["lse_shift"] = grid([](const HeadDiff& h) { return h.lse_shift; });
+    all["lse_change"] = grid([](const HeadDiff& h) { return h.lse_change; });
+    all["entropy_shift"] = grid([](const HeadDiff& h) { return h.entropy_shift; });
+    all["top_overlap"] = grid([](const HeadDiff& h) { return h.top_overlap; });
+    all["first_mass_shift"] = grid([](const HeadDiff& h) { return h.first_mass_shift; });
+    all["worst_row"] = grid([](const HeadDiff& h) { return h.worst_row; });
+    all["worst_js"] = grid([](const HeadDiff& h) { return h.worst_js; });
+    all["token_js"] = array_of(std::move(found.token_js));
+    return all;
+  });
   module.def(
       "render_page",
       [](const Trace& t, const std::string& title, int64_t budget) {
