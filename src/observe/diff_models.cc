@@ -49,7 +49,7 @@ void trace(const std::string& path, const std::shared_ptr<const Model>& model, c
            int threads, const Progress& progress, std::function<void(const Event&)> blends) {
   TraceOptions kept;
   kept.store = Store::f32;
-  kept.rows = kept.columns = kept.map = false;
+  kept.measures = {.rows = false, .distance = false, .spans = false, .columns = false, .map = false, .spread = false};
   position_scale(model->config(), static_cast<int64_t>(tokens.size()), Beyond::refuse);
   TraceWriter writer(path, *model, tokens, kept);
   WithBlends observer(writer, std::move(blends));
