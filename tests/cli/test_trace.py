@@ -163,7 +163,7 @@ def test_another_model_is_refused(short, tmp_path):
 def test_nothing_is_left(tmp_path):
     refused(run("trace", SHORT, "-o", tmp_path / "no" / "run"), 1, "no/run")
     refused(run("trace", "", "-o", tmp_path / "run"), 2, "empty")
-    refused(run("trace", SHORT, "-o", tmp_path / "run", "--span", "a=0:9999"), 2, "span 'a'")
+    refused(run("trace", SHORT, "-o", tmp_path / "run", "--span", "a=0:9999"), 2, "span 'a=0:9999'", "no part of a text")
     refused(run("trace", SHORT, "-o", tmp_path / "run", "--span", "a"), 2, "NAME=BEGIN:END")
     refused(run("trace", SHORT, "-o", tmp_path / "run", "--sinks", "4"), 2, "--window")
     assert list(tmp_path.iterdir()) == []
