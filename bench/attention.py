@@ -259,14 +259,70 @@ def plot(result, path):
     figure.savefig(path)
 
 
+def ratio(case):
+    """Ours against the quickest peer that ran: (peer's seconds / ours, its name), or None."""
+    seconds = {row["contender"]: row["seconds"] for row in case["rows"] if "seconds" in row}
+    peers = {name: value for name, value in seconds.items() if not name.startswith("bareattn")}
+    if "bareattn" not in seconds or not peers:
+        return None
+    best = min(peers, key=peers.get)
+    return peers[best] / seconds["bareattn"], best
+
+
+def table(result):
+    """The figures as Markdown, for docs/speed.md."""
+    lines = []
+    for run in result["runs"]:
+        peak = result["peak"][0 if run["threads"] == 1 else -1]
+        lines += [f"### {run['threads']} thread{'s' * (run['threads'] > 1)}", "",
+                  f"Peak: {peak['f32_gflops']:.0f} GFLOP/s f32, {peak.get('bf16_gflops', 0):.0f} bf16, "
+                  f"{peak['read_gbytes']:.1f} GB/s read.", "",
+                  "| prefill | heads | D | tokens | ms | GFLOP/s | of the peak | observed costs | best peer | times its speed |",
+                  "|---|---|---|---|---|---|---|---|---|---|"]
+        for case in (c for c in run["cases"] if c["kind"] == "prefill"):
+            rows = {row["contender"]: row for row in case["rows"] if "seconds" in row}
+            mine, (times, peer) = rows["bareattn"], ratio(case)
+            hq, hkv, d, n, _ = case["shape"]
+            cost = rows["bareattn, observed"]["seconds"] / mine["seconds"] - 1
+            lines.append(f"| {case['dtype']} | {hq}/{hkv} | {d} | {n} | {mine['seconds'] * 1e3:.2f} | {mine['gflops']:.0f} "
+                         f"| {100 * mine['gflops'] / peak[case['dtype'] + '_gflops']:.0f} % | {100 * cost:+.0f} % "
+                         f"| {peer} | {times:.1f} |")
+        lines += ["", "| decode | heads | D | rows | keys | us | GB/s | of the read bandwidth | best peer | times its speed |",
+                  "|---|---|---|---|---|---|---|---|---|---|"]
+        for case in (c for c in run["cases"] if c["kind"] == "decode"):
+            rows = {row["contender"]: row for row in case["rows"] if "seconds" in row}
+            mine, (times, peer) = rows["bareattn"], ratio(case)
+            hq, hkv, d, n, keys = case["shape"]
+            lines.append(f"| {case['dtype']} | {hq}/{hkv} | {d} | {n} | {keys} | {mine['seconds'] * 1e6:.0f} "
+                         f"| {mine['cache_gbytes']:.1f} | {100 * mine['cache_gbytes'] / peak['read_gbytes']:.0f} % "
+                         f"| {peer} | {times:.1f} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def write_docs(result):
+    """docs/figures/attention.json, docs/images/attention.svg, and the tables of docs/speed.md between its marks."""
+    (ROOT / "docs/figures/attention.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    plot(result, ROOT / "docs/images/attention.svg")
+    page = ROOT / "docs/speed.md"
+    before, rest = page.read_text(encoding="utf-8").split("<!-- figures -->\n", 1)
+    after = rest.split("<!-- end of figures -->", 1)[1]
+    page.write_text(f"{before}<!-- figures -->\n{table(result)}<!-- end of figures -->{after}", encoding="utf-8")
+    print("written: docs/figures/attention.json, docs/images/attention.svg, docs/speed.md")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two shapes of each kind, for trying out")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--docs", action="store_true", help="the results also into docs/")
     options = parser.parse_args()
     if options.worker:
         return worker(options.quick)
     cores = sorted(os.sched_getaffinity(0))
+    peak = ROOT / "build/bench/peak"
+    if not peak.exists():
+        return f"{peak.relative_to(ROOT)} is not there: ./x bench builds it"
     result = {"peak": json.loads(subprocess.run([ROOT / "build/bench/peak"], check=True, capture_output=True).stdout),
               "runs": []}
     for count in sorted({1, len(cores)}):  # bound to that many cores: every contender then has as many threads
@@ -281,8 +337,10 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     (out / "attention.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     plot(result, out / "attention.svg")
+    if options.docs:
+        write_docs(result)
     print(f"\nwritten: {out.relative_to(ROOT)}/attention.json")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

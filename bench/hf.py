@@ -5,7 +5,7 @@
 The real model (SmolLM2-135M-Instruct from its GGUF file) over a real text, every contender in a process of its own, so
 that the peak of resident memory is its own (what the model alone took is subtracted). Contenders:
 eager, eager returning its weights, sdpa, bareattn, and bareattn with every row measure and the column sums.
-Writes out/bench/hf.json.
+Writes out/bench/hf.json; --docs: the figures into docs/figures/hf.json and docs/speed.md.
 """
 import argparse
 import json
@@ -56,10 +56,24 @@ def run(implementation, extra, tokens, repeats):
                       "above_the_model_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}))
 
 
+def write_docs(rows):
+    lines = ["| tokens | attention | seconds | tok/s | MB above the model | logits from eager's |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        if "seconds" in row:
+            lines.append(f"| {row['tokens']} | {row['contender']} | {row['seconds']:.2f} | {row['tokens'] / row['seconds']:.0f} "
+                         f"| {row['above_the_model_mb']:.0f} | {row['largest_logit_difference']:.1e} |")
+    page = ROOT / "docs/speed.md"
+    before, rest = page.read_text(encoding="utf-8").split("<!-- hf -->\n", 1)
+    after = rest.split("<!-- end of hf -->", 1)[1]
+    page.write_text(f"{before}<!-- hf -->\n" + "\n".join(lines) + f"\n<!-- end of hf -->{after}", encoding="utf-8")
+    (ROOT / "docs/figures/hf.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", default="512,2048", help="lengths, comma separated (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--docs", action="store_true", help="the figures also into docs/")
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -92,6 +106,8 @@ def main():
     for file in out.glob("hf-*.npy"):
         file.unlink()
     (out / "hf.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    if options.docs:
+        write_docs(rows)
     print("\nwritten: out/bench/hf.json")
 
 
