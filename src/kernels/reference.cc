@@ -37,6 +37,7 @@ void softmax_row(const SoftmaxArgs& args, int r) {
   float* s = args.s + r * args.lds;
   BlockState& state = args.state[r];
   const int64_t keys = args.keys[r], whole = (keys + lanes - 1) / lanes * lanes;
+  const bool measure = args.seen_max != nullptr;
   float max = -infinity;
   int32_t max_key = -1;
   for (int64_t j = 0; j < keys; ++j)
@@ -45,7 +46,7 @@ void softmax_row(const SoftmaxArgs& args, int r) {
       max_key = static_cast<int32_t>(j);
     }
   const float m = max == -infinity ? 0.0F : max;
-  float sum[lanes] = {}, entropy[lanes] = {}, squares[lanes] = {}, running[lanes] = {};
+  float sum[lanes] = {}, entropy[lanes] = {}, squares[lanes] = {}, distance[lanes] = {};
   for (int64_t j = 0; j < whole; ++j) {
     const int64_t lane = j % lanes;
     const float x = j < keys ? s[j] - m : -infinity;
@@ -54,20 +55,15 @@ void softmax_row(const SoftmaxArgs& args, int r) {
     sum[lane] += p;
     entropy[lane] = std::fma(p, x > -1e30F ? x : -1e30F, entropy[lane]);
     squares[lane] = std::fma(p, p, squares[lane]);
-    running[lane] += sum[lane];
+    distance[lane] = std::fma(p, measure ? args.origin[r] - static_cast<float>(j) : 0.0F, distance[lane]);
   }
   for (int64_t j = whole; j < args.padded; ++j) s[j] = 0.0F;
   state.max = max + 0.0F;  // of 0 and -0 either may be found first: the contract says 0
   state.sum = tree_sum(sum);
-  if (args.seen_max == nullptr) return;
+  if (!measure) return;
   state.max_key = max > args.seen_max[r] ? max_key : -1;
   state.entropy = tree_sum(entropy);
   state.squares = tree_sum(squares);
-  // sum p (origin - key), key = 16 t + lane, T = whole / 16 : running is sum (T - t) p
-  float distance[lanes];
-  for (int i = 0; i < lanes; ++i)
-    distance[i] = std::fma(args.origin[r] - static_cast<float>(whole) - static_cast<float>(i), sum[i],
-                           static_cast<float>(lanes) * running[i]);
   state.distance = tree_sum(distance);
 }
 

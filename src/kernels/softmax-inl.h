@@ -96,10 +96,14 @@ HWY_INLINE int32_t FirstKey(const float* s, int64_t whole, float max) {
 
 template <bool kMeasure>
 struct RowSums {
-  VF sum[kParts], entropy[kParts], squares[kParts], running[kParts];
+  VF sum[kParts], entropy[kParts], squares[kParts], distance[kParts], away[kParts];  // away: origin - key, exact
 
-  HWY_INLINE void Clear() {
-    for (int i = 0; i < kParts; ++i) sum[i] = entropy[i] = squares[i] = running[i] = hn::Zero(DF());
+  HWY_INLINE void Clear(float origin) {
+    const DF d;
+    for (int i = 0; i < kParts; ++i) {
+      sum[i] = entropy[i] = squares[i] = distance[i] = hn::Zero(d);
+      away[i] = hn::Sub(hn::Set(d, origin), hn::Iota(d, static_cast<float>(i * kLanes)));
+    }
   }
   // N vectors of scores become weights. Vector i adds to the lanes of its part, in order.
   template <int N>
@@ -118,30 +122,22 @@ struct RowSums {
       if constexpr (kMeasure) {
         entropy[part] = hn::MulAdd(p[i], hn::Max(x[i], lowest), entropy[part]);  // 0 * -inf would be NaN
         squares[part] = hn::MulAdd(p[i], p[i], squares[part]);
-        running[part] = hn::Add(running[part], sum[part]);
+        distance[part] = hn::MulAdd(p[i], away[part], distance[part]);
+        away[part] = hn::Sub(away[part], hn::Set(d, static_cast<float>(lanes)));
       }
     }
   }
-  HWY_INLINE void Finish(int64_t whole, float origin, BlockState* HWY_RESTRICT state) {
-    const DF d;
+  HWY_INLINE void Finish(BlockState* HWY_RESTRICT state) {
+    float four[4];
     if constexpr (kMeasure) {
-      VF distance[kParts];
-      for (int i = 0; i < kParts; ++i) {
-        const VF past =
-            hn::Sub(hn::Set(d, origin - static_cast<float>(whole)), hn::Iota(d, static_cast<float>(i * kLanes)));
-        distance[i] = hn::MulAdd(past, sum[i], hn::Mul(hn::Set(d, static_cast<float>(lanes)), running[i]));
-      }
-      float four[4];
       TreeSums(sum, entropy, squares, distance, four);
-      state->sum = four[0];
       state->entropy = four[1];
       state->squares = four[2];
       state->distance = four[3];
     } else {
-      float four[4];
       TreeSums(sum, sum, sum, sum, four);
-      state->sum = four[0];
     }
+    state->sum = four[0];
   }
 };
 
@@ -166,13 +162,13 @@ HWY_INLINE void SoftmaxRows(const SoftmaxArgs& args) {
     const int64_t whole = (args.keys[r] + lanes - 1) / lanes * lanes;
     const VF m = hn::Set(d, max[r] == -std::numeric_limits<float>::infinity() ? 0.0F : max[r]);
     RowSums<kMeasure> sums;
-    sums.Clear();
+    sums.Clear(args.origin == nullptr ? 0.0F : args.origin[r]);
     int64_t j = 0;
     for (; j + kGroup * kLanes <= whole; j += kGroup * kLanes) sums.template Take<kGroup>(s + j, m);
     for (; j < whole; j += kParts * kLanes) sums.template Take<kParts>(s + j, m);
     for (j = whole; j < args.padded; j += kLanes) hn::StoreU(hn::Zero(d), d, s + j);
     args.state[r].max = max[r] + 0.0F;  // 0 rather than -0, whichever lane it came from
-    sums.Finish(whole, args.origin == nullptr ? 0.0F : args.origin[r], &args.state[r]);
+    sums.Finish(&args.state[r]);
   }
 }
 
