@@ -30,6 +30,7 @@ struct LookOptions {
   MeasuresChoice measures;
   bool chat = false, bos = false, no_bos = false;
   std::string page, json, exact = "auto", title, colour = "auto";
+  std::string lesson = "The cat sat on the mat because it was tired.";
   int top = 10;
   double budget_megabytes = 25;
   CLI::Option* json_option = nullptr;
@@ -91,6 +92,22 @@ std::string title_of(const LookOptions& options, const InputText& input) {
   return std::string(start) + (start.size() < text.size() ? "…" : "");
 }
 
+/// The sentence of the page's tour, run by the same model; null where none is wanted.
+std::shared_ptr<const Observation> lesson_of(const LookOptions& options, const std::shared_ptr<const Model>& model) {
+  if (options.page.empty() || options.lesson.empty()) return nullptr;
+  constexpr size_t most = 16;
+  const Tokenizer& tokenizer = model->tokenizer();
+  std::vector<int32_t> tokens = tokenizer.encode(options.lesson, false, tokenizer.spec().add_bos);
+  if (tokens.size() > most) {
+    throw InputError(
+        fmt::format("--lesson: the sentence has {} tokens, at most {} fit on a screen", tokens.size(), most));
+  }
+  if (tokens.empty()) return nullptr;
+  ObservationOptions how;
+  how.keep_v = true;
+  return observe(model, std::move(tokens), how, options.model.threads);
+}
+
 int look(const LookOptions& options) {
   const Terminal terminal = terminal_of(STDOUT_FILENO, options.colour == "always"  ? Colour::always
                                                        : options.colour == "never" ? Colour::never
@@ -117,10 +134,12 @@ int look(const LookOptions& options) {
   page.title = title_of(options, input);
 
   std::vector<int32_t> tokens = tokens_of(options, input.text, model->tokenizer());
+  page.lesson = lesson_of(options, model);
   ObservationOptions how;
   how.measures = measures;
   how.spans = options.measures.find(model->tokenizer(), tokens, options.chat ? input.text : "");
   how.beyond = options.reach.reach().beyond;
+  how.keep_v = !options.page.empty();
   options.reach.warn(model->config(), static_cast<int64_t>(tokens.size()));
   std::unique_ptr<Observation> observation;
   {
@@ -182,6 +201,8 @@ void add_look(CLI::App& app, Action& action) {
       ->type_name("MB")
       ->check(within(0.1, 2000.0))
       ->capture_default_str();
+  command->add_option("--lesson", options->lesson, "sentence of the page's tour, at most 16 tokens; '' for no tour")
+      ->type_name("TEXT");
   command->add_option("--title", options->title, "title of the page (default: the file's name or the text's beginning)")
       ->type_name("TEXT");
   command

@@ -70,6 +70,7 @@ struct ObservationOptions {
   std::vector<NamedSpan> spans = {};  // whose weight is measured
   int pool_block = 0;   // 0: chosen from the length; else a multiple of 16
   bool keep_qk = true;  // keep Q and K (f16) of every head; LSE is always kept
+  bool keep_v = false;  // keep V too: what keys carry (the page's value weighting, its tour)
   Beyond beyond = Beyond::refuse;  // for texts longer than the model's context
   std::shared_ptr<const ScoreTable> table = {};  // steering; what is recomputed from Q and K follows it
   std::shared_ptr<const Variant> variant = {};   // a run that departs from the file; what is recomputed does not follow
@@ -109,6 +110,12 @@ class Observation {
   /// Q [N, D] of a query head and K [N, D] of its key-value head, IEEE binary16 bits; empty where not kept.
   virtual std::vector<uint16_t> q_f16(HeadId head) const = 0;
   virtual std::vector<uint16_t> k_f16(int layer, int kv_head) const = 0;
+
+  /// V [N, D] of a key-value head, binary16; empty where not kept.
+  virtual std::vector<uint16_t> v_f16(int layer, int kv_head) const {
+    (void)layer, (void)kv_head;
+    return {};
+  }
 
   virtual Role role(HeadId head) const = 0;
   /// The weights of row i on the keys [0, i], [i + 1]: exp(logit - LSE), raw (they sum to 1 within the bound). The last

@@ -1,6 +1,7 @@
 // The page: one self-contained HTML file that shows an Observation. No request to anything, opens from file://.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,8 @@ struct PageOptions {
   bool pooled_only = false;     // no head exact, only pooled maps: the smallest page; `exact` must be empty
   std::shared_ptr<const HeadRoles> recipe_roles;  // what the heads are for, beside what they do in this text; or null
   std::vector<HeadId> telling;  // heads, most telling first: who goes in first, and what the page opens with
+  /// A sentence of at most 16 tokens, observed with keep_v: the page's tour is told on it. Null: no tour.
+  std::shared_ptr<const Observation> lesson = {};
 };
 
 /// The page as HTML text. Deterministic for the same observation and options.

@@ -46,6 +46,7 @@ Recorder::Recorder(const ModelConfig& config, int64_t tokens, const ObservationO
       kv_heads_(config.kv_heads),
       head_dim_(config.head_dim),
       keep_qk_(options.keep_qk),
+      keep_v_(options.keep_v),
       table_(options.table),
       groups_(options.measures),
       arrays_(row_arrays(groups_)),
@@ -61,8 +62,9 @@ Recorder::Recorder(const ModelConfig& config, int64_t tokens, const ObservationO
   handed_.resize(layers_);
   if (groups_.map) pool_sum_ = base::AlignedBuffer(sizeof(uint64_t) * all_heads * blocks * (blocks + 1) / 2);
   if (groups_.map) pool_max_ = base::AlignedBuffer(sizeof(float) * all_heads * blocks * (blocks + 1) / 2);
-  if (!keep_qk_) return;
   const int64_t kv_values = int64_t{layers_} * kv_heads_ * tokens * head_dim_;
+  if (keep_v_) v_ = std::make_unique_for_overwrite<uint16_t[]>(kv_values);
+  if (!keep_qk_) return;
   q_ = std::make_unique_for_overwrite<uint16_t[]>(all_heads * tokens * head_dim_);
   k_ = std::make_unique_for_overwrite<uint16_t[]>(kv_values);
   k_low_ = std::make_unique_for_overwrite<uint16_t[]>(kv_values);
@@ -71,6 +73,7 @@ Recorder::Recorder(const ModelConfig& config, int64_t tokens, const ObservationO
 
 bool Recorder::wants(Point point, int layer) {
   (void)layer;
+  if (point == Point::v) return keep_v_;
   return keep_qk_ && (point == Point::rot_q || point == Point::rot_k);
 }
 
@@ -82,6 +85,7 @@ void Recorder::see(const Event& event) {
               event.first_row + v.shape[0] <= tokens_ && event.layer >= 0 && event.layer < layers_,
           point_name(event.point, event.layer) + ": not of the run announced, [<= " + std::to_string(tokens_) + ", " +
               std::to_string(heads) + ", " + std::to_string(head_dim_) + "]");
+  if (event.point == Point::v) return keep_v(event);
   is_q ? keep_q(event) : keep_k(event);
 }
 
@@ -112,6 +116,17 @@ void Recorder::keep_k(const Event& event) {
       kernels::f32_from_f16(high, rest.data(), head_dim_);
       for (int d = 0; d < head_dim_; ++d) rest[d] = row[d] - rest[d];
       kernels::f16_from_f32(rest.data(), k_low_.get() + begin + i * head_dim_, head_dim_);
+    }
+  }
+}
+
+void Recorder::keep_v(const Event& event) {
+  std::vector<float> scratch(head_dim_);
+  for (int head = 0; head < kv_heads_; ++head) {
+    const Rows rows = rows_of(event.values, head);
+    uint16_t* to = v_.get() + ((int64_t{event.layer} * kv_heads_ + head) * tokens_ + event.first_row) * head_dim_;
+    for (int64_t i = 0; i < event.values.shape[0]; ++i) {
+      kernels::f16_from_f32(rows.row(i, head_dim_, scratch), to + i * head_dim_, head_dim_);
     }
   }
 }
@@ -160,6 +175,10 @@ const uint16_t* Recorder::q(HeadId head) const { return q_.get() + index(head) *
 
 const uint16_t* Recorder::k(int layer, int kv_head) const {
   return k_.get() + (int64_t{layer} * kv_heads_ + kv_head) * tokens_ * head_dim_;
+}
+
+const uint16_t* Recorder::v(int layer, int kv_head) const {
+  return v_.get() + (int64_t{layer} * kv_heads_ + kv_head) * tokens_ * head_dim_;
 }
 
 void Recorder::finish() {

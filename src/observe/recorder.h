@@ -2,9 +2,10 @@
 // binary16. It takes a run of exactly the tokens announced, in one piece or in chunks, in order. Layers may come from
 // different threads at once (no two write the same memory); one layer comes from one thread at a time.
 //
-// Memory for N tokens, L layers, Hq and Hkv heads of D: 44 L Hq N bytes of row statistics (4 more a named span), 8 L Hq N of received
-// weight, 12 L Hq b (b + 1) / 2 of pooled maps (b <= 256 blocks), 2 L (Hq + Hkv) D N of Q and K, and during the run
-// another 2 L Hkv D N, by which the last row is exact. SmolLM2-135M at 2,048 tokens: 26 + 27 + 94 + 24 MB.
+// Memory for N tokens, L layers, Hq and Hkv heads of D: 44 L Hq N bytes of row statistics (4 more a named span),
+// 8 L Hq N of received weight, 12 L Hq b (b + 1) / 2 of pooled maps (b <= 256 blocks), 2 L (Hq + Hkv) D N of Q and K,
+// 2 L Hkv D N of V where it is kept, and during the run another 2 L Hkv D N, by which the last row is exact.
+// SmolLM2-135M at 2,048 tokens: 26 + 27 + 94 + 24 MB.
 #pragma once
 #include <memory>
 #include <vector>
@@ -40,23 +41,26 @@ class Recorder final : public Observer {
   int64_t pool_blocks() const { return (tokens_ + pool_block_ - 1) / pool_block_; }
   const MeasureGroups& groups() const { return groups_; }
   const std::vector<SpanSet>& span_sets() const { return sets_; }
+  bool keeps_v() const { return keep_v_; }
   bool keeps_qk() const { return keep_qk_; }
   const ScoreTable* table() const { return table_.get(); }  // what the run was steered by, or null
   /// The whole of one head's statistics: per-row arrays, received and pooled maps begin at the head's first element.
   AttentionStatistics head_statistics(HeadId head) const;
-  const uint16_t* q(HeadId head) const;                                                          // [N, D]
-  const uint16_t* k(int layer, int kv_head) const;                                               // [N, D]
+  const uint16_t* q(HeadId head) const;             // [N, D]
+  const uint16_t* k(int layer, int kv_head) const;  // [N, D]
+  const uint16_t* v(int layer, int kv_head) const;  // [N, D]; keeps_v() only
   const float* last_row(HeadId head) const { return last_row_.data() + index(head) * tokens_; }  // [N]; keeps_qk() only
 
  private:
   int64_t index(HeadId head) const { return int64_t{head.layer} * heads_ + head.head; }
   void keep_q(const Event& event);
   void keep_k(const Event& event);
+  void keep_v(const Event& event);
   AttentionStatistics statistics_from(int64_t head_index, int64_t row) const;
 
   int64_t tokens_;
   int layers_, heads_, kv_heads_, head_dim_;
-  bool keep_qk_;
+  bool keep_qk_, keep_v_;
   std::shared_ptr<const ScoreTable> table_;
   int pool_block_;
   MeasureGroups groups_;
@@ -69,6 +73,7 @@ class Recorder final : public Observer {
   base::AlignedBuffer pool_max_;       // the same in f32
   std::unique_ptr<uint16_t[]> q_;      // [L, Hq, N, D]
   std::unique_ptr<uint16_t[]> k_;      // [L, Hkv, N, D]
+  std::unique_ptr<uint16_t[]> v_;      // [L, Hkv, N, D]
   std::unique_ptr<uint16_t[]> k_low_;  // the same: what rounding K to f16 lost, itself in f16; gone after finish()
   std::vector<float> last_q_;          // [L, Hq, D]
   std::vector<float> last_row_;        // [L, Hq, N]

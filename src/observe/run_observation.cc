@@ -86,14 +86,12 @@ class RunObservation final : public Observation {
     return {q, q + length() * recorder_->head_dim()};
   }
   std::vector<uint16_t> k_f16(int layer, int kv_head) const override {
-    if (layer < 0 || layer >= recorder_->layers() || kv_head < 0 || kv_head >= recorder_->kv_heads()) {
-      throw std::invalid_argument("key-value head " + std::to_string(layer) + "." + std::to_string(kv_head) +
-                                  ": the model has " + std::to_string(recorder_->layers()) + " layers of " +
-                                  std::to_string(recorder_->kv_heads()));
-    }
-    if (!recorder_->keeps_qk()) return {};
-    const uint16_t* k = recorder_->k(layer, kv_head);
-    return {k, k + length() * recorder_->head_dim()};
+    check_kv(layer, kv_head);
+    return recorder_->keeps_qk() ? kept(recorder_->k(layer, kv_head)) : std::vector<uint16_t>();
+  }
+  std::vector<uint16_t> v_f16(int layer, int kv_head) const override {
+    check_kv(layer, kv_head);
+    return recorder_->keeps_v() ? kept(recorder_->v(layer, kv_head)) : std::vector<uint16_t>();
   }
 
   Role role(HeadId head) const override {
@@ -131,6 +129,16 @@ class RunObservation final : public Observation {
   int64_t length() const { return recorder_->tokens(); }
   int64_t cells() const { return pool_blocks() * (pool_blocks() + 1) / 2; }
 
+  std::vector<uint16_t> kept(const uint16_t* values) const {
+    return {values, values + length() * recorder_->head_dim()};
+  }
+  void check_kv(int layer, int kv_head) const {
+    if (layer < 0 || layer >= recorder_->layers() || kv_head < 0 || kv_head >= recorder_->kv_heads()) {
+      throw std::invalid_argument("key-value head " + std::to_string(layer) + "." + std::to_string(kv_head) +
+                                  ": the model has " + std::to_string(recorder_->layers()) + " layers of " +
+                                  std::to_string(recorder_->kv_heads()));
+    }
+  }
   void check(HeadId head) const {
     if (head.layer < 0 || head.layer >= recorder_->layers() || head.head < 0 || head.head >= recorder_->heads()) {
       throw std::invalid_argument("head " + std::to_string(head.layer) + "." + std::to_string(head.head) +

@@ -11,6 +11,7 @@
 #include "view/encode.h"
 #include "view/page_assets.h"
 #include "view/page_description.h"
+#include "view/page_lesson.h"
 #include "view/page_select.h"
 
 namespace bareattn {
@@ -39,6 +40,8 @@ std::string render_page(const Observation& observation, const PageOptions& optio
   }
   const ModelConfig& config = observation.model().config();
   json data = view::page_description(observation, options.title, options.recipe_roles.get());
+
+  if (options.lesson) data["lesson"] = view::page_lesson(*options.lesson);
 
   std::string head = view::page_shell(assets, options.title.empty() ? config.name : options.title).head;
   head += "<script type=\"application/json\" id=\"page-data\">";

@@ -82,6 +82,7 @@ void add_content(json& data, const ModelConfig& config, const PageContent& conte
   data["pool"] = {{"block", content.layout.block}, {"blocks", content.layout.blocks}};
   data["thumbs"] = {{"size", content.thumb_size}};
   data["has_rows"] = content.has_rows;
+  data["has_sizes"] = content.has_sizes;
   data["exact"] = flat(config, content.exact);
   data["telling"] = flat(config, content.telling);
 }

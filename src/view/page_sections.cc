@@ -6,6 +6,8 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "model/carried.h"
+
 namespace bareattn::view {
 namespace {
 
@@ -15,6 +17,11 @@ int64_t length(const Observation& observation) { return static_cast<int64_t>(obs
 
 int64_t rows_in(int64_t block_index, int64_t block, int64_t tokens) {
   return std::min(block, tokens - block_index * block);
+}
+
+void append_float(Bytes& out, float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  for (int shift = 0; shift < 32; shift += 8) out.push_back(static_cast<uint8_t>(bits >> shift));
 }
 
 template <typename T>
@@ -121,6 +128,19 @@ Bytes row_bytes(const Observation& observation, HeadId head) {
   return out;
 }
 
+Bytes key_bytes(const Observation& observation, HeadId head) {
+  const ModelConfig& config = observation.model().config();
+  const std::vector<double> received = observation.received(head);
+  need(received, length(observation), "received");
+  Bytes out;
+  for (const double v : received) append_float(out, static_cast<float>(v));
+  const int kv_head = head.head / (config.heads / std::max(config.kv_heads, 1));
+  const std::vector<float> sizes =
+      model::carried_sizes(observation.model(), head.layer, head.head, observation.v_f16(head.layer, kv_head));
+  for (const float v : sizes) append_float(out, v);
+  return out;
+}
+
 Bytes q_bytes(const Observation& observation, HeadId head) {
   const int64_t n = length(observation);
   const std::vector<uint16_t> q = observation.q_f16(head);
@@ -129,10 +149,7 @@ Bytes q_bytes(const Observation& observation, HeadId head) {
   need(lse, n, "rows(lse)");
   Bytes out;
   append_planes(out, q);
-  for (const float v : lse) {
-    const uint32_t bits = std::bit_cast<uint32_t>(v);
-    for (int shift = 0; shift < 32; shift += 8) out.push_back(static_cast<uint8_t>(bits >> shift));
-  }
+  for (const float v : lse) append_float(out, v);
   return out;
 }
 

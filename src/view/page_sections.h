@@ -48,7 +48,9 @@ Bytes thumb_bytes(const PooledMap& map, const PoolLayout& layout, int64_t tokens
 /// weight on the strongest key (log code), the strongest key (low byte, high byte; a third plane above 65,536 tokens).
 Bytes row_bytes(const Observation& observation, HeadId head);
 
-Bytes q_bytes(const Observation& observation, HeadId head);             // Q [N, D] in planes, then LSE [N] f32
+Bytes q_bytes(const Observation& observation, HeadId head);  // Q [N, D] in planes, then LSE [N] f32
+/// Of each key of an exact head: weight received [N] f32 and, where V was kept, the size of what it carries [N] f32.
+Bytes key_bytes(const Observation& observation, HeadId head);
 Bytes k_bytes(const Observation& observation, int layer, int kv_head);  // K [N, D] in planes
 
 }  // namespace bareattn::view

@@ -109,19 +109,23 @@ void add_exact(base::ThreadPool& pool, const Observation& observation, PageConte
       heads.push_back(id);
       q_job.push_back(jobs.size());
       jobs.push_back({"q/" + head_name(id), q_bytes(observation, id), Pack::half_floats});
+      jobs.push_back({"keys/" + head_name(id), key_bytes(observation, id), Pack::half_floats});
     }
     std::vector<Section> packed = pack_all(pool, jobs);
     for (size_t i = 0; i < heads.size(); ++i) {
       const std::pair<int, int> kv{heads[i].layer, heads[i].head / group};
       const bool needs_keys = !keys_in.contains(kv);
-      const int64_t cost = packed[q_job[i]].size() + (needs_keys ? packed[key_job.at(kv)].size() : 0);
+      const int64_t cost =
+          packed[q_job[i]].size() + packed[q_job[i] + 1].size() + (needs_keys ? packed[key_job.at(kv)].size() : 0);
       // The first that does not fit ends it: a later, smaller one would put the order of telling upside down.
       if (asked.empty() && cost > room) return;
       room -= cost;
       if (needs_keys) content.sections.push_back(std::move(packed[key_job.at(kv)]));
       keys_in.insert(kv);
       content.sections.push_back(std::move(packed[q_job[i]]));
+      content.sections.push_back(std::move(packed[q_job[i] + 1]));
       content.exact.push_back(heads[i]);
+      content.has_sizes = jobs[q_job[i] + 1].bytes.size() == 8 * observation.tokens().size();
     }
   }
 }

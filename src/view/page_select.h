@@ -13,6 +13,7 @@ struct PageContent {
   PoolLayout layout;
   int64_t thumb_size = 0;         // T
   Bytes thumbs;                   // of all heads, layer by layer
+  bool has_sizes = false;         // whether keys/ sections hold what keys carry
   bool has_rows = true;           // false where the budget had no room for the measures along the edges
   std::vector<HeadId> telling;    // all heads, most telling first
   std::vector<HeadId> exact;      // those whose Q, K and LSE are embedded

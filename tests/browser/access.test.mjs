@@ -9,7 +9,7 @@ after(closeAll);
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 const sizes = { desktop: { width: 1400, height: 900 }, phone: { width: 390, height: 844 } };
-const views = { grid: '', head: '#head=1.1&row=700', pooled: '#head=29.8', find: '#head=0.0&find=cat&first=hidden' };
+const views = { grid: '', head: '#head=1.1&row=700', pooled: '#head=29.8', find: '#head=0.0&find=cat&first=hidden', side: '#head=1.1&with=0.0', difference: '#head=1.1&with=0.0&compare=difference' };
 
 for (const colorScheme of ['light', 'dark']) {
   for (const [sizeName, size] of Object.entries(sizes)) {
@@ -97,7 +97,7 @@ test('a link to a view opens that view', async () => {
   const o = await open(page('long.html'), { hash });
   await settled(o.page);
   const checked = await o.page.locator('input:checked').evaluateAll((all) => all.map((i) => i.value));
-  assert.deepEqual(checked, ['max', 'rank', 'hidden']);
+  assert.deepEqual(checked, ['max', 'rank', 'hidden', 'row']);
   assert.match(await o.page.locator('#readout').textContent(), /^812 .*\u2192 640 /);
   await o.page.getByRole('radio', { name: 'Log' }).check();
   await o.page.waitForFunction(() => !/scale=/.test(location.hash));

@@ -101,6 +101,6 @@ export async function open(file, options = {}) {
 export const settled = (p) =>
   p.waitForFunction(() => {
     const how = document.querySelector('#map-how');
-    const rows = document.querySelectorAll('table tbody tr').length;
+    const rows = document.querySelectorAll('.map-panel table tbody tr').length;
     return how?.getAttribute('data-pending') === '0' && rows > 0;
   });

@@ -11,6 +11,8 @@
 #include <sstream>
 
 #include "bareattn/page.h"
+#include "kernels/gemm.h"
+#include "model/loaded_model.h"
 #include "page_synthetic-inl.h"
 
 namespace {
@@ -48,6 +50,23 @@ void write(const std::filesystem::path& path, const std::string& text) {
   if (!file.flush()) throw std::runtime_error("could not write " + path.string());
 }
 
+/// |W_O^h v| of each key, straight through the projection: another way than the page's, which uses its Gram matrix.
+nlohmann::json sizes(const Model& model, int layer, int head, const std::vector<uint16_t>& values) {
+  const auto& output = dynamic_cast<const model::LoadedModel&>(model).weights().layers[layer].output;
+  const int dim = model.config().head_dim;
+  nlohmann::json out = nlohmann::json::array();
+  for (size_t at = 0; at < values.size(); at += static_cast<size_t>(dim)) {
+    std::vector<float> x(static_cast<size_t>(output.k)), y(static_cast<size_t>(output.n));
+    for (int d = 0; d < dim; ++d)
+      x[static_cast<size_t>(head * dim + d)] = from_half(values[at + static_cast<size_t>(d)]);
+    kernels::gemm(x.data(), output.k, 1, output, 0, output.n, y.data(), output.n);
+    double square = 0;
+    for (const float v : y) square += static_cast<double>(v) * static_cast<double>(v);
+    out.push_back(std::sqrt(square));
+  }
+  return out;
+}
+
 nlohmann::json real_page(const std::filesystem::path& dir, const char* model_path, const char* text_path) {
   std::ifstream file(text_path, std::ios::binary);
   std::ostringstream text;
@@ -56,13 +75,18 @@ nlohmann::json real_page(const std::filesystem::path& dir, const char* model_pat
   std::vector<int32_t> tokens = model->tokenizer().encode(text.str());
   if (tokens.size() < 400) throw std::runtime_error(std::string(text_path) + " has fewer than 400 tokens");
   tokens.resize(400);
-  const auto observation = observe(model, tokens);
+  ObservationOptions how;
+  how.keep_v = true;
+  const auto observation = observe(model, tokens, how);
   PageOptions options;
   options.title = "A real text";
   options.exact = {{11, 2}};
   options.telling = options.exact;
+  options.lesson = observe(model, model->tokenizer().encode("The cat sat on the mat because it was tired."), how);
   write(dir / "real.html", render_page(*observation, options));
-  return expected(*observation, {11, 2}, {1, 200, 399});
+  nlohmann::json out = expected(*observation, {11, 2}, {1, 200, 399});
+  out["sizes"] = sizes(*model, 11, 2, observation->v_f16(11, 2 / (model->config().heads / model->config().kv_heads)));
+  return out;
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // The map as a table: the strongest cells of what is in view, for those who read rather than look.
 import { ABSENT, NOT_A_NUMBER, type Pool } from './colormap';
-import { percent, quoted, span } from './format';
+import { percentSigned, quoted, span } from './format';
 import type { Frame } from './gutters';
 import type { Camera } from './render';
 import type { Patch } from './tiles';
@@ -14,7 +14,14 @@ export interface CellRow {
 }
 
 /// The strongest cells in view: of the exact patches where there are any, otherwise of the pooled ones.
-export function strongestCells(patches: Patch[], camera: Camera, frame: Frame, pool: Pool, most = 20): CellRow[] {
+export function strongestCells(
+  patches: Patch[],
+  camera: Camera,
+  frame: Frame,
+  pool: Pool,
+  signed = false,
+  most = 20,
+): CellRow[] {
   const exact = patches.filter((p) => p.exact);
   const which = pool === 'sum' ? 0 : 1;
   const best: CellRow[] = [];
@@ -29,10 +36,12 @@ export function strongestCells(patches: Patch[], camera: Camera, frame: Frame, p
       for (let c = c0; c < c1; ++c) {
         const v = p.values[2 * (r * p.width + c) + which]!;
         if (v === ABSENT) continue;
-        const value = v === NOT_A_NUMBER ? Infinity : v; // what is not a number is first to be told
-        if (best.length === most && value <= best[most - 1]!.value) continue;
+        const known = signed ? 2 * v - 1 : v;
+        const value = v === NOT_A_NUMBER ? Infinity : known; // what is not a number is first to be told
+        const size = Math.abs(value);
+        if (best.length === most && size <= Math.abs(best[most - 1]!.value)) continue;
         let at = best.length;
-        while (at > 0 && best[at - 1]!.value < value) --at;
+        while (at > 0 && Math.abs(best[at - 1]!.value) < size) --at;
         best.splice(at, 0, { row: p.y + r * p.cell, key: p.x + c * p.cell, cell: p.cell, value, exact: p.exact });
         if (best.length > most) best.pop();
       }
@@ -44,11 +53,11 @@ export function strongestCells(patches: Patch[], camera: Camera, frame: Frame, p
 interface CellsTableProps {
   cells: CellRow[];
   tokens: string[];
-  pool: Pool;
+  what: string; // what the figures are
   onFocus: (row: number, key: number) => void;
 }
 
-export function CellsTable({ cells, tokens, pool, onFocus }: CellsTableProps) {
+export function CellsTable({ cells, tokens, what, onFocus }: CellsTableProps) {
   const last = tokens.length - 1;
   const name = (from: number, size: number): string => {
     const to = Math.min(last, from + size - 1);
@@ -64,7 +73,7 @@ export function CellsTable({ cells, tokens, pool, onFocus }: CellsTableProps) {
         <tr>
           <th scope="col">Looks (row)</th>
           <th scope="col">Looked at (key)</th>
-          <th scope="col">{pool === 'sum' ? 'Share of the row’s weight' : 'Largest weight'}</th>
+          <th scope="col">{what}</th>
         </tr>
       </thead>
       <tbody>
@@ -76,7 +85,7 @@ export function CellsTable({ cells, tokens, pool, onFocus }: CellsTableProps) {
               </button>
             </th>
             <td dir="auto">{name(c.key, c.cell)}</td>
-            <td class="number">{c.value === Infinity ? 'not a number' : percent(c.value)}</td>
+            <td class="number">{c.value === Infinity ? 'not a number' : percentSigned(c.value)}</td>
           </tr>
         ))}
       </tbody>

@@ -1,7 +1,8 @@
 // Colours. Weights: viridis, cividis or magma, perceptually even and safe for colour-blind people, as one 256-entry
-// table that the shader or the canvas looks up. Measures: one warm ramp per theme, so that nobody takes a measure for a
-// weight. Places on a scale: linear, logarithmic (2^-16 .. 1) or by rank.
-import { interpolateCividis, interpolateMagma, interpolateViridis } from 'd3-scale-chromatic';
+// table that the shader or the canvas looks up. Differences: purple to orange, alike in strength on both sides.
+// Measures: one warm ramp per theme, so that nobody takes a measure for a weight. Places on a scale: linear,
+// logarithmic (2^-16 .. 1) or by rank.
+import { interpolateCividis, interpolateMagma, interpolatePuOr, interpolateViridis } from 'd3-scale-chromatic';
 
 export type Palette = 'viridis' | 'cividis' | 'magma';
 export type Scale = 'log' | 'linear' | 'rank';
@@ -14,7 +15,9 @@ export const ABSENT = -1; // a cell above the diagonal
 export const NOT_A_NUMBER = -2; // a cell whose weight is NaN or infinite: drawn magenta
 export const FAULT = [255, 0, 255] as const;
 
-const ramps: Record<Palette, (t: number) => string> = {
+export type Ramp = Palette | 'difference';
+const ramps: Record<Ramp, (t: number) => string> = {
+  difference: (t) => interpolatePuOr(1 - t),
   viridis: interpolateViridis,
   cividis: interpolateCividis,
   magma: interpolateMagma,
@@ -29,10 +32,10 @@ function rgb(colour: string): [number, number, number] {
   return [Number(parts[0] ?? 0), Number(parts[1] ?? 0), Number(parts[2] ?? 0)];
 }
 
-const tables = new Map<Palette, Uint8Array>();
+const tables = new Map<Ramp, Uint8Array>();
 
 /// RGBA [256, 4].
-export function table(palette: Palette): Uint8Array {
+export function table(palette: Ramp): Uint8Array {
   let out = tables.get(palette);
   if (!out) {
     out = new Uint8Array(1024);
@@ -49,6 +52,7 @@ export interface Colours {
   palette: Palette;
   scale: Scale;
   pool: Pool;
+  signed: boolean; // values are (d + 1) / 2 of a difference d
   top: number; // the value drawn brightest on the linear scale
   cdf: Float32Array; // [RANK_BINS] share of the cells in view below each bin
   version: number; // changes whenever any of this does
@@ -59,11 +63,22 @@ export const rankBin = (v: number): number =>
 
 /// Where a value stands on the scale, 0..1: the twin of the shader's place().
 export function place(v: number, colours: Colours): number {
+  if (colours.signed) {
+    const d = 2 * v - 1;
+    const size = strength(Math.abs(d), { ...colours, scale: colours.scale === 'linear' ? 'linear' : 'log' });
+    return 0.5 + (d < 0 ? -0.5 : 0.5) * size;
+  }
+  return strength(v, colours);
+}
+
+function strength(v: number, colours: Pick<Colours, 'scale' | 'top' | 'cdf'>): number {
   if (!(v > 0)) return 0;
   if (colours.scale === 'linear') return Math.min(1, v / colours.top);
   if (colours.scale === 'log') return Math.max(0, Math.min(1, 1 - Math.log2(v) / LOG_FLOOR));
   return colours.cdf[rankBin(v)] ?? 0;
 }
+
+export const rampOf = (c: Colours): Ramp => (c.signed ? 'difference' : c.palette);
 
 const WARM_DARK: [number, number, number][] = [
   [34, 36, 44],

@@ -8,17 +8,26 @@ interface ChoiceProps<T extends string> {
   value: T;
   options: readonly (readonly [T, string])[];
   onChange: (value: T) => void;
+  disabled?: readonly T[]; // what cannot be chosen here
+  why?: string; // and why
 }
 
-export function Choice<T extends string>({ legend, value, options, onChange }: ChoiceProps<T>) {
+export function Choice<T extends string>({ legend, value, options, onChange, disabled, why }: ChoiceProps<T>) {
   const name = useId();
   return (
     <fieldset class="choice">
       <legend>{legend}</legend>
       <div class="options">
         {options.map(([id, text]) => (
-          <label key={id} class={id === value ? 'on' : ''}>
-            <input type="radio" name={name} value={id} checked={id === value} onChange={() => onChange(id)} />
+          <label key={id} class={id === value ? 'on' : ''} title={disabled?.includes(id) ? why : undefined}>
+            <input
+              type="radio"
+              name={name}
+              value={id}
+              checked={id === value}
+              disabled={disabled?.includes(id) ?? false}
+              onChange={() => onChange(id)}
+            />
             <span>{text}</span>
           </label>
         ))}

@@ -37,6 +37,7 @@ export interface PageData {
   pool: { block: number; blocks: number };
   thumbs: { size: number };
   has_rows: boolean;
+  has_sizes: boolean; // keys/ sections hold what keys carry
   exact: number[]; // layer * heads + head
   telling: number[];
   source?: { base: string; levels?: number }; // numbers come by HTTP from here; Z of exact tiles: 0 to levels - 1

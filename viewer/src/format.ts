@@ -36,6 +36,9 @@ export function percent(weight: number): string {
   return `${p.toFixed(digits)} %`;
 }
 
+/// Differences have a sign, weights have none to show.
+export const percentSigned = (w: number): string => (w < 0 ? `\u2212${percent(-w)}` : percent(w));
+
 export const count = (n: number): string => Math.round(n).toLocaleString('en');
 
 export function value(x: number | null | undefined, unit: string): string {

@@ -1,9 +1,9 @@
 // What stands around and upon the map: the measures along both edges (entropy of each row, attention received by each
 // key), token labels or positions, the focused row and key, and at the deepest zoom each cell's weight in figures.
 // Plain 2D canvas over the map; every text drawn here also stands in the page as text.
-import { ABSENT, type Colours, NOT_A_NUMBER, bright, place, table } from './colormap';
+import { ABSENT, type Colours, NOT_A_NUMBER, bright, place, rampOf, table } from './colormap';
 import { label } from './format';
-import type { Head } from './head';
+import type { Picture } from './picture';
 import type { Camera } from './render';
 import type { Patch } from './tiles';
 
@@ -43,7 +43,7 @@ export interface Scene {
   frame: Frame;
   camera: Camera; // scale in CSS pixels a token
   tokens: string[];
-  head: Head;
+  picture: Picture;
   colours: Colours;
   row: number;
   key: number;
@@ -63,7 +63,7 @@ function mean(values: Float32Array, from: number, to: number): number {
 }
 
 function marginals(s: Scene, colours: Ink): void {
-  const { context: c, frame: f, camera, head } = s;
+  const { context: c, frame: f, camera, picture: head } = s;
   const depth = marginal(f);
   if (!head.edges) return;
   const top = Math.log(Math.max(head.n, 2));
@@ -145,10 +145,16 @@ function labels(s: Scene, colours: Ink): void {
   }
 }
 
+/// A weight in percent, as short as a cell: "41", "0.3", or a dot for less than 0.1 %.
+function points(w: number): string {
+  const size = Math.abs(w);
+  return size >= 0.1 ? (100 * w).toFixed(0) : size >= 1e-3 ? (100 * w).toFixed(1) : '\u00B7';
+}
+
 function figures(s: Scene): void {
   const { context: c, frame: f, camera } = s;
   if (camera.scale < 38) return;
-  const lut = table(s.colours.palette);
+  const lut = table(rampOf(s.colours));
   const which = s.colours.pool === 'sum' ? 0 : 1;
   c.font = `${Math.min(13, Math.round(camera.scale / 3.6))}px system-ui, sans-serif`;
   c.textAlign = 'center';
@@ -165,8 +171,7 @@ function figures(s: Scene): void {
         if (w === ABSENT) continue;
         const at = 4 * Math.round(place(w, s.colours) * 255);
         c.fillStyle = bright([lut[at]!, lut[at + 1]!, lut[at + 2]!]) ? '#101010' : '#f4f4f4';
-        const text =
-          w === NOT_A_NUMBER ? 'NaN' : w >= 0.1 ? (100 * w).toFixed(0) : w >= 1e-3 ? (100 * w).toFixed(1) : '\u00B7';
+        const text = w === NOT_A_NUMBER ? 'NaN' : s.colours.signed ? points(2 * w - 1) : points(w);
         c.fillText(text, f.left + (j + 0.5 - camera.x) * camera.scale, (i + 0.5 - camera.y) * camera.scale);
       }
     }

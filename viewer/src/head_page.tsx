@@ -1,12 +1,14 @@
 // One head: its map, the focused row in words, and the text coloured by that row.
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useMemo, useRef, useState } from 'preact/hooks';
+import { CompareBar, ComparePanel } from './compare';
 import { headName, headOf, layerOf } from './data';
 import { count, percent, value } from './format';
-import { type Head, readHead } from './head';
 import type { Cell } from './map';
-import { MapPanel, STRONGEST, focusOn } from './map_panel';
+import { STRONGEST, focusOn } from './focus';
+import { MapPanel } from './map_panel';
 import { HeadPicker } from './picker';
 import { LiveRow, RowPanel, sentence } from './row_panel';
+import { useHead } from './use_head';
 import { useRowView } from './use_row';
 import { Search, findMatches } from './search';
 import { type Store, useDark, useStore } from './state';
@@ -15,24 +17,13 @@ import { TextPane, fullColour } from './text_pane';
 export function HeadPage({ store, head: index }: { store: Store; head: number }) {
   const { data } = store;
   const state = useStore(store);
-  const [head, setHead] = useState<Head | null>(null);
-  const [failure, setFailure] = useState('');
+  const { head: ready, failure } = useHead(store.source, index);
+  const otherIndex = state.other === index ? null : state.other;
+  const { head: other } = useHead(store.source, otherIndex);
   const [hover, setHover] = useState<Cell | null>(null);
   const waiting = useRef<Cell | null>(null);
   const frame = useRef(0);
   const [dark] = useDark();
-
-  useEffect(() => {
-    let current = true;
-    setFailure('');
-    readHead(store.source, index).then(
-      (h) => current && setHead(h),
-      (e: unknown) => current && setFailure(e instanceof Error ? e.message : String(e)),
-    );
-    return () => {
-      current = false;
-    };
-  }, [store, index]);
 
   // A pointer moves faster than a text can be coloured: once a frame is enough.
   const onHover = (cell: Cell | null): void => {
@@ -43,10 +34,10 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
     });
   };
 
-  const ready = head?.index === index ? head : null;
   const focused = useRowView(ready, state.row);
   const hovered = useRowView(ready, hover && hover.row !== state.row ? hover.row : null);
   const shown = hovered ?? focused;
+  const otherRow = useRowView(other, shown?.row ?? null);
   const keyToken = state.key >= 0 ? Math.min(state.key, state.row) : (focused?.top[0]?.from ?? 0);
   const matches = useMemo(() => findMatches(data.tokens, state.find), [data, state.find]);
   const role = data.roles[index];
@@ -85,6 +76,7 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
           </button>
         </div>
       </nav>
+      <CompareBar store={store} state={state} head={index} />
       {failure && (
         <p class="failure" role="alert">
           {failure}
@@ -96,9 +88,11 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
             store={store}
             state={state}
             head={ready}
+            other={otherIndex === null ? null : other}
             onHover={onHover}
             hover={hover}
             keyToken={keyToken}
+            otherRow={otherRow}
             view={shown}
           />
           <div class="side">
@@ -117,6 +111,15 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
               {percent(fullColour(shown))}
               {state.first ? ', or more on the first token' : '; the first token is left out'}.
             </p>
+            {other && otherRow && otherRow.row === shown.row && (
+              <ComparePanel
+                data={data}
+                names={[headName(data, index), headName(data, other.index)]}
+                a={shown}
+                b={otherRow}
+                onKey={(key) => focusOn(store, shown.row, key)}
+              />
+            )}
             <RowPanel
               head={ready}
               tokens={data.tokens}

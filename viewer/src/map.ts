@@ -4,12 +4,13 @@
 import { select } from 'd3-selection';
 import { type ZoomTransform, zoom, zoomIdentity } from 'd3-zoom';
 import { ABSENT, type Colours, NOT_A_NUMBER, RANK_BINS, rankBin } from './colormap';
-import { type Frame, drawScene } from './gutters';
-import type { Head } from './head';
+import { label } from './format';
+import { type Frame, type Scene, drawScene, ink } from './gutters';
+import type { Picture } from './picture';
 import { type Camera, type Renderer, makeRenderer, paint } from './render';
 import type { Look, Patches } from './source';
 import { type State, type View, reducedMotion } from './state';
-import { type Patch, TILE, pooledLevels } from './tiles';
+import { type Patch, TILE } from './tiles';
 
 const MAX_PX = 64; // CSS pixels a token at the deepest zoom
 const MAX_EXACT_TILES = 700;
@@ -24,7 +25,7 @@ export interface Events {
   view(view: View | null): void;
   settled(patches: Patch[], camera: Camera, frame: Frame, pending: number): void;
 }
-export type Shown = Pick<State, 'scale' | 'pool' | 'first' | 'palette' | 'row' | 'key'>;
+export type Shown = Pick<State, 'scale' | 'pool' | 'first' | 'palette' | 'row' | 'key' | 'norm' | 'weighted'>;
 
 export class MapView {
   readonly renderer: Renderer;
@@ -47,7 +48,7 @@ export class MapView {
     private readonly cells: HTMLCanvasElement,
     private readonly over: HTMLCanvasElement,
     private readonly mini: HTMLCanvasElement,
-    private readonly head: Head,
+    private readonly picture: Picture,
     private readonly tokens: string[],
     private shown: Shown,
     view: View | null,
@@ -55,7 +56,7 @@ export class MapView {
   ) {
     this.renderer = makeRenderer(cells);
     this.wanted = view;
-    this.colours = { ...shown, top: 1, cdf: new Float32Array(RANK_BINS), version: 0 };
+    this.colours = { ...shown, signed: picture.signed, top: 1, cdf: new Float32Array(RANK_BINS), version: 0 };
     this.rebuild();
     this.zooming.on('zoom', (event: { transform: ZoomTransform; sourceEvent: unknown }) => {
       this.transform = event.transform;
@@ -98,7 +99,8 @@ export class MapView {
   show(shown: Shown): void {
     const before = this.shown;
     this.shown = shown;
-    if (before.first !== shown.first) this.rebuild();
+    const { first, norm, weighted } = before;
+    if (first !== shown.first || norm !== shown.norm || weighted !== shown.weighted) this.rebuild();
     else if (before.pool !== shown.pool || before.scale !== shown.scale || before.palette !== shown.palette)
       this.recolour();
     this.redraw();
@@ -108,9 +110,10 @@ export class MapView {
 
   private rebuild(): void {
     this.exact?.stop();
-    this.levels = pooledLevels(this.head, this.shown.first);
-    const look: Look = { first: this.shown.first, norm: 'row', weighted: false };
-    this.exact = this.head.exact?.patches(look, () => this.redraw()) ?? null;
+    const { first, norm, weighted } = this.shown;
+    const look: Look = { first, norm, weighted };
+    this.levels = this.picture.levels(look);
+    this.exact = this.picture.patches(look, () => this.redraw());
     this.recolour();
   }
 
@@ -118,7 +121,10 @@ export class MapView {
     const which = this.shown.pool === 'sum' ? 0 : 1;
     let top = 0;
     const base = this.levels[0]!;
-    for (let i = which; i < base.values.length; i += 2) if (base.values[i]! > top) top = base.values[i]!;
+    for (let i = which; i < base.values.length; i += 2) {
+      const v = base.values[i]!;
+      if (v >= 0) top = Math.max(top, this.picture.signed ? Math.abs(2 * v - 1) : v);
+    }
     this.colours = { ...this.colours, ...this.shown, top: top || 1, version: this.colours.version + 1 };
     this.rank([base]);
     this.thumb = paint(this.levels.find((l) => l.width <= 256) ?? base, this.colours);
@@ -156,7 +162,7 @@ export class MapView {
   private get plot(): { width: number; height: number; unit: number } {
     const width = Math.max(1, this.frame.width - this.frame.left);
     const height = Math.max(1, this.frame.height - this.frame.bottom);
-    return { width, height, unit: Math.min(width, height) / this.head.n };
+    return { width, height, unit: Math.min(width, height) / this.picture.n };
   }
 
   camera(): Camera {
@@ -195,7 +201,7 @@ export class MapView {
     const mini = this.mini.getBoundingClientRect();
     this.mini.width = Math.round((mini.width || 1) * dpr);
     this.mini.height = this.mini.width;
-    const side = unit * this.head.n;
+    const side = unit * this.picture.n;
     this.zooming
       .extent([
         [0, 0],
@@ -242,6 +248,15 @@ export class MapView {
     move();
   }
 
+  /// To where another map of the same text went.
+  follow(view: View | null): void {
+    const now = this.view();
+    const near = (a: number, b: number): boolean => Math.abs(a - b) < 0.01;
+    if (now === view || (now && view && near(now.x, view.x) && near(now.y, view.y) && near(now.span, view.span)))
+      return;
+    this.go(view, false);
+  }
+
   private apply(t: ZoomTransform): void {
     const { width, height } = this.plot;
     const constrained = this.zooming.constrain()(
@@ -259,7 +274,7 @@ export class MapView {
     const { width } = this.plot;
     const camera = this.camera();
     const span = width / camera.scale / factor;
-    const v = this.view() ?? { x: this.head.n / 2, y: this.head.n / 2, span };
+    const v = this.view() ?? { x: this.picture.n / 2, y: this.picture.n / 2, span };
     // Towards the focused cell when it is on screen.
     const { row, key } = this.shown;
     const seen = this.visible(row, key);
@@ -297,7 +312,7 @@ export class MapView {
     const x = event.clientX - box.left - this.frame.left;
     const y = event.clientY - box.top;
     const row = Math.floor(c.y + y / c.scale);
-    if (y < 0 || y > this.plot.height || row < 0 || row >= this.head.n) return null;
+    if (y < 0 || y > this.plot.height || row < 0 || row >= this.picture.n) return null;
     const key = x < 0 ? this.shown.key : Math.floor(c.x + x / c.scale);
     return key >= 0 && key <= row ? { row, key } : null;
   }
@@ -312,10 +327,10 @@ export class MapView {
     if (e.type === 'pointermove' && !(e.buttons & 1)) return;
     const box = this.mini.getBoundingClientRect();
     const v = this.view();
-    const at = (p: number, from: number, size: number): number => ((p - from) / size) * this.head.n;
+    const at = (p: number, from: number, size: number): number => ((p - from) / size) * this.picture.n;
     const x = at(e.clientX, box.left, box.width);
     const y = at(e.clientY, box.top, box.height);
-    this.go({ x, y, span: v ? v.span : this.head.n / 6 }, e.type === 'pointerdown');
+    this.go({ x, y, span: v ? v.span : this.picture.n / 6 }, e.type === 'pointerdown');
     this.events.view(this.view());
   };
 
@@ -335,7 +350,7 @@ export class MapView {
     const tokensPerPx = 1 / camera.scale;
     const pooled = this.levels.find((l) => l.cell >= tokensPerPx) ?? this.levels[this.levels.length - 1]!;
     this.patches = [pooled];
-    if (this.exact && tokensPerPx < this.head.pooled.block) {
+    if (this.exact && tokensPerPx < this.picture.block) {
       const level = Math.max(0, Math.min(7, Math.ceil(Math.log2(tokensPerPx))));
       const tiles = ((width / camera.scale / TILE) * (height / camera.scale / TILE)) / 2;
       if (tiles <= MAX_EXACT_TILES) {
@@ -355,12 +370,39 @@ export class MapView {
     this.renderer.draw(this.patches, { ...camera, scale: camera.scale * dpr }, this.colours);
     const context = this.over.getContext('2d')!;
     context.setTransform(dpr, 0, 0, dpr, 0, 0);
-    const { row, key, first } = this.shown;
-    const { frame, tokens, head, colours } = this;
-    drawScene({ context, frame, camera, tokens, head, colours, row, key, first, patches: this.patches });
+    drawScene({ ...this.scene(), context });
     this.drawMini(camera, width, height);
     window.clearTimeout(this.settle);
     this.settle = window.setTimeout(() => this.settled(), 120);
+  }
+
+  /// What is drawn upon and around the cells now.
+  scene(): Scene {
+    const { row, key, first } = this.shown;
+    const { frame, tokens, picture, colours, patches } = this;
+    const context = this.over.getContext('2d')!;
+    return { context, frame, camera: this.camera(), tokens, picture, colours, row, key, first, patches };
+  }
+
+  /// The map as it stands, on its own ground, with a title above.
+  snapshot(title: string): HTMLCanvasElement {
+    this.draw();
+    const dpr = window.devicePixelRatio || 1;
+    const above = Math.round(34 * dpr);
+    const out = document.createElement('canvas');
+    out.width = this.over.width;
+    out.height = this.over.height + above;
+    const c = out.getContext('2d')!;
+    const { paper, text } = ink();
+    c.fillStyle = paper;
+    c.fillRect(0, 0, out.width, out.height);
+    c.fillStyle = text;
+    c.font = `600 ${Math.round(14 * dpr)}px system-ui, sans-serif`;
+    c.textBaseline = 'middle';
+    c.fillText(label(title, 200), 12 * dpr, above / 2, out.width - 24 * dpr);
+    c.drawImage(this.cells, Math.round(this.frame.left * dpr), above);
+    c.drawImage(this.over, 0, above);
+    return out;
   }
 
   private settled(): void {
@@ -383,10 +425,10 @@ export class MapView {
     if (!c || !this.thumb) return;
     const size = this.mini.width;
     const base = this.levels.find((l) => l.width <= 256) ?? this.levels[0]!;
-    const covered = (base.width * base.cell) / this.head.n; // the last block may reach past the text
+    const covered = (base.width * base.cell) / this.picture.n; // the last block may reach past the text
     c.clearRect(0, 0, size, size);
     c.drawImage(this.thumb, 0, 0, size * covered, size * covered);
-    const k = size / this.head.n;
+    const k = size / this.picture.n;
     c.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue('--accent');
     c.lineWidth = Math.max(2, window.devicePixelRatio || 1);
     const w = Math.min(size, (width / camera.scale) * k);

@@ -1,30 +1,29 @@
-// The map with its controls, readout, keys and table. Owns one MapView for as long as the head is shown.
-import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { type CellRow, CellsTable, strongestCells } from './cells_table';
+// The map of a head, or two heads side by side or subtracted, with controls, readout, keys and the same as a table.
+import { useMemo, useRef, useState } from 'preact/hooks';
+import { CellsTable } from './cells_table';
 import { Choice, FIRST, PalettePick } from './controls';
+import { headName } from './data';
 import { count, percent, quoted, span } from './format';
 import type { Head, RowView } from './head';
-import { type Cell, MapView } from './map';
+import { focusOn } from './focus';
+import type { Cell, MapView } from './map';
+import { MapBox, type Settled, allowed } from './map_box';
+import { differencePicture, headPicture } from './picture';
 import { triangle } from './quant';
 import { ScaleLegend } from './scale_legend';
-import { type State, type Store, useDark } from './state';
+import { SaveView } from './save_buttons';
+import type { State, Store } from './state';
 
 interface MapPanelProps {
   store: Store;
   state: State;
   head: Head;
+  other: Head | null; // compared with
   onHover: (cell: Cell | null) => void;
   hover: Cell | null;
   keyToken: number; // the focused key
+  otherRow: RowView | null; // the same row of the head compared with
   view: RowView; // the row that is shown: of the pointer, or the focused one
-}
-
-export const STRONGEST = -1;
-
-export function focusOn(store: Store, row: number, key: number): void {
-  const last = store.data.run.tokens - 1;
-  const r = Math.max(0, Math.min(last, row));
-  store.set({ row: r, key: key === STRONGEST ? STRONGEST : Math.max(0, Math.min(r, key)) });
 }
 
 interface ReadoutProps {
@@ -32,19 +31,30 @@ interface ReadoutProps {
   tokens: string[];
   cell: Cell;
   view: RowView;
+  norm: 'row' | 'key';
+  weighted: boolean;
 }
 
-function Readout({ head, tokens, cell, view }: ReadoutProps) {
+function Readout({ head, tokens, cell, view, norm, weighted }: ReadoutProps) {
   const { row, key } = cell;
   if (head.exact) {
     const w = view.row === row ? (view.weights[key] ?? NaN) : null; // null: still on its way
+    const { received, sizes } = head.exact;
+    const part = w !== null && norm === 'key' && received ? w / (received[key] ?? NaN) : null;
+    const carried = w !== null && weighted && sizes ? w * (sizes[key] ?? NaN) : null;
     return (
       <p class="readout" id="readout">
         <span class="pair" dir="auto">
           {count(row)} {quoted(tokens[row])} <i aria-hidden="true">{'\u2192'}</i> {count(key)} {quoted(tokens[key])}
         </span>
-        <data value={String(w)} id="cell-weight">
-          {w === null ? '\u2026' : percent(w)}
+        <data value={String(part ?? carried ?? w)} id="cell-weight">
+          {w === null
+            ? '\u2026'
+            : part !== null
+              ? `${percent(part)} of what the key receives`
+              : carried !== null
+                ? `${percent(w)}, carrying ${carried.toPrecision(3)}`
+                : percent(w)}
         </data>
       </p>
     );
@@ -67,84 +77,32 @@ function Readout({ head, tokens, cell, view }: ReadoutProps) {
   );
 }
 
-export function MapPanel({ store, state, head, onHover, hover, keyToken: key, view: shownRow }: MapPanelProps) {
-  const cells = useRef<HTMLCanvasElement>(null);
-  const over = useRef<HTMLCanvasElement>(null);
-  const mini = useRef<HTMLCanvasElement>(null);
+/// What a cell of the map says.
+function describe(pool: 'sum' | 'max', norm: 'row' | 'key', weighted: boolean): string {
+  if (norm === 'key') return pool === 'sum' ? 'part of what the key receives' : 'largest part of what a key receives';
+  if (weighted)
+    return pool === 'sum' ? 'weight \u00D7 size carried, of the largest' : 'largest weight \u00D7 size carried';
+  return pool === 'sum' ? 'share of the row\u2019s weight' : 'largest weight in the block';
+}
+
+export function MapPanel(props: MapPanelProps) {
+  const { store, state, head, other, onHover, hover, keyToken: key, view: shownRow, otherRow } = props;
   const view = useRef<MapView | null>(null);
-  const [renderer, setRenderer] = useState('');
-  const [pending, setPending] = useState(0);
-  const [strongest, setStrongest] = useState<CellRow[]>([]);
-  const [dark] = useDark();
+  const second = useRef<MapView | null>(null);
+  const [settled, setSettled] = useState<Settled>({ pending: 0, cells: [], renderer: '', top: 1 });
   const { tokens } = store.data;
-
-  useLayoutEffect(() => {
-    const map = new MapView(
-      cells.current!,
-      over.current!,
-      mini.current!,
-      head,
-      tokens,
-      { ...store.get(), key },
-      store.get().view,
-      {
-        hover: onHover,
-        focus: (c) => {
-          focusOn(store, c.row, c.key);
-          over.current?.focus({ preventScroll: true });
-        },
-        view: (v) => store.set({ view: v }),
-        settled: (patches, camera, frame, left) => {
-          setPending(left);
-          setStrongest(strongestCells(patches, camera, frame, store.get().pool));
-        },
-      },
-    );
-    view.current = map;
-    setRenderer(map.renderer.kind);
-    return () => map.dispose();
-  }, [head]);
-
-  const { scale, pool, first, palette, row } = state;
-  useLayoutEffect(
-    () => view.current?.show({ scale, pool, first, palette, row, key }),
-    [scale, pool, first, palette, row, key, head],
+  const { scale, row } = state;
+  const difference = other !== null && state.compare === 'difference';
+  const picture = useMemo(
+    () => (difference ? differencePicture(head, other) : headPicture(head)),
+    [head, difference ? other : null],
   );
-  useEffect(() => view.current?.redraw(), [dark]);
-  const opened = useRef(true);
-  useEffect(() => {
-    // A link names its view: the focus is brought into it only when it moves.
-    if (!opened.current) view.current?.reveal(row, key);
-    opened.current = false;
-  }, [row, key]);
-
-  const onKeyDown = (e: KeyboardEvent): void => {
-    const map = view.current;
-    if (!map || e.ctrlKey || e.metaKey || e.altKey) return;
-    const moves: Record<string, [number, number]> = {
-      ArrowUp: [-1, 0],
-      ArrowDown: [1, 0],
-      ArrowLeft: [0, -1],
-      ArrowRight: [0, 1],
-    };
-    const move = moves[e.key];
-    if (move && e.shiftKey) map.panBy(move[1] / 4, move[0] / 4);
-    else if (move) focusOn(store, row + move[0] * map.stride, Math.max(0, key + move[1] * map.stride));
-    else if (e.key === '+' || e.key === '=') map.zoomBy(2);
-    else if (e.key === '-' || e.key === '_') map.zoomBy(0.5);
-    else if (e.key === '0') map.go(null);
-    else if (e.key === 'Enter') map.go({ x: key + 0.5, y: row + 0.5, span: 18 });
-    else if (e.key === 'Home') focusOn(store, row, 0);
-    else if (e.key === 'End') focusOn(store, row, row);
-    else if (e.key === 'PageUp') focusOn(store, row - Math.ceil(head.n / 10), key);
-    else if (e.key === 'PageDown') focusOn(store, row + Math.ceil(head.n / 10), key);
-    else if (e.key === 'Escape') store.set({ head: null });
-    else return;
-    e.preventDefault();
-  };
-
+  const beside = useMemo(() => (other && !difference ? headPicture(other) : null), [other, difference]);
+  const { norm, weighted, pool } = allowed(state, picture);
   const { block } = head.pooled;
   const shownCell = hover ?? { row, key };
+  const name = (h: Head): string => `layer ${h.layer}, head ${h.head}`;
+  const what = describe(pool, norm, weighted);
   return (
     <section class="map-panel" aria-labelledby="map-title">
       <h2 id="map-title" class="visually-hidden">
@@ -158,25 +116,44 @@ export function MapPanel({ store, state, head, onHover, hover, keyToken: key, vi
             ['sum', 'Sum'],
             ['max', 'Max'],
           ]}
+          disabled={(norm === 'key' || weighted) && !picture.exact ? ['max'] : []}
+          why="Blocks do not know this"
           onChange={(v) => store.set({ pool: v })}
         />
         <Choice
           legend="Scale"
-          value={scale}
+          value={difference && scale === 'rank' ? 'log' : scale}
           options={[
             ['log', 'Log'],
             ['linear', 'Linear'],
             ['rank', 'Rank'],
           ]}
+          disabled={difference ? ['rank'] : []}
+          why="A difference has two sides"
           onChange={(v) => store.set({ scale: v })}
         />
         <Choice
           legend="First token"
-          value={first ? 'shown' : 'hidden'}
+          value={state.first ? 'shown' : 'hidden'}
           options={FIRST}
           onChange={(v) => store.set({ first: v === 'shown' })}
         />
-        <PalettePick store={store} palette={state.palette} />
+        <Choice
+          legend="Shares of"
+          value={weighted ? 'carried' : norm}
+          options={[
+            ['row', 'Row'],
+            ['key', 'Key'],
+            ['carried', '\u00D7 value'],
+          ]}
+          disabled={[
+            ...(picture.can.key ? [] : ['key' as const]),
+            ...(picture.can.weighted ? [] : ['carried' as const]),
+          ]}
+          why="This page does not hold what that needs for this head"
+          onChange={(v) => store.set({ norm: v === 'key' ? 'key' : 'row', weighted: v === 'carried' })}
+        />
+        {!difference && <PalettePick store={store} palette={state.palette} />}
         <div class="choice" role="group" aria-label="Zoom">
           <div class="options zoom">
             <button type="button" aria-label="Zoom out" onClick={() => view.current?.zoomBy(0.5)}>
@@ -193,34 +170,70 @@ export function MapPanel({ store, state, head, onHover, hover, keyToken: key, vi
             </button>
           </div>
         </div>
-      </div>
-      <div class="map">
-        <canvas ref={cells} class="map-cells" aria-hidden="true" />
-        <canvas
-          ref={over}
-          class="map-over"
-          tabIndex={0}
-          role="application"
-          aria-roledescription="attention map"
-          aria-label={`Map of layer ${head.layer}, head ${head.head}`}
-          aria-describedby="live-row map-keys"
-          onKeyDown={onKeyDown}
+        <SaveView
+          store={store}
+          view={view}
+          row={shownRow}
+          other={
+            other && otherRow?.row === shownRow.row ? { name: headName(store.data, other.index), row: otherRow } : null
+          }
+          head={head.index}
         />
-        <canvas ref={mini} class="map-mini" aria-hidden="true" />
+      </div>
+      <div class={beside ? 'maps two' : 'maps'}>
+        <MapBox
+          store={store}
+          state={state}
+          picture={picture}
+          label={difference ? `${name(head)} without ${name(other)}` : `Map of ${name(head)}`}
+          caption={difference ? `${name(head)} \u2212 ${name(other)}` : beside ? name(head) : ''}
+          keyToken={key}
+          minimap={!beside}
+          onHover={onHover}
+          onSettled={setSettled}
+          view={view}
+        />
+        {beside && other && (
+          <MapBox
+            store={store}
+            state={state}
+            picture={beside}
+            label={`Map of ${name(other)}`}
+            caption={name(other)}
+            keyToken={key}
+            minimap={false}
+            onHover={onHover}
+            onSettled={() => undefined}
+            view={second}
+          />
+        )}
       </div>
       <div class="under-map">
-        <Readout head={head} tokens={tokens} cell={shownCell} view={shownRow} />
-        <ScaleLegend state={state} top={view.current?.palette.top ?? 1} />
-        <p class={head.exact ? 'how exact' : 'how'} data-renderer={renderer} data-pending={pending} id="map-how">
-          {head.exact
-            ? head.exact.how + (pending ? ` (${pending} patches to come, pooled till then)` : '')
+        <Readout head={head} tokens={tokens} cell={shownCell} view={shownRow} norm={norm} weighted={weighted} />
+        <ScaleLegend state={{ ...state, pool }} top={settled.top} signed={difference} what={what} />
+        <p
+          class={head.exact ? 'how exact' : 'how'}
+          data-renderer={settled.renderer}
+          data-pending={settled.pending}
+          id="map-how"
+        >
+          {picture.exact && head.exact
+            ? head.exact.how + (settled.pending ? ` (${settled.pending} patches to come, pooled till then)` : '')
             : `pooled ${block} \u00D7 ${block}: sums and maxima, to within 3 % of each value`}
         </p>
       </div>
-      <p class="learner">This is a weighting, not a spotlight: every token keeps some weight.</p>
+      <p class="learner">
+        {difference
+          ? `Orange: ${name(head)} gives more there. Purple: ${name(other)} does. Where both agree there is no colour.`
+          : weighted
+            ? 'Weight times the size of what the key carries. A token may be given much and carry little.'
+            : norm === 'key'
+              ? 'Each column adds up to one: who, of all that come later, looks at this token.'
+              : 'This is a weighting, not a spotlight: every token keeps some weight.'}
+      </p>
       <details>
         <summary>The same as a table</summary>
-        <CellsTable cells={strongest} tokens={tokens} pool={pool} onFocus={(r, k) => focusOn(store, r, k)} />
+        <CellsTable cells={settled.cells} tokens={tokens} what={what} onFocus={(r, k) => focusOn(store, r, k)} />
       </details>
       <details>
         <summary>Keys</summary>

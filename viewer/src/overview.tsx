@@ -5,6 +5,7 @@ import { Choice, FIRST, PalettePick, Pick } from './controls';
 import { headName, headOf, layerOf } from './data';
 import { count, value } from './format';
 import { Grid } from './grid';
+import { SaveHeads } from './save_buttons';
 import { type State, type Store, useDark, useStore } from './state';
 import { type Thumbs, drawTile, loadThumbs, places, thumbImage, tint } from './thumbs';
 
@@ -166,6 +167,7 @@ export function Overview({ store }: { store: Store }) {
           />
         </div>
         <Roles store={store} state={state} />
+        <SaveHeads store={store} />
         <Grid store={store} state={state} onHover={setHover} />
         <div class="under-grid">
           <p class="hovered">

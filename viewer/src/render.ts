@@ -1,7 +1,18 @@
 // Draws patches of the map. Two ways, one picture: WebGL2 (values as a two-channel float texture, colour from a 256 x 1
 // table in the shader, so that palette and scale change without touching a cell) and, where there is no WebGL2, the
 // 2D canvas with cells coloured one by one. Cells are never interpolated: what is seen is what is known.
-import { ABSENT, type Colours, FAULT, LOG_FLOOR, NOT_A_NUMBER, RANK_BINS, RANK_FLOOR, place, table } from './colormap';
+import {
+  ABSENT,
+  type Colours,
+  FAULT,
+  LOG_FLOOR,
+  NOT_A_NUMBER,
+  RANK_BINS,
+  RANK_FLOOR,
+  place,
+  rampOf,
+  table,
+} from './colormap';
 import type { Patch } from './tiles';
 
 export interface Camera {
@@ -63,6 +74,7 @@ uniform sampler2D cdf;    // 256 x 1
 uniform int pool;         // 0 share, 1 max
 uniform int scale;        // 0 linear, 1 log, 2 rank
 uniform float top;
+uniform int signed_; // 1: values are (d + 1) / 2 of a difference d
 in vec2 token;
 in vec2 uv;
 out vec4 colour;
@@ -78,14 +90,22 @@ void main() {
     return;
   }
   float t = 0.0;
+  float side = 1.0;
+  if (signed_ == 1) {
+    v = 2.0 * v - 1.0;
+    side = v < 0.0 ? -1.0 : 1.0;
+    v = abs(v);
+  }
   if (v > 0.0) {
     if (scale == 0) t = v / top;
-    else if (scale == 1) t = 1.0 - log2(v) / ${LOG_FLOOR.toFixed(1)};
+    else if (scale == 1 || signed_ == 1) t = 1.0 - log2(v) / ${LOG_FLOOR.toFixed(1)};
     else {
       float bin = (log2(v) - ${RANK_FLOOR.toFixed(1)}) / ${(-RANK_FLOOR).toFixed(1)} * ${(RANK_BINS - 1).toFixed(1)};
       t = texelFetch(cdf, ivec2(clamp(int(floor(bin)), 0, ${RANK_BINS - 1}), 0), 0).r;
     }
   }
+  t = clamp(t, 0.0, 1.0);
+  if (signed_ == 1) t = 0.5 + 0.5 * side * t;
   colour = texelFetch(lut, ivec2(int(clamp(t, 0.0, 1.0) * 255.0 + 0.5), 0), 0);
 }`;
 
@@ -101,7 +121,7 @@ class GlRenderer implements Renderer {
     private readonly lut: WebGLTexture,
     private readonly cdf: WebGLTexture,
   ) {
-    for (const name of ['rect', 'camera', 'screen', 'cells', 'lut', 'cdf', 'pool', 'scale', 'top']) {
+    for (const name of ['rect', 'camera', 'screen', 'cells', 'lut', 'cdf', 'pool', 'scale', 'top', 'signed_']) {
       this.at[name] = gl.getUniformLocation(program, name);
     }
     gl.useProgram(program);
@@ -139,6 +159,7 @@ class GlRenderer implements Renderer {
     gl.uniform1i(at['pool']!, colours.pool === 'sum' ? 0 : 1);
     gl.uniform1i(at['scale']!, colours.scale === 'linear' ? 0 : colours.scale === 'log' ? 1 : 2);
     gl.uniform1f(at['top']!, colours.top);
+    gl.uniform1i(at['signed_']!, colours.signed ? 1 : 0);
     gl.activeTexture(gl.TEXTURE0);
     for (const patch of patches) {
       gl.bindTexture(gl.TEXTURE_2D, this.cells(patch));
@@ -152,7 +173,7 @@ class GlRenderer implements Renderer {
     const { gl } = this;
     gl.activeTexture(gl.TEXTURE1);
     gl.bindTexture(gl.TEXTURE_2D, this.lut);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, 256, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, table(colours.palette));
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, 256, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, table(rampOf(colours)));
     gl.activeTexture(gl.TEXTURE2);
     gl.bindTexture(gl.TEXTURE_2D, this.cdf);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.R32F, RANK_BINS, 1, 0, gl.RED, gl.FLOAT, colours.cdf);
@@ -206,7 +227,7 @@ export function paint(patch: Patch, colours: Colours): HTMLCanvasElement {
   canvas.height = patch.height;
   const context = canvas.getContext('2d')!;
   const image = context.createImageData(patch.width, patch.height);
-  const lut = table(colours.palette);
+  const lut = table(rampOf(colours));
   const which = colours.pool === 'sum' ? 0 : 1;
   for (let i = 0; i < patch.width * patch.height; ++i) {
     const v = patch.values[2 * i + which]!;

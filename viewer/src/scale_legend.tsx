@@ -4,24 +4,32 @@ import { LOG_FLOOR, css, table } from './colormap';
 import { percent } from './format';
 import type { State } from './state';
 
-export function ScaleLegend({ state, top }: { state: State; top: number }) {
+interface ScaleLegendProps {
+  state: State;
+  top: number;
+  signed: boolean; // a difference: two-sided
+  what: string;
+}
+
+export function ScaleLegend({ state, top, signed, what }: ScaleLegendProps) {
   const bar = useRef<HTMLCanvasElement>(null);
   useLayoutEffect(() => {
     const c = bar.current!.getContext('2d')!;
-    const lut = table(state.palette);
+    const lut = table(signed ? 'difference' : state.palette);
     for (let x = 0; x < 128; ++x) {
       const i = 8 * x;
       c.fillStyle = css([lut[i]!, lut[i + 1]!, lut[i + 2]!]);
       c.fillRect(x, 0, 1, 8);
     }
-  }, [state.palette]);
-  const ends =
-    state.scale === 'log'
+  }, [state.palette, signed]);
+  const most = percent(state.scale === 'linear' ? top : 1);
+  const ends = signed
+    ? [`\u2212${most}`, '0', `+${most}`]
+    : state.scale === 'log'
       ? [percent(2 ** LOG_FLOOR), percent(2 ** (LOG_FLOOR / 2)), '100 %']
       : state.scale === 'linear'
         ? ['0', percent(top / 2), percent(top)]
         : ['weak', 'middle', 'strong'];
-  const what = state.pool === 'sum' ? 'share of the row\u2019s weight' : 'largest weight in the block';
   return (
     <div class="scale">
       <canvas ref={bar} width={128} height={8} aria-hidden="true" />

@@ -1,6 +1,6 @@
 // Finds a token or any piece of the text, also where it spans tokens, and moves the looking row there.
 import { count } from './format';
-import { STRONGEST, focusOn } from './map_panel';
+import { STRONGEST, focusOn } from './focus';
 import type { Store } from './state';
 
 const MOST = 5000;

@@ -92,14 +92,15 @@ export class FileSource implements Source {
     const group = data.model.heads / data.model.kv_heads;
     const kvName = `${layerOf(data, head)}.${Math.floor(headOf(data, head) / group)}`;
     const name = headName(data, head);
-    const [qBytes, kBytes] = await Promise.all([
+    const [qBytes, kBytes, keys] = await Promise.all([
       this.section(`q/${name}`, 2 * n * dim + 4 * n),
       this.section(`k/${kvName}`, 2 * n * dim),
+      this.section(`keys/${name}`, (data.has_sizes ? 8 : 4) * n),
     ]);
     const lse = floats(qBytes, 2 * n * dim, n);
     const q = halfPlanes(qBytes, 0, n * dim);
     const exact = { q, k: halfPlanes(kBytes, 0, n * dim), lse, scale: 1 / Math.sqrt(dim), dim };
-    return new FileCells(n, exact, null, null);
+    return new FileCells(n, exact, floats(keys, 0, n), data.has_sizes ? floats(keys, 4 * n, n) : null);
   }
 }
 

@@ -24,6 +24,10 @@ export interface State {
   palette: Palette;
   role: string | null; // heads of other roles are dimmed
   find: string;
+  norm: 'row' | 'key'; // parts of what a row gives, or of what a key receives
+  weighted: boolean; // times the size of what a key carries
+  other: number | null; // the head compared with
+  compare: 'side' | 'difference';
 }
 
 export class Store {
@@ -88,6 +92,10 @@ export class Store {
       palette: 'viridis',
       role: null,
       find: '',
+      norm: 'row',
+      weighted: false,
+      other: null,
+      compare: 'side',
     };
   }
 
@@ -106,6 +114,10 @@ export class Store {
     if (!s.first) p.set('first', 'hidden');
     if (s.role) p.set('role', s.role);
     if (s.find) p.set('find', s.find);
+    if (s.norm !== d.norm) p.set('norm', s.norm);
+    if (s.weighted) p.set('value', 'weighted');
+    if (s.other !== null) p.set('with', headName(this.data, s.other));
+    if (s.other !== null && s.compare !== d.compare) p.set('compare', s.compare);
     return `#${p.toString()}`;
   }
 
@@ -132,6 +144,11 @@ export class Store {
     if (measure >= 0) s.measure = measure;
     s.first = p.get('first') !== 'hidden';
     s.role = roles.find((r) => r.name === p.get('role'))?.name ?? null;
+    s.norm = pick('norm', ['row', 'key'], s.norm);
+    s.weighted = p.get('value') === 'weighted';
+    const [otherLayer, other] = (p.get('with') ?? '').split('.').map(Number);
+    if (inside(otherLayer, model.layers) && inside(other, model.heads)) s.other = otherLayer * model.heads + other;
+    s.compare = pick('compare', ['side', 'difference'], s.compare);
     s.find = (p.get('find') ?? '').slice(0, 200);
     return s;
   }

@@ -25,8 +25,56 @@ export interface Patch {
 
 const mark = (v: number): number => (Number.isFinite(v) ? v : NOT_A_NUMBER);
 
-/// All pooled levels, finest first.
-export function pooledLevels(head: Head, first: boolean): Patch[] {
+/// All pooled levels, finest first. What blocks cannot tell under a look is absent rather than wrong.
+export function pooledLevels(head: Head, look: Look): Patch[] {
+  const levels = shareLevels(head, look.first);
+  const { received, sizes } = head.exact ?? { received: null, sizes: null };
+  if (look.norm === 'key') levels.forEach((level) => byKey(level, head.n));
+  else if (look.weighted && received && sizes) levels.forEach((level) => bySize(level, received, sizes));
+  return levels;
+}
+
+/// Shares of rows to parts of what the keys of a block receive.
+function byKey(level: Patch, n: number): void {
+  const { width, values, cell } = level;
+  for (let c = 0; c < width; ++c) {
+    const sumOf = (r: number): number => values[2 * (r * width + c)]! * Math.min(cell, n - r * cell);
+    let sum = 0;
+    for (let r = c; r < width; ++r) sum += Math.max(0, sumOf(r));
+    for (let r = c; r < width; ++r) {
+      const at = 2 * (r * width + c);
+      if (values[at]! >= 0) values[at] = sum > 0 ? sumOf(r) / sum : 0;
+      if (values[at + 1] !== NOT_A_NUMBER) values[at + 1] = ABSENT; // the largest part is not known from blocks
+    }
+  }
+}
+
+/// Shares times the mean size of what the block's keys carry, each key counted by what it receives.
+function bySize(level: Patch, received: Float32Array, sizes: Float32Array): void {
+  const { width, values, cell } = level;
+  const top = largest(sizes);
+  for (let c = 0; c < width; ++c) {
+    let sum = 0;
+    let all = 0;
+    for (let j = c * cell; j < Math.min(sizes.length, (c + 1) * cell); ++j) {
+      sum += received[j]! * sizes[j]!;
+      all += received[j]!;
+    }
+    for (let r = c; r < width; ++r) {
+      const at = 2 * (r * width + c);
+      if (values[at]! >= 0) values[at]! *= all > 0 ? sum / all / top : 0;
+      if (values[at + 1] !== NOT_A_NUMBER) values[at + 1] = ABSENT;
+    }
+  }
+}
+
+export function largest(values: Float32Array): number {
+  let top = 0;
+  for (const v of values) if (v > top) top = v;
+  return top || 1;
+}
+
+function shareLevels(head: Head, first: boolean): Patch[] {
   const { block, blocks, share, max, restShare } = head.pooled;
   const values = new Float32Array(2 * blocks * blocks).fill(ABSENT);
   for (let r = 0; r < blocks; ++r) {
@@ -119,12 +167,16 @@ export class ExactPatches implements Patches {
   private stopped = false;
   private readonly channel = new MessageChannel();
   private readonly row = new Float64Array(TILE);
+  private readonly keySums = new Float64Array(TILE);
+  private keySumsOf = '';
+  private readonly largest: number;
 
   constructor(
     private readonly head: HeldHead,
     private readonly look: Look,
     private readonly onReady: () => void,
   ) {
+    this.largest = head.sizes ? largest(head.sizes) : 1;
     this.channel.port1.onmessage = () => {
       this.scheduled = false;
       this.work();
@@ -214,20 +266,39 @@ export class ExactPatches implements Patches {
 
   private reduce(patch: Patch, i: number, to: number): void {
     const { cell, width, values } = patch;
+    const { first, norm, weighted } = this.look;
+    const { n, received, sizes } = this.head;
     const shift = Math.log2(cell);
     const r = (i - patch.y) >> shift;
-    const share = 1 / Math.min(cell, this.head.n - patch.y - r * cell);
+    const byKey = norm === 'key' && received !== null;
+    const bySize = weighted && !byKey && sizes !== null;
+    if (byKey) this.sumKeys(patch, received);
+    const rows = 1 / Math.min(cell, n - patch.y - r * cell);
     for (let j = patch.x; j < to; ++j) {
-      if (j === 0 && !this.look.first) continue;
-      const w = this.row[j - patch.x]!;
-      const at = 2 * (r * width + ((j - patch.x) >> shift));
+      if (j === 0 && !first) continue;
+      const c = (j - patch.x) >> shift;
+      const raw = this.row[j - patch.x]!;
+      const w = byKey ? raw / received[j]! : bySize ? (raw * sizes[j]!) / this.largest : raw;
+      const at = 2 * (r * width + c);
       if (!Number.isFinite(w) || values[at] === NOT_A_NUMBER) {
         values[at] = NOT_A_NUMBER;
         values[at + 1] = NOT_A_NUMBER;
         continue;
       }
-      values[at] = Math.max(values[at]!, 0) + w * share;
+      values[at] = Math.max(values[at]!, 0) + (byKey ? raw / this.keySums[c]! : w * rows);
       if (w > values[at + 1]!) values[at + 1] = w;
+    }
+  }
+
+  /// What the keys of each column of the patch receive together.
+  private sumKeys(patch: Patch, received: Float32Array): void {
+    const id = `${patch.x}/${patch.cell}`;
+    if (this.keySumsOf === id) return;
+    this.keySumsOf = id;
+    this.keySums.fill(0);
+    const shift = Math.log2(patch.cell);
+    for (let j = patch.x; j < Math.min(this.head.n, patch.x + TILE); ++j) {
+      if (j > 0 || this.look.first) this.keySums[(j - patch.x) >> shift]! += received[j]!;
     }
   }
 }

@@ -1,0 +1,99 @@
+// Two heads beside each other: which other head, how, and what both say about the focused row in figures. Agreement is
+// what the two weightings of the row have in common, sum_j min(a_j, b_j): 100 % where they are the same.
+import { Choice } from './controls';
+import { type PageData, headName } from './data';
+import { count, percent, percentSigned, quoted } from './format';
+import type { RowView } from './head';
+import type { State, Store } from './state';
+
+export function CompareBar({ store, state, head }: { store: Store; state: State; head: number }) {
+  const { data } = store;
+  const all = data.means.length;
+  const choose = (value: string): void => store.set({ other: value === '' ? null : Number(value) });
+  return (
+    <div class="compare-bar">
+      <label class="legend" for="compare-with">
+        Compare with
+      </label>
+      <select
+        id="compare-with"
+        value={state.other === null ? '' : String(state.other)}
+        onChange={(e) => choose(e.currentTarget.value)}
+      >
+        <option value="">no other head</option>
+        {Array.from({ length: all }, (_, i) => i)
+          .filter((i) => i !== head)
+          .map((i) => (
+            <option key={i} value={String(i)}>
+              {headName(data, i)} {data.roles[i]?.name}
+            </option>
+          ))}
+      </select>
+      {state.other !== null && (
+        <Choice
+          legend="As"
+          value={state.compare}
+          options={[
+            ['side', 'Side by side'],
+            ['difference', 'Difference'],
+          ]}
+          onChange={(compare) => store.set({ compare })}
+        />
+      )}
+    </div>
+  );
+}
+
+export function agreement(a: Float32Array, b: Float32Array): number {
+  let sum = 0;
+  for (let j = 0; j < a.length; ++j) sum += Math.min(a[j] ?? 0, b[j] ?? 0);
+  return sum;
+}
+
+interface ComparePanelProps {
+  data: PageData;
+  names: [string, string];
+  a: RowView;
+  b: RowView;
+  onKey: (key: number) => void;
+}
+
+export function ComparePanel({ data, names, a, b, onKey }: ComparePanelProps) {
+  const size = Math.min(a.weights.length, b.weights.length);
+  const keys = Array.from({ length: size }, (_, j) => j)
+    .sort((i, j) => Math.max(a.weights[j]!, b.weights[j]!) - Math.max(a.weights[i]!, b.weights[i]!))
+    .slice(0, 10);
+  const both = agreement(a.weights, b.weights);
+  return (
+    <section class="row-panel compare-panel" aria-labelledby="compare-title">
+      <h2 id="compare-title">
+        Row {count(a.row)} in both: <b id="agreement">{percent(both)}</b> in common
+      </h2>
+      {!(a.exact && b.exact) && <p class="how">Where a head is pooled, its block’s share is spread over its keys.</p>}
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Key</th>
+            <th scope="col">{names[0]}</th>
+            <th scope="col">{names[1]}</th>
+            <th scope="col">Difference</th>
+          </tr>
+        </thead>
+        <tbody>
+          {keys.map((j) => (
+            <tr key={j}>
+              <th scope="row" dir="auto">
+                <button type="button" class="link" onClick={() => onKey(j)}>
+                  {count(j)} {quoted(data.tokens[j], 14)}
+                </button>
+              </th>
+              <td class="number">{percent(a.weights[j]!)}</td>
+              <td class="number">{percent(b.weights[j]!)}</td>
+              <td class="number">{percentSigned(a.weights[j]! - b.weights[j]!)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}

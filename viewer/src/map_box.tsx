@@ -1,0 +1,132 @@
+// One map on the page: its canvases and the MapView that draws them, for as long as its picture is shown. Several boxes
+// of the same text move together: each follows the view in the store and writes its own movements there.
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
+import { type CellRow, strongestCells } from './cells_table';
+import { type Cell, MapView } from './map';
+import { focusOn } from './focus';
+import type { Picture } from './picture';
+import { type State, type Store, useDark } from './state';
+
+export interface Settled {
+  pending: number;
+  cells: CellRow[];
+  renderer: string;
+  top: number; // the weight drawn brightest on the linear scale
+}
+interface MapBoxProps {
+  store: Store;
+  state: State;
+  picture: Picture;
+  label: string;
+  caption: string; // drawn upon the map where there are several
+  keyToken: number;
+  minimap: boolean;
+  onHover: (cell: Cell | null) => void;
+  onSettled: (s: Settled) => void;
+  view: { current: MapView | null }; // for the buttons beside the map
+}
+
+export function MapBox({ store, state, picture, label, caption, keyToken: key, minimap, ...rest }: MapBoxProps) {
+  const { onHover, onSettled, view } = rest;
+  const cells = useRef<HTMLCanvasElement>(null);
+  const over = useRef<HTMLCanvasElement>(null);
+  const mini = useRef<HTMLCanvasElement>(null);
+  const [dark] = useDark();
+  const { scale, pool, first, palette, row, norm, weighted } = state;
+
+  useLayoutEffect(() => {
+    const map = new MapView(
+      cells.current!,
+      over.current!,
+      mini.current!,
+      picture,
+      store.data.tokens,
+      { ...store.get(), ...allowed(store.get(), picture), key },
+      store.get().view,
+      {
+        hover: onHover,
+        focus: (c) => {
+          focusOn(store, c.row, c.key);
+          over.current?.focus({ preventScroll: true });
+        },
+        view: (v) => store.set({ view: v }),
+        settled: (patches, camera, frame, pending) =>
+          onSettled({
+            pending,
+            cells: strongestCells(patches, camera, frame, map.palette.pool, picture.signed),
+            renderer: map.renderer.kind,
+            top: map.palette.top,
+          }),
+      },
+    );
+    view.current = map;
+    const stop = store.subscribe((s) => map.follow(s.view));
+    return () => {
+      stop();
+      map.dispose();
+      if (view.current === map) view.current = null;
+    };
+  }, [picture]);
+
+  useLayoutEffect(
+    () => view.current?.show({ scale, first, palette, row, key, ...allowed(state, picture) }),
+    [scale, pool, first, palette, row, key, norm, weighted, picture],
+  );
+  useEffect(() => view.current?.redraw(), [dark]);
+  const opened = useRef(true);
+  useEffect(() => {
+    // A link names its view: the focus is brought into it only when it moves.
+    if (!opened.current) view.current?.reveal(row, key);
+    opened.current = false;
+  }, [row, key]);
+
+  const onKeyDown = (e: KeyboardEvent): void => {
+    const map = view.current;
+    if (!map || e.ctrlKey || e.metaKey || e.altKey) return;
+    const moves: Record<string, [number, number]> = {
+      ArrowUp: [-1, 0],
+      ArrowDown: [1, 0],
+      ArrowLeft: [0, -1],
+      ArrowRight: [0, 1],
+    };
+    const move = moves[e.key];
+    if (move && e.shiftKey) map.panBy(move[1] / 4, move[0] / 4);
+    else if (move) focusOn(store, row + move[0] * map.stride, Math.max(0, key + move[1] * map.stride));
+    else if (e.key === '+' || e.key === '=') map.zoomBy(2);
+    else if (e.key === '-' || e.key === '_') map.zoomBy(0.5);
+    else if (e.key === '0') map.go(null);
+    else if (e.key === 'Enter') map.go({ x: key + 0.5, y: row + 0.5, span: 18 });
+    else if (e.key === 'Home') focusOn(store, row, 0);
+    else if (e.key === 'End') focusOn(store, row, row);
+    else if (e.key === 'PageUp') focusOn(store, row - Math.ceil(picture.n / 10), key);
+    else if (e.key === 'PageDown') focusOn(store, row + Math.ceil(picture.n / 10), key);
+    else if (e.key === 'Escape') store.set({ head: null });
+    else return;
+    e.preventDefault();
+  };
+
+  return (
+    <div class="map">
+      <canvas ref={cells} class="map-cells" aria-hidden="true" />
+      <canvas
+        ref={over}
+        class="map-over"
+        tabIndex={0}
+        role="application"
+        aria-roledescription="attention map"
+        aria-label={label}
+        aria-describedby="live-row map-keys"
+        onKeyDown={onKeyDown}
+      />
+      <canvas ref={mini} class={minimap ? 'map-mini' : 'map-mini none'} aria-hidden="true" />
+      {caption && <span class="map-caption">{caption}</span>}
+    </div>
+  );
+}
+
+/// A link may ask for what this picture cannot show: blocks do not know the largest part of what a key receives.
+export function allowed(state: State, picture: Picture): Pick<State, 'pool' | 'norm' | 'weighted'> {
+  const norm = picture.can.key ? state.norm : 'row';
+  const weighted = picture.can.weighted && state.weighted && norm === 'row';
+  return { norm, weighted, pool: (norm === 'key' || weighted) && !picture.exact ? 'sum' : state.pool };
+}

@@ -1,0 +1,97 @@
+// What a map shows: one head, or the difference of two. Both give pooled levels at once and exact patches as they come;
+// the map (map.ts) draws either without knowing which. A difference d in [-1, 1] is held as (d + 1) / 2, so that the
+// marks for "absent" and "not a number" keep their meaning.
+import { ABSENT, NOT_A_NUMBER } from './colormap';
+import type { Edges, Head } from './head';
+import type { Look, Patches } from './source';
+import { type Patch, pooledLevels } from './tiles';
+
+export interface Picture {
+  readonly n: number;
+  readonly block: number; // tokens a side of the finest pooled cell
+  readonly signed: boolean; // values are differences
+  readonly exact: boolean;
+  readonly edges: Edges | null;
+  readonly can: { readonly key: boolean; readonly weighted: boolean };
+  levels(look: Look): Patch[]; // finest first
+  patches(look: Look, onReady: () => void): Patches | null;
+}
+
+export const headPicture = (head: Head): Picture => ({
+  n: head.n,
+  block: head.pooled.block,
+  signed: false,
+  exact: head.exact !== null,
+  edges: head.edges,
+  can: { key: head.exact?.can.key ?? true, weighted: head.exact?.can.weighted ?? false },
+  levels: (look) => pooledLevels(head, look),
+  patches: (look, onReady) => head.exact?.patches(look, onReady) ?? null,
+});
+
+export function subtract(a: Patch, b: Patch): Patch {
+  const values = new Float32Array(a.values.length);
+  for (let i = 0; i < values.length; ++i) {
+    const x = a.values[i]!;
+    const y = b.values[i]!;
+    if (x === NOT_A_NUMBER || y === NOT_A_NUMBER) values[i] = NOT_A_NUMBER;
+    else if (x === ABSENT || y === ABSENT) values[i] = ABSENT;
+    else values[i] = (x - y + 1) / 2;
+  }
+  return { ...a, values };
+}
+
+/// Patches that both heads have, subtracted; each pair once.
+class Differences implements Patches {
+  private readonly known = new WeakMap<Patch, { b: Patch; out: Patch }>();
+
+  constructor(
+    private readonly a: Patches,
+    private readonly b: Patches,
+  ) {}
+
+  get pending(): number {
+    return this.a.pending + this.b.pending;
+  }
+
+  stop(): void {
+    this.a.stop();
+    this.b.stop();
+  }
+
+  want(level: number, x0: number, x1: number, y0: number, y1: number): Patch[] {
+    const ours = this.a.want(level, x0, x1, y0, y1);
+    const theirs = new Map(this.b.want(level, x0, x1, y0, y1).map((p) => [`${p.cell}/${p.x}/${p.y}`, p]));
+    const out: Patch[] = [];
+    for (const a of ours) {
+      const b = theirs.get(`${a.cell}/${a.x}/${a.y}`);
+      if (!b || b.width !== a.width) continue;
+      let d = this.known.get(a);
+      if (d?.b !== b) {
+        d = { b, out: subtract(a, b) };
+        this.known.set(a, d);
+      }
+      out.push(d.out);
+    }
+    return out;
+  }
+}
+
+export const differencePicture = (a: Head, b: Head): Picture => ({
+  n: a.n,
+  block: a.pooled.block,
+  signed: true,
+  exact: a.exact !== null && b.exact !== null,
+  edges: null,
+  can: {
+    key: (a.exact?.can.key ?? true) && (b.exact?.can.key ?? true),
+    weighted: false, // sizes of two heads have no common measure
+  },
+  levels: (look) => {
+    const theirs = pooledLevels(b, look);
+    return pooledLevels(a, look).map((p, i) => subtract(p, theirs[i]!));
+  },
+  patches: (look, onReady) => {
+    if (!a.exact || !b.exact) return null;
+    return new Differences(a.exact.patches(look, onReady), b.exact.patches(look, onReady));
+  },
+});

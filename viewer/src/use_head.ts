@@ -1,0 +1,23 @@
+// A head as a hook: read when first asked for, null until it is there; what went wrong is said.
+import { useEffect, useState } from 'preact/hooks';
+import { type Head, readHead } from './head';
+import type { Source } from './source';
+
+export function useHead(source: Source, index: number | null): { head: Head | null; failure: string } {
+  const [head, setHead] = useState<Head | null>(null);
+  const [failure, setFailure] = useState('');
+  useEffect(() => {
+    let current = true;
+    setFailure('');
+    if (index !== null) {
+      readHead(source, index).then(
+        (h) => current && setHead(h),
+        (e: unknown) => current && setFailure(e instanceof Error ? e.message : String(e)),
+      );
+    }
+    return () => {
+      current = false;
+    };
+  }, [source, index]);
+  return { head: head?.index === index ? head : null, failure };
+}
