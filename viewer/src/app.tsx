@@ -5,6 +5,7 @@ import { HeadPage } from './head_page';
 import { LivePanel } from './live';
 import { Overview } from './overview';
 import { type Store, useDark, useStore } from './state';
+import { Tour } from './tour';
 
 function Header({ store }: { store: Store }) {
   const { model, run, title } = store.data;
@@ -30,6 +31,11 @@ function Header({ store }: { store: Store }) {
           <li key={fact}>{fact}</li>
         ))}
       </ul>
+      {store.data.lesson && store.get().tour === null && (
+        <button type="button" class="quiet learn" onClick={() => store.set({ tour: 1 })}>
+          How it works
+        </button>
+      )}
       <button type="button" class="quiet theme" onClick={toggle} aria-label={dark ? 'Light theme' : 'Dark theme'}>
         {dark ? '\u2600' : '\u263E'}
       </button>
@@ -40,20 +46,27 @@ function Header({ store }: { store: Store }) {
 export function App({ store }: { store: Store }) {
   const state = useStore(store);
   const main = useRef<HTMLElement>(null);
-  const before = useRef(state.head);
+  const place = state.tour !== null ? 'tour' : state.head === null ? 'grid' : 'head';
+  const before = useRef(place);
   useEffect(() => {
-    if ((before.current === null) !== (state.head === null)) {
+    if (before.current !== place) {
       window.scrollTo(0, 0);
-      main.current?.focus();
+      if (place !== 'tour') main.current?.focus();
     }
-    before.current = state.head;
-  }, [state.head]);
+    before.current = place;
+  }, [place]);
   return (
     <>
       <Header store={store} />
       <main ref={main} tabIndex={-1}>
         {store.source.live && <LivePanel live={store.source.live} />}
-        {state.head === null ? <Overview store={store} /> : <HeadPage store={store} head={state.head} />}
+        {state.tour !== null && store.data.lesson ? (
+          <Tour store={store} state={state} lesson={store.data.lesson} />
+        ) : state.head === null ? (
+          <Overview store={store} />
+        ) : (
+          <HeadPage store={store} head={state.head} />
+        )}
       </main>
     </>
   );

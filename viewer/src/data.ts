@@ -1,6 +1,8 @@
 // The description that every page has (docs/page-format.md), checked, so that the rest may trust shapes. The numbers
 // themselves come from a Source: see source.ts.
 
+import type { Lesson } from './lesson';
+
 export interface MeasureInfo {
   id: string;
   title: string;
@@ -38,6 +40,7 @@ export interface PageData {
   thumbs: { size: number };
   has_rows: boolean;
   has_sizes: boolean; // keys/ sections hold what keys carry
+  lesson?: Lesson | null;
   exact: number[]; // layer * heads + head
   telling: number[];
   source?: { base: string; levels?: number }; // numbers come by HTTP from here; Z of exact tiles: 0 to levels - 1

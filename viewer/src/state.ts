@@ -28,6 +28,7 @@ export interface State {
   weighted: boolean; // times the size of what a key carries
   other: number | null; // the head compared with
   compare: 'side' | 'difference';
+  tour: number | null; // step of the tour, from 1
 }
 
 export class Store {
@@ -53,7 +54,7 @@ export class Store {
     const next = { ...before, ...change };
     if ((Object.keys(change) as (keyof State)[]).every((k) => before[k] === next[k])) return;
     this.state = next;
-    if (before.head !== next.head) {
+    if (before.head !== next.head || (before.tour === null) !== (next.tour === null)) {
       window.clearTimeout(this.timer);
       putFragment(this.fragment(), 'push');
     } else {
@@ -96,6 +97,7 @@ export class Store {
       weighted: false,
       other: null,
       compare: 'side',
+      tour: null,
     };
   }
 
@@ -103,6 +105,7 @@ export class Store {
     const s = this.state;
     const d = this.defaults();
     const p = new URLSearchParams();
+    if (s.tour !== null) p.set('tour', String(s.tour));
     if (s.head !== null) {
       p.set('head', headName(this.data, s.head));
       if (s.row !== d.row) p.set('row', String(s.row));
@@ -149,6 +152,8 @@ export class Store {
     const [otherLayer, other] = (p.get('with') ?? '').split('.').map(Number);
     if (inside(otherLayer, model.layers) && inside(other, model.heads)) s.other = otherLayer * model.heads + other;
     s.compare = pick('compare', ['side', 'difference'], s.compare);
+    const tour = Number(p.get('tour') ?? 0);
+    if (this.data.lesson && inside(tour - 1, 7)) s.tour = tour;
     s.find = (p.get('find') ?? '').slice(0, 200);
     return s;
   }
