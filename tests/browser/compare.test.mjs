@@ -62,6 +62,13 @@ test('the difference map is one head minus the other', async () => {
     ++compared;
   }
   assert.ok(compared >= 2, `${compared} cells were compared`);
+  // Orange is more, purple is less: on the bar as in the words under the map.
+  const ends = await o.page.locator('.scale canvas').evaluate((canvas) => {
+    const c = canvas.getContext('2d');
+    const { data } = c.getImageData(0, 4, canvas.width, 1);
+    return [data.slice(0, 3), data.slice(-4, -1)].map((rgb) => [...rgb]);
+  });
+  assert.ok(ends[0][2] > ends[0][0] && ends[1][0] > 2 * ends[1][2], `less ${ends[0]}, more ${ends[1]}`);
   assert.ok(cells.some((c) => c[2] < 0) && cells.some((c) => c[2] > 0), 'a difference has two sides');
   await clean(o);
 });

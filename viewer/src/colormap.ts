@@ -17,7 +17,7 @@ export const FAULT = [255, 0, 255] as const;
 
 export type Ramp = Palette | 'difference';
 const ramps: Record<Ramp, (t: number) => string> = {
-  difference: (t) => interpolatePuOr(1 - t),
+  difference: interpolatePuOr, // orange above zero
   viridis: interpolateViridis,
   cividis: interpolateCividis,
   magma: interpolateMagma,

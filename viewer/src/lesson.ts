@@ -102,7 +102,7 @@ export function steps(asks: string, heard: string): Step[] {
     {
       name: 'Blend',
       title: 'The blend: what is carried',
-      formula: 'z = \u03A3 p v,   all rows at once: softmax(QK\u1D40/\u221AD) V',
+      formula: 'z = \u03A3 p v\nall rows at once: softmax(QK\u1D40/\u221AD) V',
       words:
         'Each token also makes a value: what it carries, if it is listened to. The values are added up, each by its ' +
         `weight. The sum is what ${asks} takes along from this head. Other heads ask other questions at the same time.`,

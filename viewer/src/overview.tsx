@@ -165,9 +165,9 @@ export function Overview({ store }: { store: Store }) {
             options={FIRST}
             onChange={(v) => store.set({ first: v === 'shown' })}
           />
+          <SaveHeads store={store} />
         </div>
         <Roles store={store} state={state} />
-        <SaveHeads store={store} />
         <Grid store={store} state={state} onHover={setHover} />
         <div class="under-grid">
           <p class="hovered">

@@ -60,8 +60,8 @@ function Products({ lesson, row, at, dot }: { lesson: Lesson; row: number; at: n
   const terms = [0, 1, 2].map((d) => `${(q[d] ?? NaN).toFixed(2)}\u00B7${(k[d] ?? NaN).toFixed(2)}`);
   return (
     <p class="products">
-      {quoted(lesson.tokens[row])} with {quoted(lesson.tokens[at])}: {terms.join(' + ')} + {'\u2026'} ({q.length}{' '}
-      products) = {dot.toFixed(2)}; / {'\u221A'}
+      {quoted(lesson.tokens[row]?.trim())} with {quoted(lesson.tokens[at]?.trim())}: {terms.join(' + ')} + {'\u2026'} (
+      {q.length} products) = {dot.toFixed(2)}; / {'\u221A'}
       {q.length} = <b id="tour-score">{(dot / Math.sqrt(q.length)).toFixed(3)}</b>
     </p>
   );
@@ -138,7 +138,7 @@ export function Tour({ store, state, lesson }: { store: Store; state: State; les
           {step >= 4 && (
             <p class="sum">
               Together: <b>{percent(result.weights.reduce((a, b) => a + b, 0))}</b>. Most,{' '}
-              {percent(result.weights[heaviest]!)}, for {quoted(lesson.tokens[heaviest])}; least,{' '}
+              {percent(result.weights[heaviest]!)}, for {quoted(lesson.tokens[heaviest]?.trim())}; least,{' '}
               {percent(Math.min(...result.weights))}.
             </p>
           )}
@@ -204,7 +204,7 @@ export function Tour({ store, state, lesson }: { store: Store; state: State; les
                       </button>
                     </th>
                     {later ? (
-                      step >= 2 && <td colSpan={step - 1}>not yet said</td>
+                      step >= 2 && <td colSpan={Math.min(step - 1, 4)}>not yet said</td>
                     ) : (
                       <>
                         {step >= 2 && (
