@@ -27,9 +27,6 @@ int write_page(const PageChoice& choice) {
   for (const std::string& in : {choice.run, choice.model}) refuse_same_file(choice.output, in);
   const auto trace = Trace::open(choice.run);
   if (!choice.model.empty()) trace->check_model_file(choice.model);
-  if (trace->run().reach.window >= 0) {
-    throw InputError(printable(choice.run) + ": was run with --window, which the page would not show; tile and row do");
-  }
   const ProgressBar bar("Writing the page", "");
   PageOptions options;
   options.size_budget = static_cast<int64_t>(choice.budget_megabytes * 1e6);

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "bareattn/trace.h"
+
 namespace bareattn::view {
 namespace {
 
@@ -41,6 +43,11 @@ nlohmann::json page_description(const Observation& observation, const std::strin
                  {"seconds", number(observation.seconds())},
                  {"tokens_per_second", number(observation.seconds() > 0 ? n / observation.seconds() : NAN)},
                  {"precision", precision_name(model.precision())}};
+  if (const auto* trace = dynamic_cast<const Trace*>(&observation);
+      trace != nullptr && trace->run().reach.window >= 0) {
+    data["run"]["window"] = trace->run().reach.window;
+    data["run"]["sinks"] = trace->run().reach.sinks;
+  }
   data["tokens"] = observation.token_texts();
   data["token_ids"] = observation.tokens();
   data["measures"] = json::array();

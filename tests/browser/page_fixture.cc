@@ -2,6 +2,7 @@
 //   long.html     2,000 tokens, 270 heads, within the default budget: some heads exact, the others pooled
 //   hostile.html  120 tokens with hostile texts, 12 heads, all exact; one damaged
 //   real.html     where MODEL and TEXT (a file) are given: the text's first 400 tokens, run by the engine
+//   windowed.html the same through a window of 40 tokens and the first 4, from a trace
 //   expected.json tokens and the engine's weights of some rows, and by how much the page's may differ
 #include <cmath>
 #include <filesystem>
@@ -11,6 +12,7 @@
 #include <sstream>
 
 #include "bareattn/page.h"
+#include "bareattn/trace.h"
 #include "kernels/gemm.h"
 #include "model/loaded_model.h"
 #include "page_synthetic-inl.h"
@@ -67,6 +69,21 @@ nlohmann::json sizes(const Model& model, int layer, int head, const std::vector<
   return out;
 }
 
+/// The same text through a window, from a trace: what the page recomputes must keep to the window.
+nlohmann::json windowed_page(const std::filesystem::path& dir, const std::shared_ptr<const Model>& model,
+                             const std::vector<int32_t>& tokens) {
+  Reach reach;
+  reach.window = 40, reach.sinks = 4;
+  const std::string path = (dir / "windowed.safetensors").string();
+  write_trace(path, model, tokens, {}, reach);
+  const auto trace = Trace::open(path);
+  PageOptions options;
+  options.title = "A real text through a window";
+  options.exact = {{11, 2}};
+  write(dir / "windowed.html", render_page(*trace, options));
+  return expected(*trace, {11, 2}, {1, 200, 399});
+}
+
 nlohmann::json real_page(const std::filesystem::path& dir, const char* model_path, const char* text_path) {
   std::ifstream file(text_path, std::ios::binary);
   std::ostringstream text;
@@ -86,7 +103,7 @@ nlohmann::json real_page(const std::filesystem::path& dir, const char* model_pat
   write(dir / "real.html", render_page(*observation, options));
   nlohmann::json out = expected(*observation, {11, 2}, {1, 200, 399});
   out["sizes"] = sizes(*model, 11, 2, observation->v_f16(11, 2 / (model->config().heads / model->config().kv_heads)));
-  return out;
+  return {{"real", out}, {"windowed", windowed_page(dir, model, tokens)}};
 }
 
 }  // namespace
@@ -116,7 +133,7 @@ int main(int argc, char** argv) try {
   write(dir / "hostile.html", render_page(bad, hostile));
   out["hostile"] = expected(bad, {0, 1}, {0, 5, 119});
 
-  if (argc == 4) out["real"] = real_page(dir, argv[2], argv[3]);
+  if (argc == 4) out.update(real_page(dir, argv[2], argv[3]));
   write(dir / "expected.json", out.dump());
   return 0;
 } catch (const std::exception& e) {

@@ -19,6 +19,7 @@ function Header({ store }: { store: Store }) {
       ? ''
       : `${run.seconds.toFixed(2)} s` + (run.tokens_per_second ? ` (${count(run.tokens_per_second)} tok/s)` : ''),
     `precision ${run.precision}`,
+    run.window === undefined ? '' : `window ${count(run.window)}, first ${count(run.sinks ?? 0)} kept`,
   ].filter(Boolean);
   return (
     <header class="top">

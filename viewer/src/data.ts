@@ -29,7 +29,14 @@ export interface PageData {
     context_length: number;
     warnings: string[];
   };
-  run: { tokens: number; seconds: number | null; tokens_per_second: number | null; precision: string };
+  run: {
+    tokens: number;
+    seconds: number | null;
+    tokens_per_second: number | null;
+    precision: string;
+    window?: number; // row i sees the first `sinks` keys and keys [i - window, i]; absent: all keys up to i
+    sinks?: number;
+  };
   tokens: string[]; // [N]
   token_ids: number[]; // [N]
   measures: MeasureInfo[]; // [M]

@@ -3,11 +3,16 @@ import type { Exact } from './source_file';
 
 /// Weights of row i on keys [from, to), to <= i + 1, into out.
 export function exactWeights(x: Exact, i: number, from: number, to: number, out: Float32Array | Float64Array): void {
-  const { q, k, dim, scale } = x;
+  const { q, k, dim, scale, sinks } = x;
   const lse = x.lse[i] ?? NaN;
   const qi = i * dim;
   const whole = dim - (dim % 4);
+  const begin = i - x.window;
   for (let j = from; j < to; ++j) {
+    if (j < begin && j >= sinks) {
+      out[j - from] = 0; // outside the window: no weight at all
+      continue;
+    }
     const kj = j * dim;
     let a = 0;
     let b = 0;

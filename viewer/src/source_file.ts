@@ -13,6 +13,8 @@ export interface Exact {
   lse: Float32Array; // [N]
   scale: number;
   dim: number; // D
+  window: number; // row i sees the first `sinks` keys and keys [i - window, i]
+  sinks: number;
 }
 
 function parsed(): Promise<void> {
@@ -97,9 +99,10 @@ export class FileSource implements Source {
       this.section(`k/${kvName}`, 2 * n * dim),
       this.section(`keys/${name}`, (data.has_sizes ? 8 : 4) * n),
     ]);
+    const { window = Infinity, sinks = 0 } = data.run;
     const lse = floats(qBytes, 2 * n * dim, n);
     const q = halfPlanes(qBytes, 0, n * dim);
-    const exact = { q, k: halfPlanes(kBytes, 0, n * dim), lse, scale: 1 / Math.sqrt(dim), dim };
+    const exact = { q, k: halfPlanes(kBytes, 0, n * dim), lse, scale: 1 / Math.sqrt(dim), dim, window, sinks };
     return new FileCells(n, exact, floats(keys, 0, n), data.has_sizes ? floats(keys, 4 * n, n) : null);
   }
 }
