@@ -34,6 +34,8 @@ void add_roles(CLI::App& app, Action& action);
 void add_stream(CLI::App& app, Action& action);
 void add_diff(CLI::App& app, Action& action);
 void add_quantize(CLI::App& app, Action& action);
+void add_diagnose(CLI::App& app, Action& action);
+void add_break(CLI::App& app, Action& action);
 void add_completion(CLI::App& app, Action& action);
 
 /// A range check that adds nothing to the help: the description says what matters. NaN is in no range (CLI::Range

@@ -62,6 +62,8 @@ int run(int argc, char** argv) {
   add_stream(app, action);
   add_diff(app, action);
   add_quantize(app, action);
+  add_diagnose(app, action);
+  add_break(app, action);
   add_completion(app, action);
   if (argc < 2) {
     std::fputs(app.help().c_str(), stderr);

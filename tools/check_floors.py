@@ -23,7 +23,7 @@ HEADER_FLOORS = {
     "attention.h": 2, "attention_backward.h": 2, "weights.h": 2,
     "tokenizer.h": 3, "model.h": 3, "score_table.h": 3, "variant.h": 3,
     "observation.h": 4, "trace.h": 4, "head_roles.h": 4,
-    "steering.h": 5,
+    "steering.h": 5, "diagnosis.h": 5, "faults.h": 5,
     "page.h": 6, "serve.h": 6,
     "bareattn.h": 7,  # the contents page, for users only
 }

@@ -5,7 +5,9 @@
 #include "bareattn/attention_backward.h"  // its gradients
 #include "bareattn/attention_cache.h"     // keys and values kept between calls
 #include "bareattn/diff.h"                // two runs or two models compared, head by head
+#include "bareattn/diagnosis.h"           // what is wrong with how a model attends
 #include "bareattn/error.h"               // what is thrown: InputError, FileError, OutputError
+#include "bareattn/faults.h"              // faults to inject, each a real bug
 #include "bareattn/files.h"               // files read and written whole, text made safe to print
 #include "bareattn/highlights.h"          // which heads to look at first
 #include "bareattn/length.h"              // past the trained context, windows

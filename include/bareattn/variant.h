@@ -19,6 +19,7 @@ struct Variant {
   int64_t query_shift = 0;         // added to the positions of Q alone
   std::vector<int> kv_of_head;     // [Hq]: the key-value head that a query head reads; empty: head / (Hq / Hkv)
   float query_scale = 1;           // of Q before the scores: a lost or doubled 1 / sqrt(D) in the weights
+  int query_scale_layer = -1;      // ... in this layer only; -1: in all
   std::vector<int> copied_head;    // pairs (layer Hq + to, layer Hq + from): head `to` gets the Q and z of `from`
   // Of the attention pass: not seen in Q and K.
   float score_scale = 1;           // of the scores

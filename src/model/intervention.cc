@@ -93,16 +93,17 @@ void Intervention::rotate_head(const Chunk& chunk, float* head, int64_t position
 
 void Intervention::rotate(const Chunk& chunk, Qkv qkv) const {
   const int64_t q = config_.heads, kv = config_.kv_heads, d = config_.head_dim;
+  const bool scaled =
+      variant_->query_scale != 1.0F && (variant_->query_scale_layer < 0 || variant_->query_scale_layer == chunk.layer);
   chunk.pool.run(chunk.rows, [&](int64_t r, int) {
     float* row = qkv.data + r * qkv.stride;
     const int64_t position = chunk.first_row + r;
     for (int64_t h = 0; h < q; ++h) {
       rotate_head(chunk, row + h * d, position + variant_->query_shift);
-      if (variant_->query_scale != 1.0F)
+      if (scaled)
         for (int64_t i = 0; i < d; ++i) row[h * d + i] *= variant_->query_scale;
     }
-    for (int64_t h = q; h < q + kv; ++h)
-      rotate_head(chunk, row + h * d, position + (late_ ? variant_->late_shift : 0));
+    for (int64_t h = q; h < q + kv; ++h) rotate_head(chunk, row + h * d, position + (late_ ? variant_->late_shift : 0));
     for (size_t pair = 0; pair < variant_->copied_head.size(); pair += 2) {
       const int to = variant_->copied_head[pair], from = variant_->copied_head[pair + 1];
       if (to / config_.heads == chunk.layer)
@@ -154,8 +155,8 @@ void Intervention::attend(int layer, attend::Sequence& sequence, base::ThreadPoo
   if (v.drift != 0) {  // Q is a view of what observers have seen already; the keys of later rows stay as they were
     auto* q = const_cast<float*>(sequence.q.data);
     for (int64_t r = 0; r < sequence.q.shape[0]; ++r) {
-      const auto factor = static_cast<float>(
-          std::max(0.05, 1 - v.drift * static_cast<double>(sequence.first_row + r) / 512));
+      const auto factor =
+          static_cast<float>(std::max(0.05, 1 - v.drift * static_cast<double>(sequence.first_row + r) / 512));
       for (int64_t h = 0; h < config_.heads; ++h)
         for (int64_t i = 0; i < config_.head_dim; ++i)
           q[r * sequence.q.stride[0] + h * sequence.q.stride[1] + i] *= factor;

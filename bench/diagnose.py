@@ -1,0 +1,165 @@
+"""The matrix fault x check: every fault of `bareattn break`, over texts and seeds, and healthy runs over ten other texts.
+Writes detection rate, right name (the expected check comes first), false positives, and what each first finding's
+remedy brings back, to docs/figures/diagnosis.json and, as tables between markers, to docs/faults.md and
+docs/diagnosis.md. Limits were set on the texts and seeds of --calibrate, which the report does not use.
+
+    ./x bench diagnose [--calibrate] [--texts N] [--seeds N] [--tokens N] [--fault NAME ...] [--tables]
+"""
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = os.environ.get("BAREATTN_BIN", str(ROOT / "build/bareattn"))
+MODEL = os.environ.get("BAREATTN_MODEL", str(ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf"))
+FIGURES = ROOT / "docs/figures/diagnosis.json"
+GOLDEN = "tests/golden/text/"
+# Slices [file, from, to) in characters: no slice for calibration touches one for reporting.
+CALIBRATION = [(GOLDEN + "opticks.txt", at, at + 1200) for at in range(0, 6000, 1200)] + [
+    (GOLDEN + "tom-sawyer.txt", 0, 1200), ("examples/text/alice.txt", 0, 1200)]
+REPORT = [(GOLDEN + "tom-sawyer.txt", 3600, 4800), (GOLDEN + "opticks.txt", 7200, 8400), (GOLDEN + "program.txt", 0, 1594),
+          (GOLDEN + "tom-sawyer.txt", 8400, 9600), (GOLDEN + "opticks.txt", 10800, 12000)]
+HEALTHY = [(GOLDEN + "tom-sawyer.txt", 6000, 7500), (GOLDEN + "opticks.txt", 9000, 10500), (GOLDEN + "program.txt", 0, 1594),
+           ("examples/text/alice.txt", 1300, 2800), ("LICENSE", 0, 1500), ("CONTRIBUTING.md", 0, 1500),
+           ("docs/measures.md", 0, 1500), ("src/text/bpe.cc", 0, 1500), ("tools/check_floors.py", 1500, 3000),
+           ("viewer/package.json", 0, 1500)]
+
+
+def command(*arguments, text, tokens):
+    done = subprocess.run([BIN, *arguments, "-m", MODEL, "-t", "1", "--json", "--first", str(tokens), "--text", text],
+                          capture_output=True)
+    if done.returncode != 0:
+        sys.exit(f"bareattn {' '.join(arguments)}: {done.stderr.decode()}")
+    return json.loads(done.stdout)
+
+
+def slice_of(text):
+    name, begin, end = text
+    return (ROOT / name).read_text()[begin:end]
+
+
+def lean(run):
+    """What the report needs of a run: the findings without their heads, and the evidence."""
+    for probe in run["evidence"]["probes"]:
+        probe["gain"] = run["evidence"]["nll"] - probe["nll"]
+    best = max(run["evidence"]["probes"], key=lambda p: p["gain"], default=None)
+    if "fault" in run:
+        run["evidence"] = run["evidence"] | {"probes": [best] if best else []}
+    keep = ("check", "severity", "head", "token", "value", "sentence")
+    run["findings"] = [{k: f[k] for k in keep} | {"undone_by": (f["remedy"] or {}).get("what")} for f in run["findings"]]
+    if "restored" in run:
+        run["restored"]["findings"] = [f["check"] for f in run["restored"]["findings"]]
+    return run
+
+
+def measure(choice):
+    start = time.time()
+    results = {"model": Path(MODEL).name, "tokens": choice.tokens, "healthy_tokens": 2 * choice.tokens, "healthy": [], "runs": []}
+
+    def look(text):
+        return [{"text": text} | lean(command("diagnose", text=slice_of(text), tokens=2 * choice.tokens))]
+
+    def spoil(text, seed, restore):
+        faults = [part for fault in choice.fault or ["all"] for part in ("--fault", fault)]
+        extra = ["--restore"] if restore else []
+        done = command("break", *faults, *extra, "--seed", str(seed), text=slice_of(text), tokens=choice.tokens)
+        return [{"text": text} | lean(run) for run in done["runs"]]
+
+    texts = CALIBRATION if choice.calibrate else REPORT
+    texts = texts[: choice.texts] if choice.texts else texts
+    choice.output.parent.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(choice.jobs) as pool:
+        jobs = [("healthy", pool.submit(look, text)) for text in (texts if choice.calibrate else HEALTHY)]
+        for seed in range(choice.seeds):
+            for number, text in enumerate(texts):
+                chosen = 1 + 100 * number + seed + (0 if choice.calibrate else 10000)
+                jobs.append(("runs", pool.submit(spoil, text, chosen, seed == 0 and number < choice.restore)))
+        for done, (kind, job) in enumerate(jobs, 1):
+            results[kind] += job.result()
+            choice.output.write_text(json.dumps(results, indent=1) + "\n")
+            print(f"{done} of {len(jobs)}, {time.time() - start:.0f} s", file=sys.stderr)
+
+
+def matrix(results):
+    lines = ["| fault | expected | runs | detected | right name | named instead |", "|---|---|---|---|---|---|"]
+    totals = [0, 0, 0]
+    for fault in dict.fromkeys(r["fault"] for r in results["runs"]):
+        these = [r for r in results["runs"] if r["fault"] == fault]
+        found = [r for r in these if r["findings"]]
+        named = [r for r in found if r["findings"][0]["check"] == r["expected"]]
+        other = sorted({r["findings"][0]["check"] for r in found if r not in named})
+        totals = [totals[0] + len(these), totals[1] + len(found), totals[2] + len(named)]
+        lines.append(f"| `{fault}` | `{these[0]['expected']}` | {len(these)} | {len(found)} | {len(named)} | "
+                     f"{', '.join(f'`{o}`' for o in other) or '-'} |")
+    runs, found, named = totals
+    lines.append(f"| all | | {runs} | {found} ({100 * found / runs:.1f} %) | {named} ({100 * named / runs:.1f} %) | |")
+    return lines
+
+
+def healthy(results):
+    lines = ["| text | tokens | errors | warnings | largest mismatch | of its limit | largest gain of a probe, nats |",
+             "|---|---|---|---|---|---|---|"]
+    folder = {GOLDEN: "", "examples/text/": ""}
+    for h in results["healthy"]:
+        e, name = h["evidence"], h["text"][0]
+        for prefix in folder:
+            name = name.removeprefix(prefix)
+        gain = max(e["nll"] - p["nll"] for p in e["probes"])
+        grades = [f["severity"] for f in h["findings"]]
+        lines.append(f"| {name} {h['text'][1]}..{h['text'][2]} | {results['healthy_tokens']} at most | {grades.count('error')} | "
+                     f"{grades.count('warning')} | {e['largest_mismatch']:.4f} | {e['largest_excess']:.2f} | {gain:+.3f} |")
+    return lines
+
+
+def restored(results):
+    lines = ["| fault | done | perplexity meant | broken | restored | weight moved | after | undone by |",
+             "|---|---|---|---|---|---|---|---|"]
+    seen = set()
+    for r in results["runs"]:
+        if "restored" not in r or r["fault"] in seen:
+            continue
+        seen.add(r["fault"])
+        m, b, a = (r["restored"][k] for k in ("meant", "broken", "restored"))
+        lines.append(f"| `{r['fault']}` | {r['what']} | {m['perplexity']:.2f} | {b['perplexity']:.2f} | {a['perplexity']:.2f} | "
+                     f"{100 * b['moved']:.1f} % | {100 * a['moved']:.1f} % | {r['findings'][0]['undone_by']} |")
+    return lines
+
+
+def between(path, marker, lines):
+    text = path.read_text()
+    pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- end -->)", re.S)
+    if not pattern.search(text):
+        sys.exit(f"{path.name} has no place for the table '{marker}'")
+    path.write_text(pattern.sub(lambda m: m[1] + "\n".join(lines) + "\n" + m[2], text))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--calibrate", action="store_true", help="the texts and seeds that limits were set on")
+    parser.add_argument("--texts", type=int, default=0, help="how many of the texts; 0: all")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--tokens", type=int, default=96)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at the same time, one thread each")
+    parser.add_argument("--restore", type=int, default=1, help="texts on which remedies are measured too")
+    parser.add_argument("--fault", action="append", default=[])
+    parser.add_argument("--tables", action="store_true", help="only write the documents' tables from the figures there are")
+    choice = parser.parse_args()
+    choice.output = ROOT / "out/bench/diagnose-calibration.json" if choice.calibrate or choice.fault else FIGURES
+    if not choice.tables:
+        measure(choice)
+    results = json.loads(choice.output.read_text())
+    print("\n".join(healthy(results) + [""] + matrix(results)))
+    if choice.output == FIGURES:
+        between(ROOT / "docs/diagnosis.md", "healthy", healthy(results))
+        between(ROOT / "docs/faults.md", "matrix", matrix(results))
+        between(ROOT / "docs/faults.md", "restored", restored(results))
+
+
+if __name__ == "__main__":
+    main()

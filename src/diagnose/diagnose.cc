@@ -1,0 +1,126 @@
+// diagnose(): the runs, then the checks. See diagnosis.h; gather.h for what is measured, checks_list.cc for the checks.
+#include <algorithm>
+#include <cmath>
+
+#include "bareattn/diagnosis.h"
+#include "bareattn/error.h"
+#include "bareattn/score_table.h"
+#include "diagnose/gather.h"
+
+namespace bareattn {
+namespace {
+
+constexpr size_t fewest_tokens = 48;
+constexpr size_t most_tokens = 1024;  // sampled logits are [L Hq, 8, N]
+
+void check_length(size_t tokens, const Expectations& expectations) {
+  if (tokens < fewest_tokens || tokens > most_tokens) {
+    throw InputError("the text is " + std::to_string(tokens) + " tokens long; a diagnosis needs " +
+                     std::to_string(fewest_tokens) + " to " + std::to_string(most_tokens));
+  }
+  if (!expectations.document.empty() && expectations.document.size() != tokens)
+    throw InputError("expectations: 'document' needs one entry per token");
+}
+
+void set_tokenizer(Evidence& evidence, const Tokenizer& tokenizer) {
+  evidence.bos = tokenizer.spec().bos_id;
+  evidence.wants_bos = tokenizer.spec().add_bos;
+}
+
+// Of the mean of a - b.
+double standard_error(const std::vector<double>& a, const std::vector<double>& b) {
+  const auto n = static_cast<double>(a.size());
+  double sum = 0, squares = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    sum += a[i] - b[i];
+    squares += (a[i] - b[i]) * (a[i] - b[i]);
+  }
+  return std::sqrt(std::max(0.0, squares / n - sum / n * (sum / n)) / (n - 1));
+}
+
+// Where the passes themselves are at odds with Q and K, better predictions with other settings would mean nothing.
+bool wants_probes(const Evidence& evidence, const std::vector<std::string>& wanted) {
+  const auto asked = [&](const char* check) {
+    return wanted.empty() || std::find(wanted.begin(), wanted.end(), check) != wanted.end();
+  };
+  bool any = false;
+  for (const char* check : {"wrong-scale", "wrong-rope-base", "wrong-rope-pairing", "position-offset", "wrong-gqa-map"})
+    any = any || asked(check);
+  return any && check_finite(evidence).empty() && check_weights(evidence).empty() && check_shift(evidence).empty();
+}
+
+}  // namespace
+
+Diagnosis diagnose_observation(std::shared_ptr<const Observation> observation, const Tokenizer* tokenizer,
+                               const DiagnoseOptions& options, double rounding) {
+  diagnosing::check_names(options.checks);
+  check_length(observation->tokens().size(), options.expectations);
+  Diagnosis result;
+  result.observation = std::move(observation);
+  if (result.observation->q_f16({0, 0}).empty()) throw InputError("Q and K were not kept in this run");
+  Evidence& evidence = result.evidence;
+  evidence.observation = result.observation.get();
+  evidence.expectations = options.expectations;
+  evidence.base = std::make_shared<const Variant>();
+  if (tokenizer != nullptr) set_tokenizer(evidence, *tokenizer);
+  evidence.heads = diagnosing::sample_rows(*result.observation, options.expectations, options.table.get(), rounding);
+  result.findings = diagnosing::run_checks(evidence, options.checks);
+  return result;
+}
+
+Diagnosis diagnose(const std::shared_ptr<const Model>& model, std::vector<int32_t> tokens, const DiagnoseOptions& asked,
+                   const Progress& progress) {
+  diagnosing::check_names(asked.checks);
+  check_length(tokens.size(), asked.expectations);
+  DiagnoseOptions options = asked;
+  Variant base = options.variant != nullptr ? *options.variant : Variant();
+  if (base.window < 0) base.window = options.expectations.window;
+  options.variant = std::make_shared<const Variant>(base);
+  const auto probes = options.probes ? diagnosing::probes(model->config(), base) : std::vector<diagnosing::Probe>();
+  const auto total = static_cast<int64_t>(probes.size()) + 4;
+  int64_t done = 0;
+  const auto step = [&] {
+    if (progress && !progress(++done, total)) throw Cancelled();
+  };
+
+  Diagnosis result;
+  ObservationOptions observation;
+  observation.table = options.table;
+  observation.variant = options.variant;
+  result.observation = observe(model, tokens, observation, options.threads);
+  step();
+  Evidence& evidence = result.evidence;
+  evidence.observation = result.observation.get();
+  evidence.expectations = options.expectations;
+  evidence.base = options.variant;
+  set_tokenizer(evidence, model->tokenizer());
+  evidence.heads =
+      diagnosing::sample_rows(*result.observation, options.expectations, options.table.get(), f16_rounding);
+  const auto scored = diagnosing::score(model, tokens, options);
+  evidence.nll = scored.nll;
+  evidence.blend_size = scored.blend_size;
+  step();
+  const auto whole = diagnosing::all_lse(model, tokens, options, false);
+  evidence.cache_difference = diagnosing::largest_difference(whole, diagnosing::all_lse(model, tokens, options, true));
+  step();
+  DiagnoseOptions other = options;
+  Variant shifted = base;
+  shifted.position_shift += 37;
+  other.variant = std::make_shared<const Variant>(std::move(shifted));
+  evidence.shift_difference =
+      diagnosing::differences(whole, diagnosing::all_lse(model, tokens, other, false), model->config().layers);
+  step();
+  if (!probes.empty() && wants_probes(evidence, options.checks)) {
+    for (const diagnosing::Probe& probe : probes) {
+      other.variant = std::make_shared<const Variant>(probe.variant);
+      const auto otherwise = diagnosing::score(model, tokens, other);
+      evidence.probes.push_back({probe.check, probe.label, otherwise.nll,
+                                 standard_error(scored.surprise, otherwise.surprise), other.variant});
+      step();
+    }
+  }
+  result.findings = diagnosing::run_checks(evidence, options.checks);
+  return result;
+}
+
+}  // namespace bareattn

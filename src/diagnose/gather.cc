@@ -1,0 +1,251 @@
+// See gather.h.
+#include "diagnose/gather.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "bareattn/attention.h"
+#include "bareattn/score_table.h"
+#include "diagnose/hypothesis.h"
+#include "kernels/convert.h"
+#include "observe/steer_row.h"
+
+namespace bareattn::diagnosing {
+namespace {
+
+std::vector<float> widened(const std::vector<uint16_t>& half) {
+  std::vector<float> wide(half.size());
+  kernels::f32_from_f16(half.data(), wide.data(), static_cast<int64_t>(half.size()));
+  return wide;
+}
+
+SessionOptions session_options(const DiagnoseOptions& how, size_t tokens) {
+  SessionOptions options;
+  options.threads = how.threads;
+  options.max_tokens = static_cast<int64_t>(tokens);
+  options.table = how.table;
+  options.variant = how.variant;
+  return options;
+}
+
+double surprise(const float* logits, int64_t count, int32_t token) {
+  const double peak = static_cast<double>(*std::max_element(logits, logits + count));
+  double sum = 0;
+  for (int64_t i = 0; i < count; ++i) sum += std::exp(static_cast<double>(logits[i]) - peak);
+  return peak + std::log(sum) - static_cast<double>(logits[token]);
+}
+
+class BlendSizes final : public Observer {
+ public:
+  explicit BlendSizes(const ModelConfig& config)
+      : heads_(config.heads), sums_(static_cast<size_t>(config.layers) * config.heads) {}
+  bool wants(Point point, int) override { return point == Point::z; }
+  void see(const Event& event) override {
+    const auto& v = event.values;
+    for (int64_t r = 0; r < v.shape[0]; ++r)
+      for (int64_t h = 0; h < v.shape[1]; ++h)
+        for (int64_t d = 0; d < v.shape[2]; ++d) {
+          const auto z = static_cast<double>(v.at(r, h, d));
+          sums_[static_cast<size_t>(event.layer) * heads_ + static_cast<size_t>(h)] += z * z;
+        }
+    if (event.layer == 0) values_ += v.shape[0] * v.shape[2];
+  }
+  std::vector<double> sizes() const {
+    std::vector<double> all;
+    for (const double sum : sums_) all.push_back(std::sqrt(sum / static_cast<double>(values_)));
+    return all;
+  }
+
+ private:
+  size_t heads_;
+  int64_t values_ = 0;
+  std::vector<double> sums_;
+};
+
+class LseKeeper final : public Observer {
+ public:
+  LseKeeper(const ModelConfig& config, size_t tokens)
+      : heads_(static_cast<size_t>(config.heads)),
+        tokens_(tokens),
+        lse(static_cast<size_t>(config.layers) * heads_ * tokens) {}
+  bool wants(Point, int) override { return false; }
+  void see(const Event&) override {}
+  const AttentionStatistics* attention_statistics(int layer, int64_t first_row, int64_t) override {
+    statistics_ = {};
+    statistics_.row_stride = static_cast<int64_t>(tokens_);
+    statistics_.lse = lse.data() + static_cast<size_t>(layer) * heads_ * tokens_ + static_cast<size_t>(first_row);
+    return &statistics_;
+  }
+
+ private:
+  size_t heads_, tokens_;
+  AttentionStatistics statistics_;
+
+ public:
+  std::vector<float> lse;
+};
+
+}  // namespace
+
+namespace {
+
+// What rounding can do to a row's log sum of weights: each logit is off by at most rounding * sum |q k| * scale, and
+// the sum of weights by their mean under the weights (twice, since the weights that average are themselves rounded).
+double tolerance(const Evidence& one, const RowEvidence& row, const std::vector<float>& size, double rounding) {
+  double top = -INFINITY, sum = 0, mean = 0;
+  for (int64_t j = 0; j <= row.row; ++j)
+    if (may_see(one.expectations, row.row, j))
+      top = std::max(top, static_cast<double>(row.logits[static_cast<size_t>(j)]));
+  for (int64_t j = 0; j <= row.row; ++j) {
+    if (!may_see(one.expectations, row.row, j)) continue;
+    const double w = std::exp(static_cast<double>(row.logits[static_cast<size_t>(j)]) - top);
+    sum += w;
+    mean += w * static_cast<double>(size[static_cast<size_t>(j)]);
+  }
+  return std::max(row_limit, 2 * rounding * mean / sum);
+}
+
+}  // namespace
+
+std::vector<HeadEvidence> sample_rows(const Observation& o, const Expectations& expectations, const ScoreTable* table,
+                                      double rounding) {
+  const ModelConfig& config = o.model().config();
+  const auto n = static_cast<int64_t>(o.tokens().size());
+  const int dim = config.head_dim;
+  const double scale = 1 / std::sqrt(static_cast<double>(dim));
+  Evidence one;  // for row_sum
+  one.expectations = expectations;
+  std::vector<HeadEvidence> all;
+  for (int layer = 0; layer < config.layers; ++layer) {
+    for (int head = 0; head < config.heads; ++head) {
+      HeadEvidence evidence;
+      evidence.head = {layer, head};
+      const auto q = widened(o.q_f16({layer, head}));
+      const auto k = widened(o.k_f16(layer, head / (config.heads / config.kv_heads)));
+      const auto lse = o.rows(Measure::lse, {layer, head});
+      for (int s = 1; s <= sampled_rows; ++s) {
+        RowEvidence row;
+        row.row = s * n / sampled_rows - 1 - (s == sampled_rows ? n / 16 : 0);  // the last rows have no future to leak
+        row.lse = lse[static_cast<size_t>(row.row)];
+        row.logits.resize(static_cast<size_t>(n));
+        std::vector<float> size(static_cast<size_t>(n));
+        for (int64_t j = 0; j < n; ++j) {
+          float sum = 0, absolute = 0;
+          for (int d = 0; d < dim; ++d) {
+            const float product = q[static_cast<size_t>(row.row * dim + d)] * k[static_cast<size_t>(j * dim + d)];
+            sum += product;
+            absolute += std::abs(product);
+          }
+          row.logits[static_cast<size_t>(j)] = static_cast<float>(static_cast<double>(sum) * scale);
+          size[static_cast<size_t>(j)] = static_cast<float>(static_cast<double>(absolute) * scale);
+        }
+        if (table != nullptr) observing::steer_row(*table, evidence.head, row.row, row.logits);
+        row.tolerance = tolerance(one, row, size, rounding);
+        const double off = std::abs(row_sum(one, row));
+        evidence.mismatch = std::isnan(off) ? INFINITY : std::max(evidence.mismatch, off);
+        evidence.excess = std::isnan(off) ? INFINITY : std::max(evidence.excess, off / row.tolerance);
+        evidence.rows.push_back(std::move(row));
+      }
+      all.push_back(std::move(evidence));
+    }
+  }
+  return all;
+}
+
+Scored score(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens, const DiagnoseOptions& how) {
+  const int64_t vocabulary = model->config().vocab_size;
+  BlendSizes sizes(model->config());
+  Session session(model, session_options(how, tokens.size()));
+  Scored scored;
+  const TensorView<const float> logits = session.run(tokens, Logits::all, &sizes);
+  for (size_t i = 0; i + 1 < tokens.size(); ++i)
+    scored.surprise.push_back(surprise(logits.data + static_cast<int64_t>(i) * vocabulary, vocabulary, tokens[i + 1]));
+  for (const double nats : scored.surprise) scored.nll += nats;
+  scored.nll /= static_cast<double>(tokens.size() - 1);
+  scored.blend_size = sizes.sizes();
+  return scored;
+}
+
+double score_in_two(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens,
+                    const DiagnoseOptions& how, size_t common) {
+  const int64_t vocabulary = model->config().vocab_size;
+  const size_t first_scored = tokens.size() - common;  // the token there is predicted by what comes before, if anything
+  Session session(model, session_options(how, tokens.size()));
+  double sum = 0, count = 0;
+  const size_t half = tokens.size() / 2;
+  for (const size_t begin : {size_t{0}, half}) {
+    const auto part = begin == 0 ? tokens.first(half) : tokens.subspan(half);
+    const TensorView<const float> logits = session.run(part, Logits::all);
+    for (size_t i = 0; i < part.size() && begin + i + 1 < tokens.size(); ++i) {
+      if (begin + i < first_scored) continue;
+      sum += surprise(logits.data + static_cast<int64_t>(i) * vocabulary, vocabulary, tokens[begin + i + 1]);
+      ++count;
+    }
+  }
+  return sum / count;
+}
+
+std::vector<float> all_lse(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens,
+                           const DiagnoseOptions& how, bool pieces) {
+  LseKeeper keeper(model->config(), tokens.size());
+  Session session(model, session_options(how, tokens.size()));
+  if (!pieces) {
+    session.run(tokens, Logits::none, &keeper);
+    return std::move(keeper.lse);
+  }
+  const size_t half = tokens.size() / 2;
+  session.run(tokens.first(half), Logits::none, &keeper);
+  for (size_t i = half; i < half + 4; ++i) session.run(tokens.subspan(i, 1), Logits::none, &keeper);
+  session.run(tokens.subspan(half + 4), Logits::none, &keeper);
+  return std::move(keeper.lse);
+}
+
+double largest_difference(std::span<const float> a, std::span<const float> b) {
+  double largest = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (std::isnan(a[i]) != std::isnan(b[i])) return INFINITY;
+    if (a[i] != b[i] && !std::isnan(a[i]))
+      largest = std::max(largest, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+  }
+  return largest;
+}
+
+std::vector<double> differences(const std::vector<float>& a, const std::vector<float>& b, int layers) {
+  const size_t size = a.size() / static_cast<size_t>(layers);
+  std::vector<double> all;
+  for (size_t layer = 0; layer < static_cast<size_t>(layers); ++layer)
+    all.push_back(
+        largest_difference(std::span(a).subspan(layer * size, size), std::span(b).subspan(layer * size, size)));
+  return all;
+}
+
+std::vector<Probe> probes(const ModelConfig& config, const Variant& base) {
+  std::vector<Probe> all;
+  const auto add = [&](const char* check, std::string label) -> Variant& {
+    return all.emplace_back(Probe{check, std::move(label), base}).variant;
+  };
+  for (const double scale : {0.125, 0.25, 0.5, 2.0, 4.0, 8.0})
+    add("wrong-scale", fmt::format("scores times {}", scale)).query_scale *= static_cast<float>(scale);
+  const float own = base.rope_base > 0 ? base.rope_base : config.rope_base;
+  for (const float rope : {1e4F, 1e5F, 5e5F, 1e6F})
+    if (std::abs(std::log(rope / own)) > 0.5F)
+      add("wrong-rope-base", fmt::format("rope base {:.0f}", rope)).rope_base = rope;
+  Variant& pairing = add("wrong-rope-pairing", base.rope_halves ? "neighbouring pairs" : "pairs half a head apart");
+  pairing.rope_halves = !pairing.rope_halves;
+  for (const int shift : {-1, 1})
+    add("position-offset", fmt::format("queries {:+} positions", shift)).query_shift += shift;
+  if (config.kv_heads > 1 && config.kv_heads < config.heads) {
+    for (const bool tiled : {false, true}) {
+      std::vector<int> map;
+      for (int h = 0; h < config.heads; ++h)
+        map.push_back(tiled ? h % config.kv_heads : h / (config.heads / config.kv_heads));
+      if (map != base.kv_of_head && (tiled || !base.kv_of_head.empty()))
+        add("wrong-gqa-map", tiled ? "keys tiled over the heads" : "keys repeated per group").kv_of_head = map;
+    }
+  }
+  return all;
+}
+
+}  // namespace bareattn::diagnosing

@@ -1,0 +1,50 @@
+// The runs behind a diagnosis: everything that checks look at is measured here, nothing is judged. See diagnose.cc.
+#pragma once
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "bareattn/diagnosis.h"
+
+namespace bareattn::diagnosing {
+
+/// Rows per head that are looked at.
+inline constexpr int sampled_rows = 8;
+
+/// `rounding`: of a product of Q and K, relative.
+std::vector<HeadEvidence> sample_rows(const Observation& observation, const Expectations& expectations,
+                                      const ScoreTable* table, double rounding);
+
+struct Scored {
+  double nll = 0;                  // nats per token
+  std::vector<double> surprise;    // [N - 1], nats
+  std::vector<double> blend_size;  // [L Hq]
+};
+Scored score(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens, const DiagnoseOptions& how);
+
+/// Nats per token over the last `common` tokens, the first half of them all in one call and the rest in a second.
+double score_in_two(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens,
+                    const DiagnoseOptions& how, size_t common);
+
+/// LSE of every layer, head and row, [L, Hq, N]; in pieces of 1, then the rest, where `pieces`.
+std::vector<float> all_lse(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens,
+                           const DiagnoseOptions& how, bool pieces);
+double largest_difference(std::span<const float> a, std::span<const float> b);
+/// The same of each layer.
+std::vector<double> differences(const std::vector<float>& a, const std::vector<float>& b, int layers);
+
+struct Probe {
+  std::string check, label;
+  Variant variant;
+};
+/// What might be otherwise, on top of the run under test.
+std::vector<Probe> probes(const ModelConfig& config, const Variant& base);
+
+/// InputError for a name that is no check's.
+void check_names(const std::vector<std::string>& wanted);
+/// All checks over the evidence, those wanted kept (none named: all), graded, with remedies, gravest first.
+std::vector<Finding> run_checks(const Evidence& evidence, const std::vector<std::string>& wanted);
+/// Fills in finding.remedy: remedy.cc.
+void propose(Finding& finding, const Evidence& evidence);
+
+}  // namespace bareattn::diagnosing

@@ -1,0 +1,41 @@
+// Hypotheses about what an attention pass did otherwise than Q and K say, fitted to rows. See weights_check.cc.
+#pragma once
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "bareattn/diagnosis.h"
+
+namespace bareattn::diagnosing {
+
+/// A row whose |log sum of weights| is more than this, and more than rounding explains (RowEvidence::tolerance), is not
+/// explained. Healthy rows: docs/diagnosis.md.
+inline constexpr double row_limit = 0.02;
+
+using Group = std::vector<const HeadEvidence*>;
+/// log of the sum of weights of a row if the hypothesis held; 0 where it explains the row.
+using Residual = std::function<double(const HeadEvidence&, const RowEvidence&)>;
+
+struct Explanation {
+  std::string check, sentence, advice;  // sentence: {heads}, {token}, {at}, {value}, {last}
+  int64_t token = -1, last = -1;
+  double value = 0;
+  double cost = 1e300;
+  Residual residual;
+};
+
+/// Keys that a row may see, as a flag per key.
+bool may_see(const Expectations& expectations, int64_t row, int64_t key);
+/// log sum exp of scale * logit - lse over the keys that may be seen.
+double row_sum(const Evidence& evidence, const RowEvidence& row, double scale = 1);
+/// Whether what is left over in every row is within its tolerance.
+bool explains(const Residual& residual, const HeadEvidence& head);
+/// The best of all hypotheses over these heads.
+Explanation explain(const Group& group, const Evidence& evidence);
+/// A span of keys whose weights were multiplied by one factor: the best over all spans. hypothesis_span.cc.
+Explanation explain_span(const Group& group, const Evidence& evidence);
+
+/// Mean of min(r^2, 1) over all rows of at most 40 heads.
+double cost_of(const Group& group, const Residual& residual);
+
+}  // namespace bareattn::diagnosing
