@@ -142,7 +142,7 @@ def between(path, marker, lines):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calibrate", action="store_true", help="the texts and seeds that limits were set on")
-    parser.add_argument("--texts", type=int, default=0, help="how many of the texts; 0: all")
+    parser.add_argument("--texts", type=int, default=3, help="how many of the texts; 0: all")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--tokens", type=int, default=96)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at the same time, one thread each")

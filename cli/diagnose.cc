@@ -9,6 +9,7 @@
 #include "bareattn/faults.h"
 #include "bareattn/files.h"
 #include "bareattn/trace.h"
+#include "broken_pages.h"
 #include "commands.h"
 #include "diagnosis_report.h"
 #include "input.h"
@@ -23,7 +24,7 @@ struct DiagnoseChoice {
   ModelChoice model;
   InputChoice input;
   std::vector<std::string> faults, checks;
-  std::string fail_on = "never", sarif, save, trace;
+  std::string fail_on = "never", sarif, save, trace, pages;
   uint64_t seed = 1;
   int64_t window = -1, most_tokens = 0;
   bool json = false, fast = false, list = false, restore = false;
@@ -159,6 +160,18 @@ void trace_broken(const DiagnoseChoice& choice, const std::shared_ptr<const Mode
   writer.commit({});
 }
 
+void write_pages(const DiagnoseChoice& choice, const std::shared_ptr<const Model>& model, const std::string& fault,
+                 const BrokenRun& broken, const Diagnosis& diagnosis) {
+  BrokenPages pages{choice.pages, fault.substr(0, fault.find(':')), {}, choice.model.threads};
+  std::optional<BrokenRun> restored;
+  if (!diagnosis.findings.empty()) {
+    const Finding& first = diagnosis.findings[0];
+    pages.heads = first.heads;
+    if (choice.restore && !first.remedy.what.empty()) restored = restore(broken, first.remedy, model->config());
+  }
+  write_broken_pages(pages, model, broken, restored ? &*restored : nullptr);
+}
+
 int break_text(const DiagnoseChoice& choice) {
   if (choice.list) return list_faults(), exit_ok;
   std::vector<std::string> names = choice.faults;
@@ -171,6 +184,7 @@ int break_text(const DiagnoseChoice& choice) {
     if (names.size() != 1) throw InputError("--trace writes one broken run: give one --fault");
     check_writable(choice.trace);
   }
+  if (!choice.pages.empty()) check_writable(choice.pages + "/page.html");
   const auto model = choice.model.load();
   const auto tokens = tokens_of(choice, *model);
   const Terminal terminal = terminal_of(STDOUT_FILENO);
@@ -178,12 +192,14 @@ int break_text(const DiagnoseChoice& choice) {
   int status = exit_ok;
   for (const std::string& name : names) {
     const BrokenRun broken = break_run(name, choice.seed, *model, tokens);
+    if (!choice.pages.empty()) check_pages(name, broken);
     if (!choice.trace.empty()) trace_broken(choice, model, broken);
     const Diagnosis diagnosis = run_one(choice, model, broken.tokens, broken.options);
     status = std::max(status, status_of(choice, diagnosis));
     const bool can = choice.restore && !diagnosis.findings.empty() && !diagnosis.findings[0].remedy.what.empty();
     std::optional<Restored> restored;
     if (can) restored = restore_one(choice, model, broken, diagnosis.findings[0].remedy);
+    if (!choice.pages.empty()) write_pages(choice, model, name, broken, diagnosis);
     if (!choice.json) {
       fmt::print("Broken on purpose: {}: {}\n", name, broken.what);
       print_findings(terminal, diagnosis);
@@ -269,6 +285,8 @@ void add_break(CLI::App& app, Action& action) {
       ->capture_default_str();
   command->add_flag("--list", choice->list, "the faults, what should find them, and the bug each stands for");
   command->add_flag("--restore", choice->restore, "undo what is found first, and measure what that brings back");
+  command->add_option("--pages", choice->pages, "write the pages of the broken and the restored run into FOLDER")
+      ->type_name("FOLDER");
   command->add_option("--trace", choice->trace, "write the broken run to RUN, for bareattn diagnose RUN")
       ->type_name("RUN");
   command->footer(checks_help() +

@@ -78,7 +78,7 @@ std::vector<Finding> check_bos(const Evidence& evidence) {
     double first = 0, second = 0;
     const ModelConfig& config = evidence.observation->model().config();
     const double heads = static_cast<double>(config.layers) * config.heads * static_cast<double>(tokens.size());
-    for (int l = 0; l < config.layers; ++l)
+    for (int l = 0; evidence.observation->measured().columns && l < config.layers; ++l)
       for (int h = 0; h < config.heads; ++h) {
         const auto received = evidence.observation->received({l, h});
         first += received[0] / heads;
@@ -105,6 +105,7 @@ std::vector<Finding> check_bos(const Evidence& evidence) {
 std::vector<Finding> check_entropy(const Evidence& evidence) {
   const Observation& o = *evidence.observation;
   const ModelConfig& config = o.model().config();
+  if (!o.measured().rows) return {};  // a trace may have been made without
   std::vector<Finding> findings;
   for (int layer = 0; layer < config.layers; ++layer) {
     double mean = 0, logit = 0;

@@ -1,0 +1,22 @@
+// The pages of a run that was broken on purpose and of the same run restored: see broken_pages.cc.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bareattn/faults.h"
+
+namespace bareattn::cli {
+
+struct BrokenPages {
+  std::string folder, name;   // folder/name-broken.html, folder/name-restored.html
+  std::vector<HeadId> heads;  // what the pages open with
+  int threads = 0;
+};
+
+/// InputError where the fault is no bias: a page recomputes weights from Q and K, and would not show it.
+void check_pages(const std::string& fault, const BrokenRun& broken);
+void write_broken_pages(const BrokenPages& pages, const std::shared_ptr<const Model>& model, const BrokenRun& broken,
+                        const BrokenRun* restored);
+
+}  // namespace bareattn::cli
