@@ -1,12 +1,15 @@
 """bareattn diagnose and break from outside: sentences in 80 columns, JSON and its schema, SARIF 2.1.0, traces, exit
 statuses, refusals."""
 import json
+import os
 import re
+import subprocess
+import sys
 
 import jsonschema
 import pytest
 
-from test_cli import MODEL, ROOT, TOM, refused, run, subjects, width  # noqa: F401 (subjects is a fixture)
+from test_cli import BIN, MODEL, ROOT, TOM, refused, run, subjects, width  # noqa: F401 (subjects is a fixture)
 
 SCHEMA = json.loads((ROOT / "docs/schema/diagnosis.schema.json").read_text())
 SHORT = ("--first", "64", "--fast")
@@ -136,6 +139,20 @@ def test_the_same_seed_gives_the_same_fault():
     assert runs[0] == runs[1]
 
 
+def test_the_demonstration_shows_each_of_the_three_broken_and_restored(tmp_path):
+    environment = {**os.environ, "BAREATTN_BIN": str(BIN), "BAREATTN_MODEL": str(MODEL)}
+    done = subprocess.run([sys.executable, ROOT / "tools/broken_weighting.py", "--out", tmp_path], env=environment,
+                          capture_output=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    index = (tmp_path / "index.html").read_text()
+    for name, check in [("peripheral", "peripheral-made-central"), ("noise", "noise-as-signal"),
+                        ("contradiction", "heads-in-contradiction")]:
+        assert check in index
+        for state in ("broken", "restored"):
+            assert f"href='{name}-{state}.html'" in index
+            assert f"{name}, {state}: " in (tmp_path / f"{name}-{state}.html").read_text()
+
+
 def test_refusals(tmp_path):
     refused(run("diagnose", "Too short."), 2, "48")
     refused(run("break", "--first", "64", TOM), 2, "no fault")
@@ -145,5 +162,6 @@ def test_refusals(tmp_path):
     (tmp_path / "none.safetensors").write_bytes(b"no trace at all")
     refused(run("diagnose", tmp_path / "none.safetensors"), 2, "none.safetensors")
     refused(run("break", "--fault", "scale", "--fault", "drift", "--trace", tmp_path / "r.safetensors", *SHORT, TOM), 2, "one --fault")
+    refused(run("break", "--fault", "future", "--pages", tmp_path, *SHORT, TOM), 2, "future", "page")
     assert list(tmp_path.iterdir()) == [tmp_path / "none.safetensors"]
     assert b"rope-pairing" in run("break", "--list").stdout
