@@ -18,6 +18,7 @@
 #include "bareattn/quantize.h"            // a model file stored as another type
 #include "bareattn/score_table.h"         // steering as the attention pass takes it
 #include "bareattn/serve.h"               // the page over HTTP, for this machine alone
+#include "bareattn/spans.h"               // named parts of a text: given, found by expression, of the chat template
 #include "bareattn/steering.h"            // named interventions: boost, knock out, ablate, ...
 #include "bareattn/stream.h"              // the residual stream of a text: massive activations, rank collapse
 #include "bareattn/head_roles.h"          // what every head is for, by recipes: induction, retrieval, copying, ...

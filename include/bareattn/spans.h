@@ -21,9 +21,9 @@ struct NamedSpan {
 inline constexpr int most_span_names = 64;
 
 /// "NAME=BEGIN:END" (tokens; either may be left out) or "NAME=REGEX": PCRE2 with UTF-8, over the text that the pieces
-/// make when joined; `.` stops at a newline, (?s) lets it pass. Every match is a span of the tokens it touches, empty
+/// make when joined; a dot stops at a newline, (?s) lets it pass. Every match is a span of the tokens it touches, empty
 /// matches are none. InputError where the name is empty, the range is no part of the text, the expression is wrong,
-/// finds nothing, or takes too long: 10 million steps in all, 64 MB.
+/// finds nothing, or takes too long: 10 million steps a match, 64 MB.
 std::vector<NamedSpan> find_spans(std::string_view wanted, std::span<const std::string_view> pieces);
 
 /// What can be told without being asked: "special" (control tokens; absent where there are none), and in a text of the
