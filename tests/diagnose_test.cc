@@ -71,6 +71,15 @@ TEST(Diagnose, FaultsOfThePassAreNamed) {
   }
 }
 
+// Queries of no length at all point nowhere: they are no copies of each other.
+TEST(Diagnose, ZeroQueriesAreNoDuplicates) {
+  BrokenRun broken = break_run("blow-up:0", 7, *test::real_model(), tokens());
+  broken.options.probes = false;
+  const Diagnosis d = diagnose(test::real_model(), broken.tokens, broken.options);
+  ASSERT_EQ(d.findings.size(), 1U) << names(d);
+  EXPECT_EQ(d.findings[0].check, "entropy-blow-up");
+}
+
 TEST(Diagnose, AProbeNamesThePairing) {
   BrokenRun broken = break_run("rope-pairing", 1, *test::real_model(), tokens());
   const Diagnosis d = diagnose(test::real_model(), broken.tokens, broken.options);
