@@ -57,7 +57,7 @@ void serve_piece(const Call& call, const Piece& piece, const ConstTensor& q, con
                  const KvCache& cache, base::ThreadPool& pool) {
   const bool plain_q = is_plain(q), plain_o = is_plain(o), collect = wants_rows(call);
   const int64_t step = plain_q && plain_o ? piece.rows : chunk_rows;
-  std::vector<float> q_room, o_room;
+  static thread_local std::vector<float> q_room, o_room;  // fresh pages for every call cost more than widening
   for (int64_t skip = 0; skip < piece.rows; skip += step) {
     const int64_t rows = std::min(step, piece.rows - skip), row = piece.row + skip;
     Sequence sequence;
@@ -67,10 +67,10 @@ void serve_piece(const Call& call, const Piece& piece, const ConstTensor& q, con
           static_cast<const float*>(q_first), {rows, call.heads, call.dim}, {q.stride[2], q.stride[1], q.stride[3]}};
     } else {
       q_room.resize(static_cast<size_t>(rows * call.heads * call.dim));
-      pool.run(rows, [&](int64_t r, int) {
+      pool.run(rows, [&, room = q_room.data()](int64_t r, int) {
         for (int64_t h = 0; h < call.heads; ++h)
           widen(q.dtype, address(q, piece.batch, h, row + r, 0), q.stride[3], call.dim,
-                q_room.data() + (r * call.heads + h) * call.dim);
+                room + (r * call.heads + h) * call.dim);
       });
       sequence.q = {q_room.data(), {rows, call.heads, call.dim}};
     }
@@ -93,10 +93,11 @@ void serve_piece(const Call& call, const Piece& piece, const ConstTensor& q, con
     if (collect) sequence.visitor = &collector;
     run(sequence, pool);
     if (plain_o) continue;
-    for (int64_t r = 0; r < rows; ++r)
+    pool.run(rows, [&, room = o_room.data()](int64_t r, int) {
       for (int64_t h = 0; h < call.heads; ++h)
-        narrow(o_room.data() + (r * call.heads + h) * call.value_dim, call.value_dim, o.dtype,
+        narrow(room + (r * call.heads + h) * call.value_dim, call.value_dim, o.dtype,
                const_cast<void*>(address(o, piece.batch, h, row + r, 0)), o.stride[3]);
+    });
   }
 }
 
