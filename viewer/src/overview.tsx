@@ -203,7 +203,8 @@ export function Overview({ store }: { store: Store }) {
             ? `All ${count(all)} heads are exact: the page holds Q, K and log-sum-exp of each and recomputes any cell.`
             : exact === 0
               ? `No head is exact here: every map is pooled ${block} \u00D7 ${block}: sums and maxima of blocks.`
-              : `${count(exact)} of ${count(all)} heads ${exact === 1 ? 'is' : 'are'} exact: the page holds ${exact === 1 ? 'its' : 'their'} Q, K and log-sum-exp and ` +
+              : `${count(exact)} of ${count(all)} heads ${exact === 1 ? 'is' : 'are'} exact: the page holds ` +
+                `${exact === 1 ? 'its' : 'their'} Q, K and log-sum-exp and ` +
                 `recomputes any cell. The others are pooled ${block} \u00D7 ${block}: sums and maxima of blocks.`}{' '}
           Nothing here asks a network for anything. Open a head by its square, for instance{' '}
           <button type="button" class="link" onClick={() => store.set({ head: data.telling[0] ?? 0, view: null })}>
