@@ -65,6 +65,16 @@ def torch_sdpa(np, shape, dtype):
     return run
 
 
+def need_prefill(shape):
+    if shape[3] != shape[4]:
+        raise NotImplementedError("measured on prefill only")
+
+
+def need_f32(dtype):
+    if dtype != "f32":
+        raise NotImplementedError("its CPU kernel takes f32")
+
+
 def onnxruntime_session(make):
     import onnxruntime
 
@@ -78,10 +88,8 @@ def ort_attention(np, shape, dtype):
     from onnx import TensorProto, helper
 
     hq, hkv, d, n, keys, q, k, v = shape
-    if dtype != "f32":
-        raise NotImplementedError("its CPU kernel takes f32")
-    if n != keys:
-        raise NotImplementedError("measured on prefill only")
+    need_f32(dtype)
+    need_prefill(shape)
     tensor = lambda name, heads: helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, heads, n, d])
     node = helper.make_node("Attention", ["q", "k", "v"], ["o"], is_causal=1)
     graph = helper.make_graph([node], "g", [tensor("q", hq), tensor("k", hkv), tensor("v", hkv)], [tensor("o", hq)])
@@ -95,10 +103,8 @@ def ort_gqa(np, shape, dtype):
     from onnx import TensorProto, helper
 
     hq, hkv, d, n, keys, q, k, v = shape
-    if dtype != "f32":
-        raise NotImplementedError("its CPU kernel takes f32")
-    if n != keys:
-        raise NotImplementedError("measured on prefill only")
+    need_f32(dtype)
+    need_prefill(shape)
     value = lambda name, kind, dims: helper.make_tensor_value_info(name, kind, dims)
     node = helper.make_node("GroupQueryAttention", ["q", "k", "v", "pk", "pv", "sk", "total"], ["o", "nk", "nv"],
                             domain="com.microsoft", num_heads=hq, kv_num_heads=hkv)
@@ -122,8 +128,7 @@ def openvino_sdpa(np, shape, dtype):
     from openvino import opset13 as ops
 
     hq, hkv, d, n, keys, q, k, v = shape
-    if n != keys:
-        raise NotImplementedError("measured on prefill only")
+    need_prefill(shape)
     k, v = (np.repeat(x, hq // hkv, axis=1) for x in (k, v))
     inputs = [ops.parameter(list(x.shape), np.float32) for x in (q, k, v)]
     node = ops.scaled_dot_product_attention(*inputs, causal=True)
@@ -142,8 +147,7 @@ def jax_attention(np, shape, dtype):
     import jax
 
     hq, hkv, d, n, keys, q, k, v = shape
-    if n != keys:
-        raise NotImplementedError("measured on prefill only")
+    need_prefill(shape)
     kind = jax.numpy.bfloat16 if dtype == "bf16" else jax.numpy.float32
     args = [jax.numpy.asarray(x.transpose(0, 2, 1, 3), dtype=kind) for x in (q, k, v)]
     call = jax.jit(lambda a, b, c: jax.nn.dot_product_attention(a, b, c, is_causal=True))

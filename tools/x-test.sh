@@ -15,7 +15,7 @@ test_everything() {
   x_model
   say "Building everything, tests included"
   build release
-  rm -rf "$results"
+  rm -rf "$results" out/wheel
   mkdir -p "$results"
   for part in "${parts[@]}"; do
     say "Test part: $part"
@@ -57,14 +57,15 @@ part_docs() { mkdir -p out/docs && single docs doxygen docs/Doxyfile; }
 part_python() {
   [[ -f pyproject.toml ]] || { echo "  no Python package in this tree (pyproject.toml): nothing to test"; return 0; }
   need_venv .venv tests/requirements.txt &&
-    build_wheel && run .venv/bin/python -m pip install -q --disable-pip-version-check --force-reinstall --no-deps out/wheel/*.whl &&
+    install_wheel .venv &&
     run .venv/bin/python -m pytest -q --junitxml="$results/python.xml" python/tests tests/conformance
 }
 
-# Compiled once, installed into both environments.
-build_wheel() {
-  rm -rf out/wheel
-  run .venv/bin/python -m pip wheel -q --disable-pip-version-check --no-deps -w out/wheel .
+# The module, into an environment; compiled once for all of them (test_everything throws away what an older tree left).
+install_wheel() {
+  [[ -e $(echo out/wheel/*.whl) ]] || run "$1/bin/python" -m pip wheel -q --disable-pip-version-check --no-deps -w out/wheel . ||
+    return 1
+  run "$1/bin/python" -m pip install -q --disable-pip-version-check --force-reinstall --no-deps out/wheel/*.whl
 }
 
 # Against PyTorch, JAX and transformers, which take 6 GB of disk: where there is no room for them, or BAREATTN_TORCH=0,
@@ -82,8 +83,7 @@ part_torch() {
     return 0
   fi
   export BAREATTN_MODEL=${BAREATTN_MODEL:-$PWD/$model}
-  need_venv .venv-torch tests/torch/requirements.txt && { [[ -e $(echo out/wheel/*.whl) ]] || build_wheel; } &&
-    run .venv-torch/bin/python -m pip install -q --disable-pip-version-check --force-reinstall --no-deps out/wheel/*.whl &&
+  need_venv .venv-torch tests/torch/requirements.txt && install_wheel .venv-torch &&
     run .venv-torch/bin/python -m pytest -q --junitxml="$results/torch.xml" tests/torch python/tests/test_arrays.py
 }
 

@@ -3,7 +3,6 @@
 
 #include <nanobind/stl/string.h>
 
-#include <algorithm>
 #include <utility>
 
 namespace bareattn::python {
@@ -11,7 +10,6 @@ namespace {
 
 template <class T>
 void take(const Named& options, const char* name, T& to, const char* needed) {
-  if (!options.contains(name)) return;
   nb::object value = options[name];
   if (value.is_none()) return;
   if constexpr (std::is_same_v<T, bool>) {
@@ -25,7 +23,7 @@ void take(const Named& options, const char* name, T& to, const char* needed) {
   throw nb::type_error((std::string(name) + ": given " + kind_of(value) + "; needed " + needed).c_str());
 }
 
-bool has(const Named& dict, const char* name) { return dict.contains(name) && !dict[name].is_none(); }
+bool has(const Named& dict, const char* name) { return !dict[name].is_none(); }
 
 }  // namespace
 
@@ -36,10 +34,6 @@ Named::Named(nb::dict dict) : dict_(std::move(dict)) {
     if (text == nullptr) throw nb::python_error();
     items_.emplace_back(std::string_view(text, static_cast<size_t>(length)), value);
   }
-}
-
-bool Named::contains(std::string_view name) const {
-  return std::any_of(items_.begin(), items_.end(), [&](const auto& item) { return item.first == name; });
 }
 
 nb::object Named::operator[](std::string_view name) const {

@@ -14,7 +14,6 @@ class Named {
  public:
   explicit Named(nb::dict dict);
   bool empty() const { return items_.empty(); }
-  bool contains(std::string_view name) const;
   nb::object operator[](std::string_view name) const;  // None: absent
 
  private:

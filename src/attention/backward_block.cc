@@ -20,10 +20,6 @@ constexpr float infinity = std::numeric_limits<float>::infinity();
 int64_t up16(int64_t n) { return (n + lanes - 1) / lanes * lanes; }
 int64_t down16(int64_t n) { return n / lanes * lanes; }
 
-void grow(base::AlignedBuffer& buffer, int64_t floats) {
-  if (buffer.bytes() < static_cast<size_t>(floats) * 4) buffer = base::AlignedBuffer(static_cast<size_t>(floats) * 4);
-}
-
 // Row (b, h, i) of a [B, H, S, dims] tensor times scale as f32, zero up to a multiple of 16; whether it is finite.
 bool copy_row(const ConstTensor& tensor, const int64_t (&at)[3], float scale, float* to) {
   const int64_t dims = tensor.shape[3];
@@ -103,18 +99,18 @@ void BackwardBlock::prepare(int64_t kv_head, int64_t block) {
   value_dim_ = call.value_dim;
   ldk_ = up16(dim_);
   ldv_ = up16(value_dim_);
-  grow(k_panels_, backward_keys * dim_);
-  grow(v_panels_, backward_keys * value_dim_);
-  grow(k_, backward_keys * ldk_);
-  grow(d_k_, backward_keys * ldk_);
-  grow(d_v_, backward_keys * ldv_);
-  grow(q_, backward_rows * ldk_);
-  grow(d_o_, backward_rows * ldv_);
-  grow(d_q_, backward_rows * ldk_);
-  grow(row_, std::max(ldk_, ldv_));
-  grow(s_, backward_rows * lds);
-  grow(dp_, backward_rows * lds);
-  if (terms_.softcap != 0.0F) grow(slope_, backward_rows * lds);
+  k_panels_.reserve<float>(backward_keys * dim_);
+  v_panels_.reserve<float>(backward_keys * value_dim_);
+  k_.reserve<float>(backward_keys * ldk_);
+  d_k_.reserve<float>(backward_keys * ldk_);
+  d_v_.reserve<float>(backward_keys * ldv_);
+  q_.reserve<float>(backward_rows * ldk_);
+  d_o_.reserve<float>(backward_rows * ldv_);
+  d_q_.reserve<float>(backward_rows * ldk_);
+  row_.reserve<float>(std::max(ldk_, ldv_));
+  s_.reserve<float>(backward_rows * lds);
+  dp_.reserve<float>(backward_rows * lds);
+  if (terms_.softcap != 0.0F) slope_.reserve<float>(backward_rows * lds);
   k_finite_ = true;
   std::fill_n(k_panels_.as<float>(), backward_keys * dim_, 0.0F);
   std::fill_n(v_panels_.as<float>(), backward_keys * value_dim_, 0.0F);

@@ -20,8 +20,7 @@ void run_split(const Sequence& sequence, base::ThreadPool& pool, std::vector<Til
   const int64_t pieces = (blocks + blocks_per_task - 1) / blocks_per_task;
   const int64_t block_floats = Tile::partial_floats(sequence), column_floats = blocks * block_floats;
   static thread_local base::AlignedBuffer partial;
-  const auto bytes = static_cast<size_t>(column_floats * static_cast<int64_t>(columns.size())) * sizeof(float);
-  if (partial.bytes() < bytes) partial = base::AlignedBuffer(bytes);
+  partial.reserve<float>(column_floats * static_cast<int64_t>(columns.size()));
   float* states = partial.as<float>();
   const auto count = static_cast<int64_t>(columns.size());
   pool.run(count * pieces, [&](int64_t task, int worker) {

@@ -20,10 +20,6 @@ namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
-void grow(base::AlignedBuffer& buffer, int64_t floats) {
-  if (buffer.bytes() < static_cast<size_t>(floats) * 4) buffer = base::AlignedBuffer(static_cast<size_t>(floats) * 4);
-}
-
 int64_t up16(int64_t n) { return (n + lanes - 1) / lanes * lanes; }
 
 }  // namespace
@@ -130,10 +126,10 @@ void Tile::prepare(const Sequence& sequence, std::span<const TileRow> rows) {
   // An odd number of cache lines apart: rows at a multiple of 4 KB would share the same few L1 sets.
   strip_stride_ = (keep_ ? blocks_ : 1) * block_keys + lanes;
   const int64_t ldv = sequence.cache->value_stride();
-  grow(strip_, (keep_ ? count_ : tile_rows) * strip_stride_);
-  grow(q_, tile_height * dims);
-  grow(o_, tile_height * ldv);
-  grow(block_o_, tile_rows * ldv);
+  strip_.reserve<float>((keep_ ? count_ : tile_rows) * strip_stride_);
+  q_.reserve<float>(tile_height * dims);
+  o_.reserve<float>(tile_height * ldv);
+  block_o_.reserve<float>(tile_rows * ldv);
   std::fill_n(o_.as<float>(), count_ * ldv, 0.0F);
   scale_.assign(tile_height, sequence.scale);
   if (sequence.terms.bias != nullptr && !sequence.terms.bias->head_scale.empty())
@@ -152,7 +148,6 @@ void Tile::prepare(const Sequence& sequence, std::span<const TileRow> rows) {
   if (!measure_) return;
   prepare_columns(sequence);
   const auto states = static_cast<size_t>(std::max<int64_t>(1, blocks_) * tile_height);
-  block_max_.assign(states, -infinity);
   states_.assign(states, {-infinity, 0.0F, 0.0F, 0.0F, 0.0F, -1});
 }
 
@@ -214,9 +209,7 @@ void Tile::softmax(const Group& group) {
   for (int64_t r = 0; r < group.rows; ++r) {
     group_max_[r] = state[r].max;
     group_sum_[r] = state[r].sum;
-    if (!measure_) continue;
-    block_max_[at + r] = state[r].max;
-    states_[at + r] = state[r];
+    if (measure_) states_[at + r] = state[r];
   }
 }
 

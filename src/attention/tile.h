@@ -89,7 +89,6 @@ class Tile {
   std::vector<uint16_t> q16_, p16_;                              // bf16: [rows, D], not scaled; [6, 512 + 16]
   std::vector<float> scale_;                                     // [rows]
   std::vector<Seen> seen_;                                       // [rows]
-  std::vector<float> block_max_;                                 // [blocks, tile_height]
   std::vector<kernels::BlockState> states_;                      // [blocks, tile_height]
   std::vector<float> max_, sum_;                                 // [groups, 16], row e at state_of(e)
   std::vector<float> a_, b_;                                     // [16]: merge factors of the group at hand

@@ -25,8 +25,7 @@ void Tile::prepare_columns(const Sequence& sequence) {
   columns_ = (wanted + moments + lanes - 1) / lanes * lanes;
   column_block_ = -1;
   const auto cleared = [](base::AlignedBuffer& buffer, int64_t floats) {
-    const size_t bytes = static_cast<size_t>(floats) * 4;
-    if (buffer.bytes() < bytes) buffer = base::AlignedBuffer(bytes);
+    buffer.reserve<float>(floats);
     std::fill_n(buffer.as<float>(), floats, 0.0F);
   };
   cleared(column_values_, block_keys * columns_);

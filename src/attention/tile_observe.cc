@@ -38,7 +38,7 @@ void Tile::observe(const Sequence& sequence, std::span<std::mutex> locks) {
   for (int64_t b = 0; b < blocks_; ++b)
     for (int64_t e = 0; e < tile_height; ++e)
       factor_[static_cast<size_t>(b * tile_height + e)] =
-          block_max_[static_cast<size_t>(b * tile_height + e)] - base[e];
+          states_[static_cast<size_t>(b * tile_height + e)].max - base[e];
   kernels_->exp_below(factor_.data(), power_.data(), blocks_ * tile_height);
   for (int64_t b = 0; b < blocks_; ++b)
     for (int64_t e = 0; e < tile_height; ++e)
@@ -156,7 +156,8 @@ void Tile::row_statistics(const Sequence& sequence, int64_t e) {
   put(out.self_weight, weight_of(position));
   put(out.previous_weight, weight_of(position - 1));
   if (out.recent_mass == nullptr) return;
-  // By groups of 16 keys. What the row does not see of a block is left out: past the group's keys the strip is not made.
+  // By groups of 16 keys. What the row does not see of a block is left out: past the group's keys the strip is not
+  // made.
   const int64_t from = std::max(seen.begin, position - recent_keys + 1), to = std::min(seen.end, position + 1);
   float lane[lanes] = {};
   for (int64_t j = from / lanes * lanes; j < to; j += lanes) {

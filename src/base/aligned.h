@@ -17,6 +17,11 @@ class AlignedBuffer {
     if (!data_) throw std::bad_alloc();
     std::memset(data_.get(), 0, (bytes + 127) / 64 * 64);
   }
+  /// Room for so many T at least; where it has to grow, all of it is new and zero.
+  template <class T>
+  void reserve(int64_t count) {
+    if (bytes_ < static_cast<size_t>(count) * sizeof(T)) *this = AlignedBuffer(static_cast<size_t>(count) * sizeof(T));
+  }
   template <class T>
   T* as() {
     return reinterpret_cast<T*>(data_.get());
