@@ -8,27 +8,23 @@
 
 #include "bareattn/error.h"
 #include "bareattn/steering.h"
+#include "base/random.h"
 
 namespace bareattn {
 namespace {
 
-/// splitmix64: the whole state is one counter, so a seed says everything.
+/// Choices by remainder: the measured matrix (docs/diagnosis.md) is of the faults that these draw.
 class Random {
  public:
-  explicit Random(uint64_t seed) : state_(seed) {}
-  int64_t below(int64_t count) {
-    uint64_t z = (state_ += 0x9e3779b97f4a7c15U);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-    return static_cast<int64_t>((z ^ (z >> 31)) >> 11) % count;
-  }
+  explicit Random(uint64_t seed) : random_(seed) {}
+  int64_t below(int64_t count) { return static_cast<int64_t>(random_.next() >> 11) % count; }
   template <class T>
   T one_of(std::initializer_list<T> values) {
     return *(values.begin() + below(static_cast<int64_t>(values.size())));
   }
 
  private:
-  uint64_t state_;
+  base::SplitMix64 random_;
 };
 
 struct Making {

@@ -10,6 +10,7 @@
 #include "bareattn/score_table.h"
 #include "diagnose/hypothesis.h"
 #include "kernels/convert.h"
+#include "model/surprise.h"
 #include "observe/steer_row.h"
 
 namespace bareattn::diagnosing {
@@ -28,13 +29,6 @@ SessionOptions session_options(const DiagnoseOptions& how, size_t tokens) {
   options.table = how.table;
   options.variant = how.variant;
   return options;
-}
-
-double surprise(const float* logits, int64_t count, int32_t token) {
-  const double peak = static_cast<double>(*std::max_element(logits, logits + count));
-  double sum = 0;
-  for (int64_t i = 0; i < count; ++i) sum += std::exp(static_cast<double>(logits[i]) - peak);
-  return peak + std::log(sum) - static_cast<double>(logits[token]);
 }
 
 class BlendSizes final : public Observer {
@@ -86,10 +80,6 @@ class LseKeeper final : public Observer {
  public:
   std::vector<float> lse;
 };
-
-}  // namespace
-
-namespace {
 
 // What rounding can do to a row's log sum of weights: each logit is off by at most rounding * sum |q k| * scale, and
 // the sum of weights by their mean under the weights (twice, since the weights that average are themselves rounded).
@@ -155,13 +145,13 @@ std::vector<HeadEvidence> sample_rows(const Observation& o, const Expectations& 
 }
 
 Scored score(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens, const DiagnoseOptions& how) {
-  const int64_t vocabulary = model->config().vocab_size;
+  const auto vocabulary = static_cast<size_t>(model->config().vocab_size);
   BlendSizes sizes(model->config());
   Session session(model, session_options(how, tokens.size()));
   Scored scored;
   const TensorView<const float> logits = session.run(tokens, Logits::all, &sizes);
   for (size_t i = 0; i + 1 < tokens.size(); ++i)
-    scored.surprise.push_back(surprise(logits.data + static_cast<int64_t>(i) * vocabulary, vocabulary, tokens[i + 1]));
+    scored.surprise.push_back(model::surprise({logits.data + i * vocabulary, vocabulary}, tokens[i + 1]));
   for (const double nats : scored.surprise) scored.nll += nats;
   scored.nll /= static_cast<double>(tokens.size() - 1);
   scored.blend_size = sizes.sizes();
@@ -170,7 +160,7 @@ Scored score(const std::shared_ptr<const Model>& model, std::span<const int32_t>
 
 double score_in_two(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens,
                     const DiagnoseOptions& how, size_t common) {
-  const int64_t vocabulary = model->config().vocab_size;
+  const auto vocabulary = static_cast<size_t>(model->config().vocab_size);
   const size_t first_scored = tokens.size() - common;  // the token there is predicted by what comes before, if anything
   Session session(model, session_options(how, tokens.size()));
   double sum = 0, count = 0;
@@ -180,7 +170,7 @@ double score_in_two(const std::shared_ptr<const Model>& model, std::span<const i
     const TensorView<const float> logits = session.run(part, Logits::all);
     for (size_t i = 0; i < part.size() && begin + i + 1 < tokens.size(); ++i) {
       if (begin + i < first_scored) continue;
-      sum += surprise(logits.data + static_cast<int64_t>(i) * vocabulary, vocabulary, tokens[begin + i + 1]);
+      sum += model::surprise({logits.data + i * vocabulary, vocabulary}, tokens[begin + i + 1]);
       ++count;
     }
   }

@@ -8,6 +8,7 @@
 #include "bareattn/error.h"
 #include "bareattn/model.h"
 #include "base/random.h"
+#include "model/surprise.h"
 
 namespace bareattn {
 namespace {
@@ -64,14 +65,6 @@ void check(const SamplingOptions& options) {
     fail("top_p is " + std::to_string(options.top_p) + "; a number over 0 and up to 1 is needed");
 }
 
-/// -ln softmax(logits)[token]
-double surprise(std::span<const float> logits, int32_t token) {
-  const double peak = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (const float x : logits) sum += std::exp(static_cast<double>(x) - peak);
-  return peak + std::log(sum) - static_cast<double>(logits[static_cast<size_t>(token)]);
-}
-
 }  // namespace
 
 std::vector<int32_t> generate(Session& session, TensorView<const float> logits, int count,
@@ -109,7 +102,7 @@ double perplexity(const std::shared_ptr<const Model>& model, std::span<const int
     const size_t rows = std::min<size_t>(perplexity_chunk, predicted - first);
     const TensorView<const float> logits = session.run(tokens.subspan(first, rows), Logits::all);
     for (size_t r = 0; r < rows; ++r)
-      sum += surprise(std::span(logits.data + r * vocabulary, vocabulary), tokens[first + r + 1]);
+      sum += model::surprise(std::span(logits.data + r * vocabulary, vocabulary), tokens[first + r + 1]);
   }
   return std::exp(sum / static_cast<double>(predicted));
 }

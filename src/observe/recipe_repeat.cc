@@ -8,6 +8,7 @@
 #include "bareattn/attention.h"
 #include "bareattn/error.h"
 #include "bareattn/score_table.h"
+#include "model/surprise.h"
 #include "observe/recipes.h"
 
 namespace bareattn::observing {
@@ -100,13 +101,9 @@ Loss mean_loss(const RecipeRun& run, const std::vector<std::vector<int32_t>>& te
   for (const auto& tokens : texts) {
     session.truncate(0);
     const auto logits = session.run(tokens, Logits::all);
-    const int64_t vocabulary = logits.shape[1];
+    const auto vocabulary = static_cast<size_t>(logits.shape[1]);
     for (int64_t row = 0; row + 1 < logits.shape[0]; ++row) {
-      const float* values = &logits.at(row);
-      const double top = double{*std::max_element(values, values + vocabulary)};
-      double total = 0;
-      for (int64_t v = 0; v < vocabulary; ++v) total += std::exp(double{values[v]} - top);
-      const double loss = top + std::log(total) - double{values[tokens[static_cast<size_t>(row + 1)]]};
+      const double loss = model::surprise({&logits.at(row), vocabulary}, tokens[static_cast<size_t>(row + 1)]);
       if (row < repeat_length) sum.first += loss;
       if (row > repeat_length) sum.repeat += loss;  // row `repeat_length` is to say where X begins again: it cannot
     }
