@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "bareattn/diagnosis.h"
-#include "kernels/convert.h"
+#include "diagnose/gather.h"
 
 namespace bareattn {
 namespace {
@@ -166,10 +166,8 @@ std::vector<Finding> check_heads(const Evidence& evidence) {
         findings.back().head = head;
         findings.back().heads = {head};
       }
-      const auto half = o.q_f16(head);
-      auto& q = queries.emplace_back(half.size());
-      kernels::f32_from_f16(half.data(), q.data(), static_cast<int64_t>(half.size()));
-      for (int other = 0; other < h && !half.empty(); ++other) {
+      const auto& q = queries.emplace_back(diagnosing::widened(o.q_f16(head)));
+      for (int other = 0; other < h && !q.empty(); ++other) {
         if (!same_queries(queries[static_cast<size_t>(other)], q, config.head_dim)) continue;
         findings.push_back(
             make("duplicate-heads", 1, least_query_angle,

@@ -6,6 +6,7 @@
 #include "bareattn/error.h"
 #include "bareattn/score_table.h"
 #include "diagnose/gather.h"
+#include "diagnose/hypothesis.h"
 
 namespace bareattn {
 namespace {
@@ -46,7 +47,8 @@ bool wants_probes(const Evidence& evidence, const std::vector<std::string>& want
   bool any = false;
   for (const char* check : {"wrong-scale", "wrong-rope-base", "wrong-rope-pairing", "position-offset", "wrong-gqa-map"})
     any = any || asked(check);
-  return any && check_finite(evidence).empty() && check_weights(evidence).empty() && check_shift(evidence).empty();
+  return any && check_finite(evidence).empty() && diagnosing::at_odds(evidence).empty() &&
+         check_shift(evidence).empty();
 }
 
 }  // namespace
@@ -100,7 +102,7 @@ Diagnosis diagnose(const std::shared_ptr<const Model>& model, std::vector<int32_
   evidence.nll = scored.nll;
   evidence.blend_size = scored.blend_size;
   step();
-  const auto whole = diagnosing::all_lse(model, tokens, options, false);
+  const auto whole = diagnosing::observed_lse(*result.observation);
   evidence.cache_difference = diagnosing::largest_difference(whole, diagnosing::all_lse(model, tokens, options, true));
   step();
   DiagnoseOptions other = options;

@@ -16,12 +16,6 @@
 namespace bareattn::diagnosing {
 namespace {
 
-std::vector<float> widened(const std::vector<uint16_t>& half) {
-  std::vector<float> wide(half.size());
-  kernels::f32_from_f16(half.data(), wide.data(), static_cast<int64_t>(half.size()));
-  return wide;
-}
-
 SessionOptions session_options(const DiagnoseOptions& how, size_t tokens) {
   SessionOptions options;
   options.threads = how.threads;
@@ -99,6 +93,12 @@ double tolerance(const Evidence& one, const RowEvidence& row, const std::vector<
 
 }  // namespace
 
+std::vector<float> widened(const std::vector<uint16_t>& half) {
+  std::vector<float> wide(half.size());
+  kernels::f32_from_f16(half.data(), wide.data(), static_cast<int64_t>(half.size()));
+  return wide;
+}
+
 std::vector<HeadEvidence> sample_rows(const Observation& o, const Expectations& expectations, const ScoreTable* table,
                                       double rounding) {
   const ModelConfig& config = o.model().config();
@@ -175,6 +175,17 @@ double score_in_two(const std::shared_ptr<const Model>& model, std::span<const i
     }
   }
   return sum / count;
+}
+
+std::vector<float> observed_lse(const Observation& observation) {
+  const ModelConfig& config = observation.model().config();
+  std::vector<float> lse;
+  for (int layer = 0; layer < config.layers; ++layer)
+    for (int head = 0; head < config.heads; ++head) {
+      const auto rows = observation.rows(Measure::lse, {layer, head});
+      lse.insert(lse.end(), rows.begin(), rows.end());
+    }
+  return lse;
 }
 
 std::vector<float> all_lse(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens,

@@ -8,6 +8,8 @@
 
 namespace bareattn::diagnosing {
 
+std::vector<float> widened(const std::vector<uint16_t>& half);
+
 /// Rows per head that are looked at.
 inline constexpr int sampled_rows = 8;
 
@@ -26,7 +28,9 @@ Scored score(const std::shared_ptr<const Model>& model, std::span<const int32_t>
 double score_in_two(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens,
                     const DiagnoseOptions& how, size_t common);
 
-/// LSE of every layer, head and row, [L, Hq, N]; in pieces of 1, then the rest, where `pieces`.
+/// LSE of every layer, head and row, [L, Hq, N]: of the run that was observed,
+std::vector<float> observed_lse(const Observation& observation);
+/// ... of another, in pieces of 1, then the rest, where `pieces`.
 std::vector<float> all_lse(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens,
                            const DiagnoseOptions& how, bool pieces);
 double largest_difference(std::span<const float> a, std::span<const float> b);

@@ -6,13 +6,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/convert.h"
+#include "diagnose/gather.h"
 
 namespace bareattn::diagnosing {
 namespace {
-
-// At most so many heads take part in a fit, spread over the group.
-constexpr size_t most_heads = 40;
 
 template <class Seen>
 double log_sum(const RowEvidence& row, double scale, const Seen& seen) {
@@ -95,6 +92,20 @@ void windows(Explanation& best, const Group& group, const Evidence& evidence) {
   }
 }
 
+// Where the cost is least: tried from `from` to `to` in steps of `step`, then around the best with the step halved as
+// long as it is more than `finest`.
+template <class Cost>
+double least_of(double from, double to, double step, double finest, const Cost& cost) {
+  double at = 0, least = 1e300;
+  const auto consider = [&](double x) {
+    if (const double here = cost(x); here < least) least = here, at = x;
+  };
+  for (double x = from; x <= to; x += step) consider(x);
+  for (step /= 2; step > finest; step /= 2)
+    for (const double x : {at - step, at + step}) consider(x);
+  return at;
+}
+
 void scales(Explanation& best, const Group& group, const Evidence& evidence) {
   const auto make = [&](double scale) {
     Explanation why;
@@ -107,12 +118,8 @@ void scales(Explanation& best, const Group& group, const Evidence& evidence) {
     };
     return why;
   };
-  double at = 0, least = 1e300;
-  for (double power = -4; power <= 4; power += 0.125)
-    if (const double cost = cost_of(group, make(std::exp2(power)).residual); cost < least) least = cost, at = power;
-  for (double step = 0.0625; step > 1e-4; step /= 2)
-    for (const double power : {at - step, at + step})
-      if (const double cost = cost_of(group, make(std::exp2(power)).residual); cost < least) least = cost, at = power;
+  const double at =
+      least_of(-4, 4, 0.125, 1e-4, [&](double power) { return cost_of(group, make(std::exp2(power)).residual); });
   if (std::abs(at) > 0.04) consider(best, make(std::exp2(at)), group);  // a scale of one explains nothing
 }
 
@@ -130,12 +137,7 @@ void drifts(Explanation& best, const Group& group, const Evidence& evidence) {
     };
     return why;
   };
-  double at = 0, least = 1e300;
-  for (double drift = -4; drift <= 4.01; drift += 0.25)
-    if (const double cost = cost_of(group, make(drift).residual); cost < least) least = cost, at = drift;
-  for (double step = 0.125; step > 1e-3; step /= 2)
-    for (const double drift : {at - step, at + step})
-      if (const double cost = cost_of(group, make(drift).residual); cost < least) least = cost, at = drift;
+  const double at = least_of(-4, 4, 0.25, 1e-3, [&](double drift) { return cost_of(group, make(drift).residual); });
   if (std::abs(at) > 0.05) consider(best, make(at), group);
 }
 
@@ -165,11 +167,6 @@ void maps(Explanation& best, const Group& group, const Evidence& evidence) {
   const ModelConfig& config = o.model().config();
   if (config.kv_heads < 2 || o.q_f16({0, 0}).empty()) return;
   const int dim = config.head_dim;
-  const auto floats = [](const std::vector<uint16_t>& half) {
-    std::vector<float> wide(half.size());
-    kernels::f32_from_f16(half.data(), wide.data(), static_cast<int64_t>(half.size()));
-    return wide;
-  };
   const auto sum_with = [&evidence, dim](const RowEvidence& row, const std::vector<float>& q,
                                          const std::vector<float>& k) {
     double sum = 0;
@@ -184,18 +181,16 @@ void maps(Explanation& best, const Group& group, const Evidence& evidence) {
     return sum > 0 ? std::log(sum) : -50.0;
   };
   // Which key-value head fits each of the group's heads, from layer to layer the same for one query head.
-  auto sums = std::make_shared<std::vector<std::vector<std::vector<double>>>>();  // [group's head][kv][row]
-  auto index = std::make_shared<std::vector<HeadId>>();
+  std::vector<std::vector<std::vector<double>>> sums;  // [fitted][kv][row]
   std::vector<std::vector<double>> cost(static_cast<size_t>(config.heads),
                                         std::vector<double>(static_cast<size_t>(config.kv_heads)));
-  const size_t step = (group.size() + most_heads - 1) / most_heads;
-  for (size_t i = 0; i < group.size(); i += step) {
-    const HeadEvidence& head = *group[i];
-    const auto q = floats(o.q_f16(head.head));
-    auto& of_head = sums->emplace_back();
-    index->push_back(head.head);
+  const Group fitted = spread(group, most_fitted);
+  for (const HeadEvidence* one : fitted) {
+    const HeadEvidence& head = *one;
+    const auto q = widened(o.q_f16(head.head));
+    auto& of_head = sums.emplace_back();
     for (int kv = 0; kv < config.kv_heads; ++kv) {
-      const auto k = floats(o.k_f16(head.head.layer, kv));
+      const auto k = widened(o.k_f16(head.head.layer, kv));
       auto& of_kv = of_head.emplace_back();
       for (const RowEvidence& row : head.rows) {
         of_kv.push_back(sum_with(row, q, k));
@@ -211,8 +206,8 @@ void maps(Explanation& best, const Group& group, const Evidence& evidence) {
     said += (said.empty() ? "" : ", ") + std::to_string(map.back());
   }
   double total = 0, count = 0;
-  for (size_t i = 0; i < index->size(); ++i)
-    for (const double r : (*sums)[i][static_cast<size_t>(map[static_cast<size_t>((*index)[i].head)])])
+  for (size_t i = 0; i < fitted.size(); ++i)
+    for (const double r : sums[i][static_cast<size_t>(map[static_cast<size_t>(fitted[i]->head.head)])])
       total += std::min(1.0, r * r), ++count;
   if (total / count >= best.cost) return;
   best = {};
@@ -222,9 +217,9 @@ void maps(Explanation& best, const Group& group, const Evidence& evidence) {
       "{heads} heads read another key-value head than head / (Hq / Hkv): the keys that fit are those of " + said + ".";
   best.advice = "Keys and values must be repeated per group (repeat_interleave), not tiled.";
   best.value = static_cast<double>(config.kv_heads);
-  best.residual = [floats, sum_with, &o, map](const HeadEvidence& head, const RowEvidence& row) {
-    return sum_with(row, floats(o.q_f16(head.head)),
-                    floats(o.k_f16(head.head.layer, map[static_cast<size_t>(head.head.head)])));
+  best.residual = [sum_with, &o, map](const HeadEvidence& head, const RowEvidence& row) {
+    return sum_with(row, widened(o.q_f16(head.head)),
+                    widened(o.k_f16(head.head.layer, map[static_cast<size_t>(head.head.head)])));
   };
 }
 
@@ -248,12 +243,25 @@ bool explains(const Residual& residual, const HeadEvidence& head) {
          });
 }
 
+Group at_odds(const Evidence& evidence) {
+  Group group;
+  for (const HeadEvidence& head : evidence.heads)
+    if (head.excess > 1) group.push_back(&head);
+  return group;
+}
+
+Group spread(const Group& group, size_t most) {
+  Group some;
+  const size_t step = (group.size() + most - 1) / most;
+  for (size_t i = 0; i < group.size(); i += step) some.push_back(group[i]);
+  return some;
+}
+
 double cost_of(const Group& group, const Residual& residual) {
   double sum = 0, count = 0;
-  const size_t step = (group.size() + most_heads - 1) / most_heads;
-  for (size_t i = 0; i < group.size(); i += step)
-    for (const RowEvidence& row : group[i]->rows) {
-      const double r = residual(*group[i], row);
+  for (const HeadEvidence* head : spread(group, most_fitted))
+    for (const RowEvidence& row : head->rows) {
+      const double r = residual(*head, row);
       sum += std::min(1.0, r * r), ++count;
     }
   return sum / count;

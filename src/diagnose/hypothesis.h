@@ -30,12 +30,18 @@ bool may_see(const Expectations& expectations, int64_t row, int64_t key);
 double row_sum(const Evidence& evidence, const RowEvidence& row, double scale = 1);
 /// Whether what is left over in every row is within its tolerance.
 bool explains(const Residual& residual, const HeadEvidence& head);
+/// Heads of which a row is off by more than rounding explains.
+Group at_odds(const Evidence& evidence);
 /// The best of all hypotheses over these heads.
 Explanation explain(const Group& group, const Evidence& evidence);
 /// A span of keys whose weights were multiplied by one factor: the best over all spans. hypothesis_span.cc.
 Explanation explain_span(const Group& group, const Evidence& evidence);
 
-/// Mean of min(r^2, 1) over all rows of at most 40 heads.
+/// At most `most` of the heads, evenly spread over the group.
+Group spread(const Group& group, size_t most);
+/// So many take part in a fit.
+inline constexpr size_t most_fitted = 40;
+/// Mean of min(r^2, 1) over all rows of the heads that are fitted.
 double cost_of(const Group& group, const Residual& residual);
 
 }  // namespace bareattn::diagnosing

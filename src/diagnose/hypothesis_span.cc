@@ -9,7 +9,6 @@
 namespace bareattn::diagnosing {
 namespace {
 
-constexpr size_t most_heads = 40;
 constexpr int64_t longest_span = 64;
 
 struct Prefix {
@@ -38,9 +37,8 @@ double factor_of(const std::vector<Prefix>& rows, int64_t a, int64_t b, std::vec
 Explanation explain_span(const Group& group, const Evidence& evidence) {
   const auto n = static_cast<int64_t>(evidence.observation->tokens().size());
   std::vector<Prefix> rows;
-  const size_t step = (group.size() + most_heads - 1) / most_heads;
-  for (size_t i = 0; i < group.size(); i += step) {
-    for (const RowEvidence& row : group[i]->rows) {
+  for (const HeadEvidence* head : spread(group, most_fitted)) {
+    for (const RowEvidence& row : head->rows) {
       Prefix& prefix = rows.emplace_back();
       prefix.upto.push_back(0);
       for (int64_t j = 0; j < n; ++j) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "diagnose/gather.h"
 #include "diagnose/hypothesis.h"
@@ -48,9 +49,8 @@ Explanation explain_by_one(const Group& group, const Evidence& evidence) {
   constexpr size_t most_tried = 12;
   Explanation best;
   size_t most = 1;
-  const size_t step = (group.size() + most_tried - 1) / most_tried;
-  for (size_t i = 0; i < group.size(); i += step) {
-    Explanation why = diagnosing::explain({group[i]}, evidence);
+  for (const HeadEvidence* head : diagnosing::spread(group, most_tried)) {
+    Explanation why = diagnosing::explain({head}, evidence);
     const size_t count = explained_by(why, group).size();
     if (count > most) most = count, best = std::move(why);
   }
@@ -81,9 +81,9 @@ void merge_contradictions(std::vector<Finding>& findings, const Evidence& eviden
   std::map<int, std::vector<size_t>> by_layer;
   for (size_t i = 0; i < findings.size(); ++i) {
     if (findings[i].check != "noise-as-signal" && findings[i].check != "peripheral-made-central") continue;
-    std::map<int, int> layers;
-    for (const HeadId head : findings[i].heads) ++layers[head.layer];
-    for (const auto& [layer, count] : layers) by_layer[layer].push_back(i);
+    std::set<int> layers;
+    for (const HeadId head : findings[i].heads) layers.insert(head.layer);
+    for (const int layer : layers) by_layer[layer].push_back(i);
   }
   for (const auto& [layer, which] : by_layer) {
     if (which.size() < 2) continue;
@@ -116,9 +116,7 @@ void merge_contradictions(std::vector<Finding>& findings, const Evidence& eviden
 }  // namespace
 
 std::vector<Finding> check_weights(const Evidence& evidence) {
-  Group rest;
-  for (const HeadEvidence& head : evidence.heads)
-    if (head.excess > 1) rest.push_back(&head);
+  Group rest = diagnosing::at_odds(evidence);
   std::vector<Finding> findings;
   for (int round = 0; round < 4 && !rest.empty(); ++round) {
     Explanation why = diagnosing::explain(rest, evidence);
