@@ -5,27 +5,15 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <filesystem>
 #include <map>
 #include <numeric>
-#include <random>
 
 #include "bareattn/error.h"
+#include "folder.h"
 #include "gguf_builder.h"
 
 namespace bareattn {
 namespace {
-
-struct Folder {
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "bareattn-diff-test-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
-    path = name;
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string operator/(const std::string& name) const { return (path / name).string(); }
-  std::filesystem::path path;
-};
 
 std::shared_ptr<const Model> tiny(uint32_t seed) {
   auto builder = test::tiny_llama();
@@ -36,13 +24,6 @@ std::shared_ptr<const Model> tiny(uint32_t seed) {
   static std::vector<std::unique_ptr<test::TemporaryFile>> kept;
   kept.push_back(std::make_unique<test::TemporaryFile>(builder.build()));
   return Model::load(kept.back()->path(), {.precision = Precision::f32, .threads = 1});
-}
-
-std::vector<int32_t> numbers(int64_t count) {
-  std::mt19937 random(7);
-  std::vector<int32_t> tokens;
-  for (int64_t i = 0; i < count; ++i) tokens.push_back(static_cast<int32_t>(random() % 256));
-  return tokens;
 }
 
 std::shared_ptr<const Trace> traced(const std::string& path, const std::shared_ptr<const Model>& model,
@@ -108,7 +89,7 @@ std::vector<size_t> top(const double* p, int64_t count, size_t keys) {
 
 TEST(Diff, EveryNumberIsTheDenseOne) {
   const int64_t n = 150;  // over two bands and a rest
-  const auto tokens = numbers(n);
+  const auto tokens = test::byte_tokens(n);
   const auto a = tiny(0), b = tiny(31);
   const ModelConfig& config = a->config();
   Recorder ra, rb;
@@ -172,8 +153,8 @@ TEST(Diff, EveryNumberIsTheDenseOne) {
 }
 
 TEST(Diff, ARunIsItself) {
-  const Folder folder;
-  const auto tokens = numbers(600);
+  const test::Folder folder;
+  const auto tokens = test::byte_tokens(600);
   const auto a = traced(folder / "a", tiny(0), tokens), b = traced(folder / "b", tiny(0), tokens);
   for (const HeadDiff& h : diff(*a, *b).heads) {
     EXPECT_EQ(h.kl, 0);
@@ -186,8 +167,8 @@ TEST(Diff, ARunIsItself) {
 }
 
 TEST(Diff, SymmetryAndBoundsAndTheSameBitsForAnyThreads) {
-  const Folder folder;
-  const auto tokens = numbers(530);
+  const test::Folder folder;
+  const auto tokens = test::byte_tokens(530);
   const auto a = traced(folder / "a", tiny(0), tokens), b = traced(folder / "b", tiny(9), tokens, Store::f16);
   const RunDiff there = diff(*a, *b, {.top = 3, .threads = 1}), back = diff(*b, *a, {.top = 3, .threads = 3});
   const RunDiff again = diff(*a, *b, {.top = 3, .threads = 3});
@@ -206,8 +187,8 @@ TEST(Diff, SymmetryAndBoundsAndTheSameBitsForAnyThreads) {
 }
 
 TEST(Diff, AKeyThatOneCannotSeeIsInfinitelyFar) {
-  const Folder folder;
-  const auto tokens = numbers(100);
+  const test::Folder folder;
+  const auto tokens = test::byte_tokens(100);
   Reach window;
   window.window = 10;
   const auto a = traced(folder / "a", tiny(0), tokens), b = traced(folder / "b", tiny(0), tokens, Store::f32, window);
@@ -217,8 +198,8 @@ TEST(Diff, AKeyThatOneCannotSeeIsInfinitelyFar) {
 }
 
 TEST(Diff, RefusesByName) {
-  const Folder folder;
-  auto tokens = numbers(40);
+  const test::Folder folder;
+  auto tokens = test::byte_tokens(40);
   const auto a = traced(folder / "first", tiny(0), tokens);
   const auto message = [&](const Trace& b) {
     try {
@@ -232,7 +213,7 @@ TEST(Diff, RefusesByName) {
   const std::string other = message(*traced(folder / "second", tiny(0), tokens));
   EXPECT_NE(other.find("token 17 is"), std::string::npos) << other;
   EXPECT_NE(other.find("second"), std::string::npos) << other;
-  tokens = numbers(39);
+  tokens = test::byte_tokens(39);
   const std::string shorter = message(*traced(folder / "third", tiny(0), tokens));
   EXPECT_NE(shorter.find("token 39"), std::string::npos) << shorter;
   EXPECT_NE(shorter.find("is not there in the second"), std::string::npos) << shorter;

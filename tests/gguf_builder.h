@@ -148,6 +148,14 @@ inline GgufBuilder tiny_llama() {
   return g;
 }
 
+/// Tokens for a tiny_llama() whose vocabulary is the bytes.
+inline std::vector<int32_t> byte_tokens(int64_t count) {
+  std::mt19937 random(7);
+  std::vector<int32_t> tokens;
+  for (int64_t i = 0; i < count; ++i) tokens.push_back(static_cast<int32_t>(random() % 256));
+  return tokens;
+}
+
 /// A file that is deleted with this object.
 class TemporaryFile {
  public:

@@ -6,7 +6,6 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
-#include <random>
 
 #include "bareattn/attention.h"
 #include "bareattn/error.h"
@@ -32,15 +31,8 @@ std::shared_ptr<const Model> short_context() {  // of 100 tokens
   return model;
 }
 
-std::vector<int32_t> numbers(int64_t count) {
-  std::mt19937 random(11);
-  std::vector<int32_t> tokens;
-  for (int64_t i = 0; i < count; ++i) tokens.push_back(static_cast<int32_t>(random() % 256));
-  return tokens;
-}
-
 TEST(Length, RefusalNamesTheChoices) {
-  const auto tokens = numbers(101);
+  const auto tokens = test::byte_tokens(101);
   try {
     (void)observe(short_context(), tokens);
     ADD_FAILURE() << "accepted";
@@ -49,7 +41,7 @@ TEST(Length, RefusalNamesTheChoices) {
     for (const char* part : {"101 tokens", "context holds 100", "'extrapolate'", "'scale'"})
       EXPECT_NE(text.find(part), std::string::npos) << text;
   }
-  EXPECT_NO_THROW((void)observe(short_context(), numbers(100)));
+  EXPECT_NO_THROW((void)observe(short_context(), test::byte_tokens(100)));
   EXPECT_EQ(position_scale(short_context()->config(), 100, Beyond::scale), 1);
   EXPECT_EQ(position_scale(short_context()->config(), 250, Beyond::scale), 2.5);
   EXPECT_EQ(position_scale(short_context()->config(), 250, Beyond::extrapolate), 1);
@@ -67,7 +59,7 @@ std::vector<float> logits_of(const std::shared_ptr<const Model>& model, const st
 
 // Extrapolation is the run of a model whose context is long enough; scaling that of one whose file says linear.
 TEST(Length, ExtrapolateAndScale) {
-  const auto tokens = numbers(250);
+  const auto tokens = test::byte_tokens(250);
   EXPECT_EQ(logits_of(short_context(), tokens, {.beyond = Beyond::extrapolate}), logits_of(tiny(), tokens, {}));
   const auto linear =
       model_of(test::tiny_llama().string("llama.rope.scaling.type", "linear").f32("llama.rope.scaling.factor", 2.5F));
@@ -158,7 +150,7 @@ class Recorder final : public Observer {
 
 TEST(Length, WindowWithSinksIsAttentionWithThatMask) {
   constexpr int64_t n = 1400;
-  const auto tokens = numbers(n);
+  const auto tokens = test::byte_tokens(n);
   for (const auto& [window, sinks] : std::vector<std::pair<int64_t, int64_t>>{
            {0, 0}, {0, 4}, {1, 1}, {63, 4}, {100, 0}, {200, 4}, {511, 4}, {512, 600}, {5000, 4}}) {
     Recorder run(n);
@@ -206,7 +198,7 @@ TEST(Length, WindowWithSinksIsAttentionWithThatMask) {
 TEST(Length, TraceOfAWindow) {
   constexpr int64_t n = 1400, window = 300, sinks = 4;
   const auto path = (std::filesystem::temp_directory_path() / ("bareattn-length-" + std::to_string(getpid()))).string();
-  write_trace(path, tiny(), numbers(n), {.store = Store::f32}, {.window = window, .sinks = sinks}, 2);
+  write_trace(path, tiny(), test::byte_tokens(n), {.store = Store::f32}, {.window = window, .sinks = sinks}, 2);
   const auto trace = Trace::open(path);
   std::filesystem::remove(path);
   EXPECT_EQ(trace->run().reach.window, window);

@@ -17,11 +17,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "bareattn/model.h"
+#include "golden_json.h"
 #include "model_under_test.h"
 
 namespace bareattn {
@@ -33,11 +32,7 @@ const double bf16_bound = std::sqrt(branches) * std::sqrt(2.0) * 0x1p-9;
 const double q8_bound = std::sqrt(branches) * 4 / 254 / std::sqrt(3.0);
 
 const nlohmann::json& golden() {
-  static const nlohmann::json json = [] {
-    std::ifstream file(BAREATTN_SOURCE_DIR "/tests/golden/model_golden.json");
-    EXPECT_TRUE(file) << "tests/golden/model_golden.json is missing";
-    return nlohmann::json::parse(file);
-  }();
+  static const nlohmann::json json = test::golden_json("model_golden.json");
   return json;
 }
 

@@ -7,10 +7,10 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "bareattn/error.h"
 #include "gguf_builder.h"
+#include "golden_json.h"
 #include "model/gguf.h"
 #include "model/quantize_blocks.h"
 
@@ -27,8 +27,7 @@ std::string bytes_of_hex(const std::string& hex) {
 }
 
 TEST(Quantize, BlocksAreThoseOfTheReference) {
-  std::ifstream in(BAREATTN_SOURCE_DIR "/tests/golden/quantize_golden.json");
-  const auto golden = nlohmann::json::parse(in);
+  const auto golden = test::golden_json("quantize_golden.json");
   const std::string raw = bytes_of_hex(golden["weights"]);
   std::vector<float> weights(raw.size() / 4);
   std::memcpy(weights.data(), raw.data(), raw.size());

@@ -10,10 +10,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "bareattn/head_roles.h"
+#include "golden_json.h"
 #include "model_under_test.h"
 #include "observe/name_roles.h"
 #include "observe/recipes.h"
@@ -29,11 +28,7 @@ constexpr double weight_bound = 2 * 1.8e-5 * 40 / 4;
 constexpr double entropy_bound = 4 * weight_bound;  // normalised entropy: ln p moves by 2 * 1.8e-5 * 40, over ln N >= 1
 
 const nlohmann::json& golden() {
-  static const nlohmann::json json = [] {
-    std::ifstream file(BAREATTN_SOURCE_DIR "/tests/golden/roles_golden.json");
-    EXPECT_TRUE(file) << "tests/golden/roles_golden.json is missing";
-    return nlohmann::json::parse(file);
-  }();
+  static const nlohmann::json json = test::golden_json("roles_golden.json");
   return json;
 }
 

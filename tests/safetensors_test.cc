@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "bareattn/error.h"
+#include "folder.h"
 #include "gguf_builder.h"  // TemporaryFile, bytes_of
 
 namespace bareattn::observing {
@@ -149,7 +150,9 @@ TEST(Safetensors, Offsets) {
 
 TEST(Safetensors, Shapes) {
   const auto one = [](const std::string& dtype, const std::string& shape, const std::string& ends,
-                      const std::string& data) { return file_with("{" + tensor("a", dtype, shape, ends) + "}", data); };
+                      const std::string& data) {
+    return file_with(std::string("{") + tensor("a", dtype, shape, ends) + "}", data);
+  };
   expect_refused("overflow", one("F32", "[4294967296,4294967296]", "[0,0]", ""), "64 bits");
   expect_refused("overflow beside a zero", one("F32", "[0,4611686018427387904,4]", "[0,0]", ""), "64 bits");
   expect_refused("bits overflow", one("F64", "[2305843009213693952]", "[0,0]", ""), "64 bits");
@@ -193,20 +196,9 @@ std::vector<std::byte> bytes(const std::string& text) {
   return {from, from + text.size()};
 }
 
-struct Folder {
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "bareattn-safetensors-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
-    path = name;
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  int64_t entries() const { return std::distance(std::filesystem::directory_iterator(path), {}); }
-  std::filesystem::path path;
-};
-
 TEST(SafetensorsWriter, PartsInAnyOrder) {
-  const Folder folder;
-  const std::string path = (folder.path / "a.safetensors").string();
+  const test::Folder folder;
+  const std::string path = folder / "a.safetensors";
   {
     SafetensorsWriter writer(path, {{"x", "F64", {2}}, {"none", "F32", {0, 3}}, {"y", "U8", {2, 2}}}, {{"k", ""}});
     writer.write(writer.tensor("y"), 2, bytes("cd"));
@@ -230,23 +222,23 @@ TEST(SafetensorsWriter, PartsInAnyOrder) {
 }
 
 TEST(SafetensorsWriter, LeavesNothingWithoutCommit) {
-  const Folder folder;
-  { SafetensorsWriter writer((folder.path / "a").string(), {{"x", "F64", {2}}}, {}); }
+  const test::Folder folder;
+  { SafetensorsWriter writer(folder / "a", {{"x", "F64", {2}}}, {}); }
   EXPECT_EQ(folder.entries(), 0);
-  EXPECT_THROW(SafetensorsWriter((folder.path / "a").string(), {}, {{"k", std::string(5 << 20, 'x')}}), InputError);
+  EXPECT_THROW(SafetensorsWriter(folder / "a", {}, {{"k", std::string(5 << 20, 'x')}}), InputError);
   EXPECT_THROW(SafetensorsWriter("/nonexistent/a", {}, {}), OutputError);
   EXPECT_EQ(folder.entries(), 0);
 }
 
 // A limit on the size of files stands for a full disk: write fails with EFBIG where a disk gives ENOSPC.
 TEST(SafetensorsWriter, FullDisk) {
-  const Folder folder;
+  const test::Folder folder;
   std::signal(SIGXFSZ, SIG_IGN);
   rlimit before{};
   getrlimit(RLIMIT_FSIZE, &before);
   const rlimit small{4096, before.rlim_max};
   setrlimit(RLIMIT_FSIZE, &small);
-  EXPECT_THROW(SafetensorsWriter((folder.path / "a").string(), {{"x", "F64", {1000}}}, {}), OutputError);
+  EXPECT_THROW(SafetensorsWriter(folder / "a", {{"x", "F64", {1000}}}, {}), OutputError);
   setrlimit(RLIMIT_FSIZE, &before);
   EXPECT_EQ(folder.entries(), 0);
 }

@@ -15,24 +15,13 @@
 
 #include "bareattn/attention.h"
 #include "bareattn/error.h"
+#include "folder.h"
 #include "gguf_builder.h"
 #include "model_under_test.h"
 #include "observe/safetensors.h"
 
 namespace bareattn {
 namespace {
-
-struct Folder {
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "bareattn-trace-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
-    path = name;
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string operator/(const std::string& name) const { return (path / name).string(); }
-  int64_t entries() const { return std::distance(std::filesystem::directory_iterator(path), {}); }
-  std::filesystem::path path;
-};
 
 std::string content(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -48,13 +37,6 @@ std::shared_ptr<const Model> tiny() {
   static const std::shared_ptr<const Model> model =
       Model::load(tiny_file(), {.precision = Precision::f32, .threads = 2});
   return model;
-}
-
-std::vector<int32_t> numbers(int64_t count) {
-  std::mt19937 random(7);
-  std::vector<int32_t> tokens;
-  for (int64_t i = 0; i < count; ++i) tokens.push_back(static_cast<int32_t>(random() % 256));
-  return tokens;
 }
 
 // Q and K of a run, f32.
@@ -120,9 +102,9 @@ void expect_bits(const std::vector<float>& weights, int64_t n, const Trace& trac
 }
 
 TEST(Trace, TilesInF32AreThePassBitForBit) {
-  const Folder folder;
+  const test::Folder folder;
   constexpr int64_t n = 1300;  // three blocks of 512
-  const auto tokens = numbers(n);
+  const auto tokens = test::byte_tokens(n);
   const auto trace = traced(folder / "a", tiny(), tokens, {.store = Store::f32});
   const QkRecorder qk = qk_of(tiny(), tokens);
   std::mt19937 random(3);
@@ -148,7 +130,7 @@ TEST(Trace, TilesInF32AreThePassBitForBit) {
 }
 
 TEST(Trace, RealModelInF32BitForBit) {
-  const Folder folder;
+  const test::Folder folder;
   const auto model = test::real_model();
   auto tokens = model->tokenizer().encode(content(BAREATTN_SOURCE_DIR "/tests/golden/text/tom-sawyer.txt"));
   tokens.resize(700);
@@ -161,9 +143,9 @@ TEST(Trace, RealModelInF32BitForBit) {
 // The stated bound: |score' - score| <= c scale sum |q k|, with c = 1.01 * 2^-10 (f16) or 2^-7 (bf16), and a weight is
 // off by that factor. f16's own floor (2^-25 below 2^-14) and the rounding of f32 are added.
 TEST(Trace, NarrowStoresAreWithinTheirBound) {
-  const Folder folder;
+  const test::Folder folder;
   constexpr int64_t n = 600;
-  const auto tokens = numbers(n);
+  const auto tokens = test::byte_tokens(n);
   const QkRecorder qk = qk_of(tiny(), tokens);
   const ModelConfig& config = tiny()->config();
   for (const Store store : {Store::f16, Store::bf16}) {
@@ -196,8 +178,8 @@ TEST(Trace, NarrowStoresAreWithinTheirBound) {
 }
 
 TEST(Trace, SaysWhatAnObservationSays) {
-  const Folder folder;
-  const auto tokens = numbers(777);
+  const test::Folder folder;
+  const auto tokens = test::byte_tokens(777);
   TraceOptions options;
   options.measures.spread = true;
   options.title = "a title";
@@ -254,8 +236,8 @@ std::map<std::string, std::string> tensors_of(const std::string& path) {
 }
 
 TEST(Trace, LayerByLayerAndChunkByChunkAreOneFile) {
-  const Folder folder;
-  const auto tokens = numbers(1100);
+  const test::Folder folder;
+  const auto tokens = test::byte_tokens(1100);
   write_trace(folder / "layers", tiny(), tokens, {.store = Store::f32});
   const auto expected = tensors_of(folder / "layers");
   for (const auto& [chunk, threads] : {std::pair{7, 2}, {512, 1}, {2000, 2}}) {
@@ -274,8 +256,8 @@ TEST(Trace, LayerByLayerAndChunkByChunkAreOneFile) {
 }
 
 TEST(Trace, GroupsThatWereNotKeptAreNamed) {
-  const Folder folder;
-  const auto trace = traced(folder / "a", tiny(), numbers(100), {.measures = {.rows = false, .distance = false, .spans = false, .columns = false, .map = false}});
+  const test::Folder folder;
+  const auto trace = traced(folder / "a", tiny(), test::byte_tokens(100), {.measures = {.rows = false, .distance = false, .spans = false, .columns = false, .map = false}});
   EXPECT_EQ(trace->rows(Measure::lse, {0, 0}).size(), 100U);
   EXPECT_NO_THROW((void)trace->mean(Measure::max_weight, {0, 0}));
   EXPECT_EQ(trace->tile({0, 0}, {0, 100}, {0, 100}).size(), 10'000U);
@@ -308,8 +290,8 @@ TEST(Trace, GroupsThatWereNotKeptAreNamed) {
 }
 
 TEST(Trace, ArgumentsAreChecked) {
-  const Folder folder;
-  const auto trace = traced(folder / "a", tiny(), numbers(10));
+  const test::Folder folder;
+  const auto trace = traced(folder / "a", tiny(), test::byte_tokens(10));
   EXPECT_THROW((void)trace->tile({2, 0}, {0, 1}, {0, 1}), std::invalid_argument);
   EXPECT_THROW((void)trace->tile({0, 4}, {0, 1}, {0, 1}), std::invalid_argument);
   EXPECT_THROW((void)trace->tile({0, 0}, {0, 11}, {0, 1}), std::invalid_argument);
@@ -332,9 +314,9 @@ std::string refusal(const std::string& path) {
 #define EXPECT_HAS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
 TEST(Trace, WhatWasAlteredIsRefused) {
-  const Folder folder;
+  const test::Folder folder;
   const std::string path = folder / "a";
-  write_trace(path, tiny(), numbers(300), {.title = "before"});
+  write_trace(path, tiny(), test::byte_tokens(300), {.title = "before"});
   const std::string whole = content(path);
   EXPECT_EQ(refusal(path), "(accepted)");
   uint64_t header = 0;
@@ -384,15 +366,15 @@ TEST(Trace, WhatWasAlteredIsRefused) {
 }
 
 TEST(Trace, ChangedWhileOpen) {
-  const Folder folder;
-  const auto trace = traced(folder / "a", tiny(), numbers(300));
+  const test::Folder folder;
+  const auto trace = traced(folder / "a", tiny(), test::byte_tokens(300));
   std::filesystem::resize_file(folder / "a", 5000);
   EXPECT_THROW((void)trace->tile({0, 0}, {0, 10}, {0, 10}), FileError);
 }
 
 TEST(Trace, AnotherModelIsRefused) {
-  const Folder folder;
-  const auto trace = traced(folder / "a", tiny(), numbers(10));
+  const test::Folder folder;
+  const auto trace = traced(folder / "a", tiny(), test::byte_tokens(10));
   EXPECT_NO_THROW(trace->check_model_file(tiny_file()));
   auto other = test::tiny_llama();
   other.tensor("blk.1.ffn_down.weight").data[0] ^= 1;
@@ -406,8 +388,8 @@ TEST(Trace, AnotherModelIsRefused) {
 }
 
 TEST(TraceWriter, LeavesNothingUnlessWhole) {
-  const Folder folder;
-  const auto tokens = numbers(600);
+  const test::Folder folder;
+  const auto tokens = test::byte_tokens(600);
   EXPECT_THROW(write_trace(folder / "a", tiny(), tokens, {}, {}, 2, [](int64_t done, int64_t) { return done < 400; }),
                Cancelled);
   EXPECT_THROW(write_trace(folder / "a", tiny(), {}, {}), InputError);
@@ -427,13 +409,13 @@ TEST(TraceWriter, LeavesNothingUnlessWhole) {
 }
 
 TEST(TraceWriter, FullDisk) {
-  const Folder folder;
+  const test::Folder folder;
   std::signal(SIGXFSZ, SIG_IGN);
   rlimit before{};
   getrlimit(RLIMIT_FSIZE, &before);
   const rlimit small{100'000, before.rlim_max};
   setrlimit(RLIMIT_FSIZE, &small);
-  EXPECT_THROW(write_trace(folder / "a", tiny(), numbers(600)), OutputError);
+  EXPECT_THROW(write_trace(folder / "a", tiny(), test::byte_tokens(600)), OutputError);
   setrlimit(RLIMIT_FSIZE, &before);
   EXPECT_EQ(folder.entries(), 0);
 }

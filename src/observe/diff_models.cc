@@ -1,33 +1,13 @@
 // Two models over one text (diff.h): each run is traced into a temporary file while its blends go past; A's are kept,
 // B's are compared with them as they come. The files are gone when this returns, whatever happened.
-#include <unistd.h>
-
 #include <cmath>
-#include <cstdlib>
-#include <filesystem>
 
 #include "bareattn/diff.h"
 #include "bareattn/error.h"
+#include "base/temporary_folder.h"
 
 namespace bareattn {
 namespace {
-
-struct Scratch {
-  Scratch() {
-    std::error_code error;
-    std::string name = (std::filesystem::temp_directory_path(error) / "bareattn-diff-XXXXXX").string();
-    if (error || mkdtemp(name.data()) == nullptr) throw OutputError(name + ": no temporary folder can be made");
-    path = name;
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  std::string file(const char* name) const { return (path / name).string(); }
-  std::filesystem::path path;
-};
 
 // Hands a run to the writer, and the blends to a function.
 class WithBlends final : public Observer {
@@ -70,7 +50,7 @@ RunDiff diff(const std::shared_ptr<const Model>& a, const std::shared_ptr<const 
         a->path() + " and " + b->path() +
         " differ in layers, heads, head dimension or vocabulary: only models of one shape can be compared");
   }
-  const Scratch scratch;
+  const base::TemporaryFolder scratch;
   const auto length = static_cast<int64_t>(tokens.size()), line = int64_t{m.heads} * m.head_dim;
   std::vector<float> first(static_cast<size_t>(m.layers * length * line));  // [L, N, Hq, D]
   std::vector<double> cosines(static_cast<size_t>(m.layers * m.heads));     // sums over the rows from 1 on

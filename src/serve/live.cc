@@ -1,34 +1,15 @@
 // See live.h.
 #include "serve/live.h"
 
-#include <cstdlib>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "bareattn/error.h"
+#include "base/temporary_folder.h"
 
 namespace bareattn::serving {
 namespace {
 
 using nlohmann::json;
-
-/// A new folder that only this user may enter, removed with all in it.
-class PrivateFolder {
- public:
-  PrivateFolder() : path_((std::filesystem::temp_directory_path() / "bareattn-XXXXXX").string()) {
-    if (mkdtemp(path_.data()) == nullptr) throw OutputError("no temporary folder can be made at " + path_);
-  }
-  ~PrivateFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  PrivateFolder(const PrivateFolder&) = delete;
-  PrivateFolder& operator=(const PrivateFolder&) = delete;
-  std::string file(const char* name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 }  // namespace
 
@@ -93,7 +74,7 @@ std::shared_ptr<const Shown> Live::traced(const std::string& text) {
   if (count > options_.live_tokens)
     throw InputError("the text has " + std::to_string(count) + " tokens; live mode runs at most " +
                      std::to_string(options_.live_tokens));
-  const PrivateFolder folder;
+  const base::TemporaryFolder folder;
   const std::string path = folder.file("run.safetensors");
   TraceOptions how;
   how.title = text.size() <= 60 ? text : text.substr(0, 57) + "...";
