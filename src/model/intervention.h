@@ -31,7 +31,6 @@ class Intervention {
 
   /// A chunk of rows of one layer, and where its Q, K and V stand: [rows, (Hq + 2 Hkv) D].
   struct Chunk {
-    const ModelConfig& config;
     const RopeTable& rope;
     base::ThreadPool& pool;
     int layer;

@@ -69,7 +69,7 @@ void attend(const Pass& pass, int layer, attend::KvCache& cache, Workspace& work
   if (pass.intervention == nullptr) {
     rotate(pass, work.qkv);
   } else {
-    pass.intervention->rotate({pass.config, pass.rope, pass.pool, layer, pass.first_row, pass.rows},
+    pass.intervention->rotate({pass.rope, pass.pool, layer, pass.first_row, pass.rows},
                               {work.qkv.row(0), work.qkv.stride()});
   }
   see(Point::rot_q, heads(pass, work.qkv, 0, q));
@@ -77,7 +77,7 @@ void attend(const Pass& pass, int layer, attend::KvCache& cache, Workspace& work
   if (pass.intervention == nullptr) {
     store_keys(pass, work.qkv, cache);
   } else {
-    pass.intervention->store_keys({pass.config, pass.rope, pass.pool, layer, pass.first_row, pass.rows},
+    pass.intervention->store_keys({pass.rope, pass.pool, layer, pass.first_row, pass.rows},
                                   {work.qkv.row(0), work.qkv.stride()}, cache);
   }
 

@@ -57,10 +57,10 @@ RecipeRun prepare(const std::shared_ptr<const Model>& model, const RoleOptions& 
 
 /// Tokens that all of it will run, about: for the progress bar alone.
 int64_t work(const RecipeRun& run, const RoleOptions& options) {
-  const int64_t copying = passage_length / 2 + copied_words * int64_t{run.model->config().heads} *
-                                                   run.model->config().layers / 2 / run.model->config().layers;
-  const int64_t sample = 2 * repeat_length + 1 + passage_length + 400 + copying;
-  const int64_t ablation = options.ablation_draws > 0 ? (2 + options.ablation_draws) * int64_t{8} * 101 : 0;
+  const int64_t copying = passage_length / 2 + int64_t{copied_words} * run.heads() / 2;
+  constexpr int64_t repeat = 2 * repeat_length + 1;
+  const int64_t sample = repeat + passage_length + 400 + copying;
+  const int64_t ablation = options.ablation_draws > 0 ? (2 + options.ablation_draws) * ablation_samples * repeat : 0;
   return options.samples * sample + ablation;
 }
 

@@ -69,17 +69,10 @@ Needle needle_tokens(const RecipeRun& run, int sample) {
   }
   const auto answer = tokenizer.encode(" " + drawn[0] + " " + drawn[1] + " " + drawn[2] + " " + drawn[3]);
 
-  std::vector<int64_t> order(run.sentence_starts.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int64_t>(i);
-  random.shuffle(order);
   std::vector<int32_t> hay;
   std::vector<int64_t> breaks{0};  // where a sentence could stand
-  for (const int64_t sentence : order) {
-    const auto next = static_cast<size_t>(sentence) + 1;
-    const int64_t begin = run.sentence_starts[static_cast<size_t>(sentence)];
-    const int64_t end =
-        next < run.sentence_starts.size() ? run.sentence_starts[next] : static_cast<int64_t>(run.corpus.size());
-    hay.insert(hay.end(), run.corpus.begin() + begin, run.corpus.begin() + end);
+  for (const std::span<const int32_t> sentence : shuffled_sentences(run, random)) {
+    hay.insert(hay.end(), sentence.begin(), sentence.end());
     if (static_cast<int64_t>(hay.size()) >= length) break;
     breaks.push_back(static_cast<int64_t>(hay.size()));
   }

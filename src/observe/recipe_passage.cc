@@ -17,18 +17,24 @@ double mean_of(const std::vector<float>& rows, int64_t begin, int64_t end) {
 
 }  // namespace
 
+std::vector<std::span<const int32_t>> shuffled_sentences(const RecipeRun& run, base::SplitMix64& random) {
+  const std::span<const int32_t> corpus = run.corpus;
+  std::vector<std::span<const int32_t>> sentences;
+  for (size_t i = 0; i < run.sentence_starts.size(); ++i) {
+    const auto begin = static_cast<size_t>(run.sentence_starts[i]);
+    const size_t end =
+        i + 1 < run.sentence_starts.size() ? static_cast<size_t>(run.sentence_starts[i + 1]) : corpus.size();
+    sentences.push_back(corpus.subspan(begin, end - begin));
+  }
+  random.shuffle(sentences);
+  return sentences;
+}
+
 std::vector<int32_t> passage_tokens(const RecipeRun& run, int sample) {
   base::SplitMix64 random(run.seed, {passage_stream, static_cast<uint64_t>(sample)});
-  std::vector<int64_t> order(run.sentence_starts.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int64_t>(i);
-  random.shuffle(order);
   std::vector<int32_t> tokens{first_token(run.model->tokenizer())};
-  for (const int64_t sentence : order) {
-    const auto next = static_cast<size_t>(sentence) + 1;
-    const int64_t end =
-        next < run.sentence_starts.size() ? run.sentence_starts[next] : static_cast<int64_t>(run.corpus.size());
-    tokens.insert(tokens.end(), run.corpus.begin() + run.sentence_starts[static_cast<size_t>(sentence)],
-                  run.corpus.begin() + end);
+  for (const std::span<const int32_t> sentence : shuffled_sentences(run, random)) {
+    tokens.insert(tokens.end(), sentence.begin(), sentence.end());
     if (static_cast<int64_t>(tokens.size()) >= passage_length) break;
   }
   tokens.resize(passage_length);  // the corpus has more than that

@@ -15,7 +15,6 @@ namespace bareattn::observing {
 namespace {
 
 constexpr uint64_t ablation_stream = 101, draw_stream = 102;
-constexpr int ablation_samples = 8;
 
 /// Keeps a run's rotated Q and, once K is there and the rows' LSE, adds up the diagonals. One chunk of rows.
 class Diagonals final : public Observer {

@@ -44,6 +44,8 @@ RepeatScores score_repeat(const RecipeRun& run, std::span<const int32_t> tokens)
 inline constexpr int passage_length = 256;
 inline constexpr int local_from = 128;  // rows from which `local` is taken: before, 64 tokens are most of the text
 inline constexpr int sink_rows = 64;    // Gu et al.: T
+/// The tokens of each sentence of the corpus, in random order.
+std::vector<std::span<const int32_t>> shuffled_sentences(const RecipeRun& run, base::SplitMix64& random);
 /// [BOS] and a piece of the corpus, sentences in random order.
 std::vector<int32_t> passage_tokens(const RecipeRun& run, int sample);
 
@@ -79,6 +81,7 @@ std::vector<int64_t> copy_positions(const RecipeRun& run, std::span<const int32_
 std::vector<double> score_copying(const RecipeRun& run, std::span<const int32_t> tokens,
                                   std::span<const int64_t> positions);
 
+inline constexpr int ablation_samples = 8;  // texts [BOS] X X per set of heads
 AblationCheck check_ablation(const RecipeRun& run, std::vector<HeadId> heads, int draws);
 
 /// The library's own sentences, each with a space before it.

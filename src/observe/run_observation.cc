@@ -41,7 +41,6 @@ class RunObservation final : public Observation {
   int threads() const override { return facts_.threads; }
 
   double mean(Measure measure, HeadId head) const override {
-    measure_info(measure);  // refuses what is none
     kept(recorder_->groups().has(measure), measure_info(measure).id);
     return means(head)[static_cast<int>(measure)];
   }
