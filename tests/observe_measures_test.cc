@@ -301,12 +301,16 @@ TEST(Measures, RowWeightsKeepTheirStatedBounds) {
         }
         sum += weights[j];
       }
-      if (last) ASSERT_NEAR(sum, 1, 1e-4);
+      if (last) {
+        ASSERT_NEAR(sum, 1, 1e-4);
+      }
       const auto top = o.top_keys(id, row, 5);
       ASSERT_EQ(top.size(), std::min<size_t>(5, row + 1));
       for (size_t t = 0; t < top.size(); ++t) {
         ASSERT_EQ(top[t].second, weights[top[t].first]);
-        if (t > 0) ASSERT_GE(top[t - 1].second, top[t].second);
+        if (t > 0) {
+          ASSERT_GE(top[t - 1].second, top[t].second);
+        }
       }
       ASSERT_EQ(top[0].second, *std::max_element(weights.begin(), weights.end()));
     }
@@ -365,7 +369,9 @@ TEST(Highlights, NameDifferentHeadsAndOrderThemAll) {
   for (size_t i = 0; i < shown.size(); ++i) {
     EXPECT_FALSE(shown[i].evidence.empty());
     for (size_t j = 0; j < i; ++j) EXPECT_FALSE(shown[i].head == shown[j].head);
-    if (shown[i].id == "previous-token") EXPECT_EQ(o.role(shown[i].head).name, "previous-token");
+    if (shown[i].id == "previous-token") {
+      EXPECT_EQ(o.role(shown[i].head).name, "previous-token");
+    }
   }
   EXPECT_TRUE(telling[0] == shown[0].head);
 }

@@ -150,9 +150,7 @@ TEST(Safetensors, Offsets) {
 
 TEST(Safetensors, Shapes) {
   const auto one = [](const std::string& dtype, const std::string& shape, const std::string& ends,
-                      const std::string& data) {
-    return file_with(std::string("{") + tensor("a", dtype, shape, ends) + "}", data);
-  };
+                      const std::string& data) { return file_with("{" + tensor("a", dtype, shape, ends) + "}", data); };
   expect_refused("overflow", one("F32", "[4294967296,4294967296]", "[0,0]", ""), "64 bits");
   expect_refused("overflow beside a zero", one("F32", "[0,4611686018427387904,4]", "[0,0]", ""), "64 bits");
   expect_refused("bits overflow", one("F64", "[2305843009213693952]", "[0,0]", ""), "64 bits");
