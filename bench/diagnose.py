@@ -8,7 +8,6 @@ docs/diagnosis.md. Limits were set on the texts and seeds of --calibrate, which 
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -16,6 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+from marked import put_between  # noqa: E402
+
 BIN = os.environ.get("BAREATTN_BIN", str(ROOT / "build/bareattn"))
 MODEL = os.environ.get("BAREATTN_MODEL", str(ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf"))
 FIGURES = ROOT / "docs/figures/diagnosis.json"
@@ -132,11 +134,7 @@ def restored(results):
 
 
 def between(path, marker, lines):
-    text = path.read_text()
-    pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- end -->)", re.S)
-    if not pattern.search(text):
-        sys.exit(f"{path.name} has no place for the table '{marker}'")
-    path.write_text(pattern.sub(lambda m: m[1] + "\n".join(lines) + "\n" + m[2], text))
+    put_between(path, f"<!-- {marker} -->", "<!-- end -->", "\n".join(lines) + "\n")
 
 
 def main():

@@ -10,9 +10,13 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+from marked import put_between  # noqa: E402
+
 MODEL = os.environ.get("BAREATTN_MODEL", str(ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf"))
 BIN = os.environ.get("BAREATTN_BIN", str(ROOT / "build/bareattn"))
 TEXTS = {"alice": "examples/text/alice.txt", "tom-sawyer": "tests/golden/text/tom-sawyer.txt"}
@@ -131,10 +135,7 @@ def main():
     target.write_text(text)
     if options.write:
         (ROOT / "docs/figures/diff.json").write_text(text)
-        page = ROOT / "docs/diff.md"
-        content = page.read_text(encoding="utf-8")
-        begin, end = content.index(BEGIN) + len(BEGIN), content.index(END)
-        page.write_text(content[:begin] + "\n" + "\n".join(lines) + "\n" + content[end:], encoding="utf-8")
+        put_between(ROOT / "docs/diff.md", BEGIN, END, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

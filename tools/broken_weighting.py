@@ -9,10 +9,11 @@ import argparse
 import html
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
+
+from marked import put_between
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = os.environ.get("BAREATTN_BIN", str(ROOT / "build/bareattn"))
@@ -89,9 +90,7 @@ def main():
             one["findings"] = [{k: f[k] for k in ("check", "severity", "head", "token", "value", "sentence", "remedy")}
                                for f in one["findings"]]
         (ROOT / "docs/figures/broken-weighting.json").write_text(json.dumps(runs, indent=1) + "\n")
-        path = ROOT / "docs/broken-weighting.md"
-        path.write_text(re.sub(r"(<!-- scenes -->\n).*?(<!-- end -->)", lambda m: m[1] + "\n".join(table(runs)) + m[2],
-                               path.read_text(), flags=re.S))
+        put_between(ROOT / "docs/broken-weighting.md", "<!-- scenes -->", "<!-- end -->", "\n".join(table(runs)))
 
 
 if __name__ == "__main__":

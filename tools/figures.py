@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """The figures of the README: one table between its `figures` marks, made from docs/figures/look.json, which bench/look.py
 measured. Usage: figures.py [--write] [RESULT.json]: prints the table, or writes it into the README. No number of the
-table is typed by hand; tests/docs/test_figures.py holds README and JSON against each other.
+table is typed by hand; tests/cli/test_documents.py holds README and JSON against each other.
 """
 import json
 import sys
 from pathlib import Path
 
+from marked import put_between
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "docs/figures/look.json"
-BEGIN, END = "<!-- figures: begin (tools/figures.py --write) -->\n", "<!-- figures: end -->"
+BEGIN, END = "<!-- figures: begin (tools/figures.py --write) -->", "<!-- figures: end -->"
 PEERS = {
     "llama_cpp": "llama.cpp {version}, prefill of {tokens:,} tokens, nothing observed",
     "sdpa": "PyTorch {version}, the same, f32, fused attention, nothing observed",
@@ -44,24 +46,15 @@ def table(result):
     return "\n".join([*lines, "", note, ""])
 
 
-def in_readme(readme):
-    """The README's text before, within and after the marks."""
-    before, rest = readme.split(BEGIN)
-    within, after = rest.split(END)
-    return before, within, after
-
-
 def main():
     arguments = sys.argv[1:]
     write = "--write" in arguments
     paths = [a for a in arguments if a != "--write"]
     text = table(json.loads(Path(paths[0] if paths else RESULT).read_text(encoding="utf-8")))
-    if not write:
+    if write:
+        put_between(ROOT / "README.md", BEGIN, END, text)
+    else:
         print(text, end="")
-        return
-    readme = ROOT / "README.md"
-    before, _, after = in_readme(readme.read_text(encoding="utf-8"))
-    readme.write_text(before + BEGIN + text + END + after, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@ import json
 import sys
 from pathlib import Path
 
+from marked import put_between
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULT, DOCUMENT = ROOT / "docs/figures/roles.json", ROOT / "docs/roles.md"
-BEGIN, END = "<!-- roles: begin (tools/roles_figures.py --write) -->\n", "<!-- roles: end -->"
+BEGIN, END = "<!-- roles: begin (tools/roles_figures.py --write) -->", "<!-- roles: end -->"
 SHOWN = 5
 
 
@@ -50,12 +52,10 @@ def tables(data):
 
 def main():
     text = tables(json.loads(RESULT.read_text()))
-    if "--write" not in sys.argv:
+    if "--write" in sys.argv:
+        put_between(DOCUMENT, BEGIN, END, text)
+    else:
         sys.stdout.write(text)
-        return
-    document = DOCUMENT.read_text(encoding="utf-8")
-    before, rest = document.split(BEGIN)
-    DOCUMENT.write_text(before + BEGIN + text + END + rest.split(END)[1], encoding="utf-8")
 
 
 if __name__ == "__main__":
