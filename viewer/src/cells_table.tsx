@@ -1,7 +1,7 @@
 // The map as a table: the strongest cells of what is in view, for those who read rather than look.
 import { ABSENT, NOT_A_NUMBER, type Pool } from './colormap';
 import { percentSigned, quoted, span } from './format';
-import type { Frame } from './gutters';
+import { type Frame, cellsInView } from './gutters';
 import type { Camera } from './render';
 import type { Patch } from './tiles';
 
@@ -25,13 +25,8 @@ export function strongestCells(
   const exact = patches.filter((p) => p.exact);
   const which = pool === 'sum' ? 0 : 1;
   const best: CellRow[] = [];
-  const right = camera.x + (frame.width - frame.left) / camera.scale;
-  const bottom = camera.y + (frame.height - frame.bottom) / camera.scale;
   for (const p of exact.length ? exact : patches) {
-    const r0 = Math.max(0, Math.floor((camera.y - p.y) / p.cell));
-    const r1 = Math.min(p.height, Math.ceil((bottom - p.y) / p.cell));
-    const c0 = Math.max(0, Math.floor((camera.x - p.x) / p.cell));
-    const c1 = Math.min(p.width, Math.ceil((right - p.x) / p.cell));
+    const { r0, r1, c0, c1 } = cellsInView(p, camera, frame);
     for (let r = r0; r < r1; ++r) {
       for (let c = c0; c < c1; ++c) {
         const v = p.values[2 * (r * p.width + c) + which]!;

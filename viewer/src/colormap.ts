@@ -48,6 +48,12 @@ export function table(palette: Ramp): Uint8Array {
   return out;
 }
 
+/// RGB of the table at t, 0..1.
+export function shade(lut: Uint8Array, t: number): [number, number, number] {
+  const at = 4 * Math.round(t * 255);
+  return [lut[at]!, lut[at + 1]!, lut[at + 2]!];
+}
+
 export interface Colours {
   palette: Palette;
   scale: Scale;

@@ -1,5 +1,13 @@
 // Weights recomputed from Q, K and LSE. The one hot loop of the page: 64 multiply-adds a cell.
-import type { Exact } from './source_file';
+export interface Exact {
+  q: Float32Array; // [N, D]
+  k: Float32Array; // [N, D]
+  lse: Float32Array; // [N]
+  scale: number;
+  dim: number; // D
+  window: number; // row i sees the first `sinks` keys and keys [i - window, i]
+  sinks: number;
+}
 
 /// Weights of row i on keys [from, to), to <= i + 1, into out.
 export function exactWeights(x: Exact, i: number, from: number, to: number, out: Float32Array | Float64Array): void {

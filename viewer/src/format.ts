@@ -39,6 +39,9 @@ export function percent(weight: number): string {
 /// Differences have a sign, weights have none to show.
 export const percentSigned = (w: number): string => (w < 0 ? `\u2212${percent(-w)}` : percent(w));
 
+/// What went wrong, in words.
+export const errorText = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
 export const count = (n: number): string => Math.round(n).toLocaleString('en');
 
 export function value(x: number | null | undefined, unit: string): string {

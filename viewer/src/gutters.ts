@@ -1,7 +1,7 @@
 // What stands around and upon the map: the measures along both edges (entropy of each row, attention received by each
 // key), token labels or positions, the focused row and key, and at the deepest zoom each cell's weight in figures.
 // Plain 2D canvas over the map; every text drawn here also stands in the page as text.
-import { ABSENT, type Colours, NOT_A_NUMBER, bright, place, rampOf, table } from './colormap';
+import { ABSENT, type Colours, NOT_A_NUMBER, bright, place, rampOf, shade, table } from './colormap';
 import { label } from './format';
 import type { Picture } from './picture';
 import type { Camera } from './render';
@@ -49,6 +49,18 @@ export interface Scene {
   key: number;
   first: boolean;
   patches: Patch[];
+}
+
+/// The cells of a patch that are in view, [r0, r1) x [c0, c1).
+export function cellsInView(p: Patch, camera: Camera, f: Frame): { r0: number; r1: number; c0: number; c1: number } {
+  const right = camera.x + (f.width - f.left) / camera.scale;
+  const bottom = camera.y + (f.height - f.bottom) / camera.scale;
+  return {
+    r0: Math.max(0, Math.floor((camera.y - p.y) / p.cell)),
+    r1: Math.min(p.height, Math.ceil((bottom - p.y) / p.cell)),
+    c0: Math.max(0, Math.floor((camera.x - p.x) / p.cell)),
+    c1: Math.min(p.width, Math.ceil((right - p.x) / p.cell)),
+  };
 }
 
 function step(pxPerToken: number): number {
@@ -169,8 +181,7 @@ function figures(s: Scene): void {
       for (let j = x0; j < Math.min(x1, i + 1); ++j) {
         const w = p.values[2 * ((i - p.y) * p.width + (j - p.x)) + which]!;
         if (w === ABSENT) continue;
-        const at = 4 * Math.round(place(w, s.colours) * 255);
-        c.fillStyle = bright([lut[at]!, lut[at + 1]!, lut[at + 2]!]) ? '#101010' : '#f4f4f4';
+        c.fillStyle = bright(shade(lut, place(w, s.colours))) ? '#101010' : '#f4f4f4';
         const text = w === NOT_A_NUMBER ? 'NaN' : s.colours.signed ? points(2 * w - 1) : points(w);
         c.fillText(text, f.left + (j + 0.5 - camera.x) * camera.scale, (i + 0.5 - camera.y) * camera.scale);
       }

@@ -1,7 +1,7 @@
 // Live mode: a text typed here is run by the server's model, and the page begins anew with it. Shown only where the
 // source can run texts.
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { count } from './format';
+import { count, errorText } from './format';
 import type { Live, RunState } from './source';
 
 const ASK_MS = 250;
@@ -31,7 +31,7 @@ export function LivePanel({ live }: { live: Live }) {
 
   const fail = (error: unknown): void => {
     setState(null);
-    setFailure(error instanceof Error ? error.message : String(error));
+    setFailure(errorText(error));
   };
   const follow = (): void => {
     live.state().then((now) => {

@@ -2,6 +2,7 @@
 import { render } from 'preact';
 import { App } from './app';
 import { type PageData, checkPageData, givenData } from './data';
+import { errorText } from './format';
 import type { Source } from './source';
 import { FileSource } from './source_file';
 import { HttpSource } from './source_http';
@@ -13,7 +14,7 @@ function fail(error: unknown): void {
   const p = document.createElement('p');
   p.className = 'failure';
   p.setAttribute('role', 'alert');
-  p.textContent = `This page cannot be shown: ${error instanceof Error ? error.message : String(error)}`;
+  p.textContent = `This page cannot be shown: ${errorText(error)}`;
   root.before(p);
 }
 

@@ -367,7 +367,7 @@ export class MapView {
         if (!this.exact.pending && this.patches.length > 1) this.patches.shift();
       }
     }
-    this.renderer.draw(this.patches, { ...camera, scale: camera.scale * dpr }, this.colours);
+    this.renderer.draw(this.patches, this.deviceCamera(), this.colours);
     const context = this.over.getContext('2d')!;
     context.setTransform(dpr, 0, 0, dpr, 0, 0);
     drawScene({ ...this.scene(), context });

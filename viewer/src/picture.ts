@@ -28,7 +28,7 @@ export const headPicture = (head: Head): Picture => ({
   patches: (look, onReady) => head.exact?.patches(look, onReady) ?? null,
 });
 
-export function subtract(a: Patch, b: Patch): Patch {
+function subtract(a: Patch, b: Patch): Patch {
   const values = new Float32Array(a.values.length);
   for (let i = 0; i < values.length; ++i) {
     const x = a.values[i]!;

@@ -42,3 +42,11 @@ export function halfPlanes(bytes: Uint8Array, offset: number, count: number): Fl
   }
   return out;
 }
+
+/// `count` f32, little-endian, from `offset`.
+export function floats(bytes: Uint8Array, offset: number, count: number): Float32Array {
+  const out = new Float32Array(count);
+  const view = new DataView(bytes.buffer, bytes.byteOffset + offset, 4 * count);
+  for (let i = 0; i < count; ++i) out[i] = view.getFloat32(4 * i, true);
+  return out;
+}

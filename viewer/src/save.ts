@@ -1,9 +1,9 @@
 // Saving what is shown: the map as PNG or SVG, the focused row or all heads as CSV or JSON. Everything is made here and
 // handed to the browser as a download; nothing is asked of a network. Tokens come from strangers: in CSV a cell that a
 // spreadsheet would run as a formula is defused, in SVG text is escaped, file names are plain letters.
-import { ABSENT, FAULT, NOT_A_NUMBER, css, place, rampOf, table } from './colormap';
+import { ABSENT, FAULT, NOT_A_NUMBER, css, place, rampOf, shade, table } from './colormap';
 import { label } from './format';
-import type { Scene } from './gutters';
+import { type Scene, cellsInView } from './gutters';
 
 export const slug = (text: string): string =>
   text
@@ -36,7 +36,7 @@ export const jsonBlob = (value: unknown): Blob =>
   );
 
 /// One cell. Texts that begin as a formula would (= + - @, also behind blanks or control characters) get an apostrophe.
-export function csvCell(value: string | number | null): string {
+function csvCell(value: string | number | null): string {
   if (value === null) return '';
   if (typeof value === 'number') return Number.isFinite(value) ? String(value) : 'NaN';
   // eslint-disable-next-line no-control-regex
@@ -79,18 +79,13 @@ export function svgBlob(scene: Scene, title: string, description: string, ground
   const out: string[] = [];
   for (const p of patches) {
     const size = p.cell * camera.scale;
-    const r0 = Math.max(0, Math.floor((camera.y - p.y) / p.cell));
-    const r1 = Math.min(p.height, Math.ceil((camera.y + height / camera.scale - p.y) / p.cell));
-    const c0 = Math.max(0, Math.floor((camera.x - p.x) / p.cell));
-    const c1 = Math.min(p.width, Math.ceil((camera.x + width / camera.scale - p.x) / p.cell));
+    const { r0, r1, c0, c1 } = cellsInView(p, camera, f);
     for (let r = r0; r < r1; ++r) {
       let from = c0;
       let colour = '';
       for (let c = c0; c <= c1; ++c) {
         const v = c < c1 ? p.values[2 * (r * p.width + c) + which]! : ABSENT;
-        const at = 4 * Math.round(place(v, colours) * 255);
-        const fault = v === NOT_A_NUMBER;
-        const here = v === ABSENT ? '' : css(fault ? FAULT : [lut[at]!, lut[at + 1]!, lut[at + 2]!]);
+        const here = v === ABSENT ? '' : css(v === NOT_A_NUMBER ? FAULT : shade(lut, place(v, colours)));
         if (here === colour && c < c1) continue;
         if (colour) {
           const x = f.left + (p.x + from * p.cell - camera.x) * camera.scale;

@@ -1,7 +1,7 @@
 // The buttons that save: of a map PNG and SVG, of the focused row CSV and JSON; of the grid all heads.
 import { useState } from 'preact/hooks';
 import { headName, headOf, layerOf } from './data';
-import { count, label } from './format';
+import { count, errorText, label } from './format';
 import { ink } from './gutters';
 import type { RowView } from './head';
 import type { MapView } from './map';
@@ -20,7 +20,7 @@ function Buttons({ kinds, name }: ButtonsProps) {
       download(`${name}.${extension}`, await make());
       setSaid(`Saved ${name}.${extension}`);
     } catch (error) {
-      setSaid(error instanceof Error ? error.message : String(error));
+      setSaid(errorText(error));
     }
   };
   return (

@@ -1,6 +1,6 @@
 // The colour bar upon the map: what weight a colour stands for, on the scale in use.
 import { useLayoutEffect, useRef } from 'preact/hooks';
-import { LOG_FLOOR, css, table } from './colormap';
+import { LOG_FLOOR, css, shade, table } from './colormap';
 import { percent } from './format';
 import type { State } from './state';
 
@@ -17,8 +17,7 @@ export function ScaleLegend({ state, top, signed, what }: ScaleLegendProps) {
     const c = bar.current!.getContext('2d')!;
     const lut = table(signed ? 'difference' : state.palette);
     for (let x = 0; x < 128; ++x) {
-      const i = 8 * x;
-      c.fillStyle = css([lut[i]!, lut[i + 1]!, lut[i + 2]!]);
+      c.fillStyle = css(shade(lut, (2 * x) / 255));
       c.fillRect(x, 0, 1, 8);
     }
   }, [state.palette, signed]);

@@ -2,20 +2,10 @@
 // for while the file is still being read. Exact heads bring Q, K and LSE, from which any weight is recomputed:
 // exp(q_i . k_j / sqrt(D) - LSE_i). Sums are f64; what differs from the engine is Q and K as binary16, nothing else.
 import { type PageData, headName, headOf, layerOf } from './data';
-import { exactWeights } from './exact';
-import { halfPlanes } from './quant';
+import { type Exact, exactWeights } from './exact';
+import { floats, halfPlanes } from './quant';
 import type { Cells, Look, Patches, Source } from './source';
 import { ExactPatches } from './tiles';
-
-export interface Exact {
-  q: Float32Array; // [N, D]
-  k: Float32Array; // [N, D]
-  lse: Float32Array; // [N]
-  scale: number;
-  dim: number; // D
-  window: number; // row i sees the first `sinks` keys and keys [i - window, i]
-  sinks: number;
-}
 
 function parsed(): Promise<void> {
   if (document.readyState !== 'loading') return Promise.resolve();
@@ -105,12 +95,4 @@ export class FileSource implements Source {
     const exact = { q, k: halfPlanes(kBytes, 0, n * dim), lse, scale: 1 / Math.sqrt(dim), dim, window, sinks };
     return new FileCells(n, exact, floats(keys, 0, n), data.has_sizes ? floats(keys, 4 * n, n) : null);
   }
-}
-
-/// `count` f32, little-endian, from `offset`.
-export function floats(bytes: Uint8Array, offset: number, count: number): Float32Array {
-  const out = new Float32Array(count);
-  const view = new DataView(bytes.buffer, bytes.byteOffset + offset, 4 * count);
-  for (let i = 0; i < count; ++i) out[i] = view.getFloat32(4 * i, true);
-  return out;
 }

@@ -3,10 +3,10 @@
 // The only module that may ask a network, and only the origin it came from: the page's policy holds it to that.
 import { ABSENT, NOT_A_NUMBER } from './colormap';
 import { type PageData, checkPageData, headOf, layerOf } from './data';
-import { halfValue } from './quant';
+import { errorText } from './format';
+import { floats, halfValue } from './quant';
 import type { Cells, Live, Look, Patches, RunState, Source } from './source';
-import { floats } from './source_file';
-import { PatchStore, type Patch, TILE } from './tiles';
+import { PatchStore, type Patch, TILE, type Tile, tilesInView } from './tiles';
 
 const AT_ONCE = 6; // as many as a browser lets one origin have
 
@@ -22,7 +22,7 @@ function takeToken(): string | null {
   return sessionStorage.getItem('bareattn-token');
 }
 
-export class Api {
+class Api {
   private readonly token = takeToken();
   /// The run that is shown, once it is known: a server that shows another by now refuses instead of mixing the two.
   run = '';
@@ -53,18 +53,10 @@ export class Api {
   }
 }
 
-interface Wanted {
-  tx: number;
-  ty: number;
-  level: number;
-  id: string;
-  far: number;
-}
-
 /// Tiles of 256 x 256 cells, fetched nearest to the middle first.
 class ServedPatches implements Patches {
   private readonly store = new PatchStore();
-  private queue: Wanted[] = [];
+  private queue: Tile[] = [];
   private readonly flying = new Map<string, AbortController>();
   private readonly refused = new Set<string>();
   private stopped = false;
@@ -90,29 +82,16 @@ class ServedPatches implements Patches {
   }
 
   want(level: number, x0: number, x1: number, y0: number, y1: number): Patch[] {
-    const side = TILE << level; // tokens
     if (level >= this.levels) {
       this.giveUp(new Set()); // cells this wide are pooled
       return [];
     }
-    const last = Math.ceil(this.n / side) - 1;
-    const clamp = (v: number): number => Math.max(0, Math.min(last, Math.floor(v / side)));
     const out: Patch[] = [];
-    const missing: Wanted[] = [];
-    for (let ty = clamp(y0); ty <= clamp(y1); ++ty) {
-      for (let tx = clamp(x0); tx <= Math.min(ty, clamp(x1)); ++tx) {
-        const id = `${level}/${tx}/${ty}`;
-        const there = this.store.get(id);
-        if (there) out.push(there);
-        else if (!this.refused.has(id))
-          missing.push({
-            tx,
-            ty,
-            level,
-            id,
-            far: Math.hypot((tx + 0.5) * side - (x0 + x1) / 2, (ty + 0.5) * side - (y0 + y1) / 2),
-          });
-      }
+    const missing: Tile[] = [];
+    for (const tile of tilesInView(this.n, TILE << level, level, [x0, x1], [y0, y1])) {
+      const there = this.store.get(tile.id);
+      if (there) out.push(there);
+      else if (!this.refused.has(tile.id)) missing.push(tile);
     }
     this.giveUp(new Set(missing.map((m) => m.id)));
     this.queue = missing.sort((a, b) => a.far - b.far).filter((m) => !this.flying.has(m.id));
@@ -129,7 +108,7 @@ class ServedPatches implements Patches {
     while (!this.stopped && this.flying.size < AT_ONCE && this.queue.length) void this.load(this.queue.shift()!);
   }
 
-  private async load(w: Wanted): Promise<void> {
+  private async load(w: Tile): Promise<void> {
     const abort = new AbortController();
     this.flying.set(w.id, abort);
     const { first, norm, weighted } = this.look;
@@ -147,7 +126,7 @@ class ServedPatches implements Patches {
       if (!this.stopped) this.store.add(w.id, this.patch(w, bytes));
     } catch (error) {
       if (!abort.signal.aborted) this.refused.add(w.id); // once is enough: the pooled map stays in its place
-      if (!abort.signal.aborted) console.error(error instanceof Error ? error.message : String(error));
+      if (!abort.signal.aborted) console.error(errorText(error));
     } finally {
       this.flying.delete(w.id);
       if (!this.stopped) {
@@ -157,7 +136,7 @@ class ServedPatches implements Patches {
     }
   }
 
-  private patch(w: Wanted, bytes: Uint8Array): Patch {
+  private patch(w: Tile, bytes: Uint8Array): Patch {
     const cell = 1 << w.level;
     const x = w.tx * TILE * cell;
     const y = w.ty * TILE * cell;
@@ -186,14 +165,14 @@ class ServedPatches implements Patches {
 
 class ServedCells implements Cells {
   readonly how = 'exact, computed by the server';
+  readonly can = { key: false, weighted: false };
+  readonly received = null;
+  readonly sizes = null;
 
   constructor(
     private readonly api: Api,
     private readonly path: string, // LAYER/HEAD
     private readonly n: number,
-    readonly can: Cells['can'],
-    readonly received: Float32Array | null,
-    readonly sizes: Float32Array | null,
     private readonly levels: number,
   ) {}
 
@@ -258,14 +237,6 @@ export class HttpSource implements Source {
     const { data, api } = this;
     if (!data.exact.includes(head)) return null;
     const path = `${layerOf(data, head)}/${headOf(data, head)}`;
-    return new ServedCells(
-      api,
-      path,
-      data.run.tokens,
-      { key: false, weighted: false },
-      null,
-      null,
-      data.source?.levels ?? 8,
-    );
+    return new ServedCells(api, path, data.run.tokens, data.source?.levels ?? 8);
   }
 }

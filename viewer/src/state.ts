@@ -128,9 +128,12 @@ export class Store {
     const s = this.defaults();
     const p = new URLSearchParams(hash.replace(/^#/, ''));
     const { model, run, measures, roles } = this.data;
-    const [layer, head] = (p.get('head') ?? '').split('.').map(Number);
     const inside = (v: number | undefined, limit: number): v is number => Number.isInteger(v) && v! >= 0 && v! < limit;
-    if (inside(layer, model.layers) && inside(head, model.heads)) s.head = layer * model.heads + head;
+    const named = (name: string): number | null => {
+      const [layer, head] = (p.get(name) ?? '').split('.').map(Number);
+      return inside(layer, model.layers) && inside(head, model.heads) ? layer * model.heads + head : null;
+    };
+    s.head = named('head');
     const row = Number(p.get('row') ?? s.row);
     if (inside(row, run.tokens)) s.row = row;
     const key = Number(p.get('key') ?? -1);
@@ -149,8 +152,7 @@ export class Store {
     s.role = roles.find((r) => r.name === p.get('role'))?.name ?? null;
     s.norm = pick('norm', ['row', 'key'], s.norm);
     s.weighted = p.get('value') === 'weighted';
-    const [otherLayer, other] = (p.get('with') ?? '').split('.').map(Number);
-    if (inside(otherLayer, model.layers) && inside(other, model.heads)) s.other = otherLayer * model.heads + other;
+    s.other = named('with');
     s.compare = pick('compare', ['side', 'difference'], s.compare);
     const tour = Number(p.get('tour') ?? 0);
     if (this.data.lesson && inside(tour - 1, 7)) s.tour = tour;

@@ -1,6 +1,6 @@
 // Small pictures of every head: the lower left triangle is the map (rows look at columns), the upper right one, empty
 // because nobody looks ahead, carries the colour of the chosen measure. All thumbnails are one section, decoded once.
-import { type Palette, bright, css, table, warm } from './colormap';
+import { FAULT, type Palette, bright, css, table, warm } from './colormap';
 import type { PageData } from './data';
 import { LOG_DECODE, triangle } from './quant';
 import type { Source } from './source';
@@ -37,7 +37,7 @@ export function thumbImage(thumbs: Thumbs, head: number, palette: Palette, first
       const v = LOG_DECODE[codes[at] ?? 0] ?? NaN;
       const to = 4 * (r * size + c);
       if (Number.isNaN(v)) {
-        image.data.set([255, 0, 255, 255], to);
+        image.data.set([...FAULT, 255], to);
         continue;
       }
       const t = v > 0 ? Math.max(0, Math.min(1, 1 - Math.log2(v) / LOW)) : 0;
@@ -112,4 +112,4 @@ export function places(data: PageData, measure: number): { at: number[]; low: nu
 }
 
 export const tint = (place: number, dark: boolean): readonly number[] =>
-  Number.isNaN(place) ? [255, 0, 255] : warm(place, dark);
+  Number.isNaN(place) ? FAULT : warm(place, dark);

@@ -3,11 +3,10 @@
 // single hits). Exact patches are 256 x 256 tokens, computed from Q, K and LSE in slices of a few milliseconds, reduced
 // on the way to the cell size that the screen needs. Those of a server: source_http.ts.
 import { ABSENT, NOT_A_NUMBER } from './colormap';
-import { exactWeights } from './exact';
+import { type Exact, exactWeights } from './exact';
 import type { Head } from './head';
 import { triangle } from './quant';
 import type { Look, Patches } from './source';
-import type { Exact } from './source_file';
 
 export const TILE = 256; // tokens a side of an exact patch
 const SLICE_MS = 6;
@@ -116,6 +115,27 @@ function halve(fine: Patch, n: number): Patch {
   return { x: 0, y: 0, cell, width, height: width, exact: false, values };
 }
 
+export interface Tile {
+  tx: number;
+  ty: number;
+  level: number; // 2^level tokens a cell
+  id: string;
+  far: number; // from the middle of what is in view, tokens
+}
+
+/// Tiles of `side` tokens that lie in the triangle of an n-token text and touch the tokens [x0, x1) x [y0, y1).
+export function tilesInView(n: number, side: number, level: number, x: [number, number], y: [number, number]): Tile[] {
+  const clamp = (v: number): number => Math.max(0, Math.min(Math.ceil(n / side) - 1, Math.floor(v / side)));
+  const out: Tile[] = [];
+  for (let ty = clamp(y[0]); ty <= clamp(y[1]); ++ty) {
+    for (let tx = clamp(x[0]); tx <= Math.min(ty, clamp(x[1])); ++tx) {
+      const far = Math.hypot((tx + 0.5) * side - (x[0] + x[1]) / 2, (ty + 0.5) * side - (y[0] + y[1]) / 2);
+      out.push({ tx, ty, level, id: `${level}/${tx}/${ty}`, far });
+    }
+  }
+  return out;
+}
+
 /// Patches that were made, the most recently used last; the oldest go when they take too much memory.
 export class PatchStore {
   private readonly done = new Map<string, Patch>();
@@ -151,7 +171,7 @@ interface Job {
   next: number; // next row of the tile
   id: string;
 }
-export interface HeldHead {
+interface HeldHead {
   n: number; // N
   exact: Exact;
   received: Float32Array | null; // [N]
@@ -161,7 +181,7 @@ export interface HeldHead {
 /// The exact patches of one head whose Q and K are at hand.
 export class ExactPatches implements Patches {
   private readonly done = new PatchStore();
-  private queue: { tx: number; ty: number; level: number; id: string }[] = [];
+  private queue: Tile[] = [];
   private job: Job | null = null;
   private scheduled = false;
   private stopped = false;
@@ -197,21 +217,12 @@ export class ExactPatches implements Patches {
   /// Patches that cover the tokens [x0, x1) x [y0, y1) at 2^level tokens a cell: those that are there. The rest is
   /// computed, nearest to the middle first.
   want(level: number, x0: number, x1: number, y0: number, y1: number): Patch[] {
-    const { n } = this.head;
     const out: Patch[] = [];
-    const missing: { tx: number; ty: number; level: number; id: string; far: number }[] = [];
-    const clamp = (v: number): number => Math.max(0, Math.min(Math.ceil(n / TILE) - 1, Math.floor(v / TILE)));
-    for (let ty = clamp(y0); ty <= clamp(y1); ++ty) {
-      for (let tx = clamp(x0); tx <= Math.min(ty, clamp(x1)); ++tx) {
-        const id = `${level}/${tx}/${ty}`;
-        const there = this.done.get(id);
-        if (there) {
-          out.push(there);
-        } else {
-          const far = Math.hypot((tx + 0.5) * TILE - (x0 + x1) / 2, (ty + 0.5) * TILE - (y0 + y1) / 2);
-          missing.push({ tx, ty, level, id, far });
-        }
-      }
+    const missing: Tile[] = [];
+    for (const tile of tilesInView(this.head.n, TILE, level, [x0, x1], [y0, y1])) {
+      const there = this.done.get(tile.id);
+      if (there) out.push(there);
+      else missing.push(tile);
     }
     this.queue = missing.sort((a, b) => a.far - b.far).filter((m) => m.id !== this.job?.id);
     if (this.job && !missing.some((m) => m.id === this.job?.id)) this.job = null; // no longer looked at

@@ -1,7 +1,7 @@
 // The tour: one head on a short sentence, step by step from query to blend, every number real. The table grows a column
 // a step; the words beside it say what the step means. Works by keyboard and without motion; each step is announced.
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { css, table } from './colormap';
+import { css, shade, table } from './colormap';
 import { Pick } from './controls';
 import { label, percent, quoted } from './format';
 import { type Lesson, NO_PLAY, type Play, computeRow, steps } from './lesson';
@@ -24,8 +24,7 @@ function Strip({ values, most, weight = 1, name }: StripProps) {
     const c = canvas.current!.getContext('2d')!;
     const lut = table('difference');
     values.forEach((v, i) => {
-      const at = 4 * Math.round(Math.max(0, Math.min(1, 0.5 + (0.5 * (v ?? 0)) / most)) * 255);
-      c.fillStyle = css([lut[at]!, lut[at + 1]!, lut[at + 2]!]);
+      c.fillStyle = css(shade(lut, Math.max(0, Math.min(1, 0.5 + (0.5 * (v ?? 0)) / most))));
       c.fillRect(i, 0, 1, 1);
     });
   }, [values, most]);

@@ -1,5 +1,6 @@
 // A head as a hook: read when first asked for, null until it is there; what went wrong is said.
 import { useEffect, useState } from 'preact/hooks';
+import { errorText } from './format';
 import { type Head, readHead } from './head';
 import type { Source } from './source';
 
@@ -12,7 +13,7 @@ export function useHead(source: Source, index: number | null): { head: Head | nu
     if (index !== null) {
       readHead(source, index).then(
         (h) => current && setHead(h),
-        (e: unknown) => current && setFailure(e instanceof Error ? e.message : String(e)),
+        (e: unknown) => current && setFailure(errorText(e)),
       );
     }
     return () => {

@@ -1,5 +1,6 @@
 // A row of a head as a hook: at once where the source has it at hand, otherwise when it comes; until then the last one.
 import { useEffect, useMemo, useState } from 'preact/hooks';
+import { errorText } from './format';
 import { type Head, type RowView, rowView } from './head';
 
 export function useRowView(head: Head | null, row: number | null): RowView | null {
@@ -12,7 +13,7 @@ export function useRowView(head: Head | null, row: number | null): RowView | nul
       view.then(
         (v) => current && setFetched({ head, view: v }),
         (e: unknown) => {
-          if (!abort.signal.aborted) console.error(e instanceof Error ? e.message : String(e));
+          if (!abort.signal.aborted) console.error(errorText(e));
         },
       );
     }
