@@ -16,9 +16,12 @@ import subprocess
 import sys
 import time
 
-from ggml_attention import ggml_attention
-
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+from ggml_attention import ggml_attention  # noqa: E402
+from marked import put_between  # noqa: E402
+
 # (query heads, key-value heads, head dim, tokens)
 PREFILL = [(9, 3, 64, 64), (9, 3, 64, 128), (9, 3, 64, 256), (9, 3, 64, 512), (9, 3, 64, 2048), (9, 3, 64, 8192),
            (32, 8, 128, 2048), (32, 8, 128, 4096)]
@@ -313,10 +316,7 @@ def write_docs(result):
     """docs/figures/attention.json, docs/images/attention.svg, and the tables of docs/speed.md between its marks."""
     (ROOT / "docs/figures/attention.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     plot(result, ROOT / "docs/images/attention.svg")
-    page = ROOT / "docs/speed.md"
-    before, rest = page.read_text(encoding="utf-8").split("<!-- figures -->\n", 1)
-    after = rest.split("<!-- end of figures -->", 1)[1]
-    page.write_text(f"{before}<!-- figures -->\n{table(result)}<!-- end of figures -->{after}", encoding="utf-8")
+    put_between(ROOT / "docs/speed.md", "<!-- figures -->", "<!-- end of figures -->", table(result))
     print("written: docs/figures/attention.json, docs/images/attention.svg, docs/speed.md")
 
 

@@ -17,6 +17,10 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+from marked import put_between  # noqa: E402
+
 MODEL = pathlib.Path(os.environ.get("BAREATTN_MODEL") or ROOT / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf")
 CONTENDERS = {"eager": ("eager", ""), "eager, weights returned": ("eager", "weights"), "sdpa": ("sdpa", ""),
               "bareattn": ("bareattn", ""), "bareattn, observed": ("bareattn", "measures")}
@@ -62,10 +66,7 @@ def write_docs(rows):
         if "seconds" in row:
             lines.append(f"| {row['tokens']} | {row['contender']} | {row['seconds']:.2f} | {row['tokens'] / row['seconds']:.0f} "
                          f"| {row['above_the_model_mb']:.0f} | {row['largest_logit_difference']:.1e} |")
-    page = ROOT / "docs/speed.md"
-    before, rest = page.read_text(encoding="utf-8").split("<!-- hf -->\n", 1)
-    after = rest.split("<!-- end of hf -->", 1)[1]
-    page.write_text(f"{before}<!-- hf -->\n" + "\n".join(lines) + f"\n<!-- end of hf -->{after}", encoding="utf-8")
+    put_between(ROOT / "docs/speed.md", "<!-- hf -->", "<!-- end of hf -->", "\n".join(lines) + "\n")
     (ROOT / "docs/figures/hf.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 

@@ -1,6 +1,6 @@
 // The commands of `bareattn`, one file each. Every add_* declares its options and examples on the app and, when the
 // user chose it, sets `action`; main.cc runs the action after parsing and turns what it throws into an exit status.
-// To add a command: a file here, a line in main.cc, a section in docs/cli.md, a test in tests/cli_test.py.
+// To add a command: a file here, a line in main.cc, a section in docs/cli.md, a test under tests/cli/.
 #pragma once
 #include <CLI/CLI.hpp>
 #include <functional>

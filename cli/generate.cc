@@ -21,7 +21,7 @@ struct GenerateOptions {
   InputChoice input;
   SamplingOptions sampling;
   int count = 128;
-  bool chat = false;
+  TokenChoice encoding;
 };
 
 // Bytes at the end of `text` that begin a UTF-8 character which is not complete yet.
@@ -63,10 +63,7 @@ int generate_text(const GenerateOptions& options) {
   const InputText input = options.input.read();
   const auto model = options.model.load();
   const Tokenizer& tokenizer = model->tokenizer();
-  const ChatMessage message{"user", input.text};
-  const bool bos = tokenizer.spec().add_bos;
-  const auto tokens = options.chat ? tokenizer.encode(tokenizer.apply_chat_template({&message, 1}, true), true, bos)
-                                   : tokenizer.encode(input.text, false, bos);
+  const auto tokens = options.encoding.encode(tokenizer, input.text);
   const int64_t length = static_cast<int64_t>(tokens.size()), context = model->config().context_length;
   if (length + options.count > context) {
     throw InputError(fmt::format("the prompt's {} tokens and {} to generate are more than this model's context of {}",
@@ -82,7 +79,7 @@ int generate_text(const GenerateOptions& options) {
     logits = session.run(tokens, Logits::last, nullptr, bar.callback());
   }
   Printer printer(isatty(STDOUT_FILENO) == 1);
-  if (!options.chat) printer.add(input.text);
+  if (!options.encoding.chat) printer.add(input.text);
   const int32_t end = tokenizer.spec().eos_id;
   // The view of the last row's logits, [1, V], as [V].
   const TensorView<const float> last(logits.data, {model->config().vocab_size});
@@ -102,7 +99,7 @@ void add_generate(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("generate", "continue a prompt");
   options->input.declare(*command, "PROMPT", "the prompt");
   options->model.declare(*command);
-  command->add_flag("--chat", options->chat, "the prompt is a user's message: apply the model's chat template");
+  options->encoding.declare_chat(*command, "the prompt");
   command->add_option("-n,--count", options->count, "how many tokens at most")
       ->type_name("N")
       ->check(within(1, 1 << 24))

@@ -67,6 +67,22 @@ std::string InputChoice::path() const {
   return name != "-" && command_->count("--text") == 0 && exists(name) ? name : "";
 }
 
+void TokenChoice::declare_chat(CLI::App& command, const std::string& what) {
+  command.add_flag("--chat", chat, what + " is a user's message: apply the model's chat template");
+}
+
+void TokenChoice::declare_bos(CLI::App& command) {
+  CLI::Option* with = command.add_flag("--bos", bos, "begin with the beginning-of-sequence token");
+  command.add_flag("--no-bos", no_bos, "begin without it (default: as the model says)")->excludes(with);
+}
+
+std::vector<int32_t> TokenChoice::encode(const Tokenizer& tokenizer, const std::string& text) const {
+  const bool begin = bos || (!no_bos && tokenizer.spec().add_bos);
+  if (!chat) return tokenizer.encode(text, false, begin);
+  const ChatMessage message{"user", text};
+  return tokenizer.encode(tokenizer.apply_chat_template({&message, 1}, true), true, begin);
+}
+
 void refuse_same_file(const std::string& output, const std::string& other) {
   if (output.empty() || other.empty()) return;
   std::error_code error;  // a name that cannot be examined is the writer's complaint

@@ -3,6 +3,9 @@
 #pragma once
 #include <CLI/CLI.hpp>
 #include <string>
+#include <vector>
+
+#include "bareattn/tokenizer.h"
 
 namespace bareattn::cli {
 
@@ -27,6 +30,16 @@ struct InputChoice {
 
  private:
   CLI::App* command_ = nullptr;
+};
+
+/// How a text becomes tokens: --chat, --bos, --no-bos, of which a command declares what it has.
+struct TokenChoice {
+  bool chat = false, bos = false, no_bos = false;
+
+  void declare_chat(CLI::App& command, const std::string& what);  // "the text", "the prompt"
+  void declare_bos(CLI::App& command);
+  /// With --chat the text is a user's message in the model's chat template, up to where the answer begins.
+  std::vector<int32_t> encode(const Tokenizer& tokenizer, const std::string& text) const;
 };
 
 /// InputError where both names lead to one file, whether it is there yet or not. An empty name leads nowhere.

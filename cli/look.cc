@@ -28,7 +28,7 @@ struct LookOptions {
   InputChoice input;
   ReachChoice reach;
   MeasuresChoice measures;
-  bool chat = false, bos = false, no_bos = false;
+  TokenChoice encoding;
   std::string page, json, exact = "auto", title, colour = "auto";
   std::string lesson = "The cat sat on the mat because it was tired.";
   int top = 10;
@@ -75,13 +75,6 @@ std::vector<HeadId> exact_heads(const LookOptions& options, const ModelConfig& c
     for (int head = 0; head < config.heads; ++head) heads.push_back({layer, head});
   }
   return heads;
-}
-
-std::vector<int32_t> tokens_of(const LookOptions& options, const std::string& text, const Tokenizer& tokenizer) {
-  const bool bos = options.bos || (!options.no_bos && tokenizer.spec().add_bos);
-  if (!options.chat) return tokenizer.encode(text, false, bos);
-  const ChatMessage message{"user", text};
-  return tokenizer.encode(tokenizer.apply_chat_template({&message, 1}, true), true, bos);
 }
 
 std::string title_of(const LookOptions& options, const InputText& input) {
@@ -133,11 +126,11 @@ int look(const LookOptions& options) {
   page.size_budget = static_cast<int64_t>(options.budget_megabytes * 1e6);
   page.title = title_of(options, input);
 
-  std::vector<int32_t> tokens = tokens_of(options, input.text, model->tokenizer());
+  std::vector<int32_t> tokens = options.encoding.encode(model->tokenizer(), input.text);
   page.lesson = lesson_of(options, model);
   ObservationOptions how;
   how.measures = measures;
-  how.spans = options.measures.find(model->tokenizer(), tokens, options.chat ? input.text : "");
+  how.spans = options.measures.find(model->tokenizer(), tokens, options.encoding.chat ? input.text : "");
   how.beyond = options.reach.reach().beyond;
   how.keep_v = !options.page.empty();
   options.reach.warn(model->config(), static_cast<int64_t>(tokens.size()));
@@ -178,11 +171,10 @@ void add_look(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("look", "show what every head attends to in a text");
   options->input.declare(*command, "TEXT", "the text");
   options->model.declare(*command);
-  command->add_flag("--chat", options->chat, "the text is a user's message: apply the model's chat template");
+  options->encoding.declare_chat(*command, "the text");
   options->reach.declare_beyond(*command);
   options->measures.declare(*command);
-  CLI::Option* bos = command->add_flag("--bos", options->bos, "begin with the beginning-of-sequence token");
-  command->add_flag("--no-bos", options->no_bos, "begin without it (default: as the model says)")->excludes(bos);
+  options->encoding.declare_bos(*command);
   command->add_option("-o,--output", options->page, "write the page: one HTML file that needs no network")
       ->type_name("PAGE");
   options->json_option =

@@ -28,7 +28,8 @@ struct ServeChoice {
   ModelChoice model;
   InputChoice input;
   ReachChoice reach;
-  bool chat = false, open = false, json = false;
+  TokenChoice encoding;
+  bool open = false, json = false;
   std::string store = "f16", title;
   int port = 0;
   int64_t live_tokens = ServeOptions{}.live_tokens;
@@ -39,13 +40,7 @@ bool names_trace(const std::string& argument) { return argument.ends_with(".safe
 /// Runs the text into a file that is gone from its folder as soon as it is open.
 std::shared_ptr<const Trace> run_text(const ServeChoice& choice, const std::shared_ptr<const Model>& model) {
   const InputText input = choice.input.read();
-  const Tokenizer& tokenizer = model->tokenizer();
-  std::string text = input.text;
-  if (choice.chat) {
-    const ChatMessage message{"user", text};
-    text = tokenizer.apply_chat_template({&message, 1}, true);
-  }
-  std::vector<int32_t> tokens = tokenizer.encode(text, choice.chat, tokenizer.spec().add_bos);
+  std::vector<int32_t> tokens = choice.encoding.encode(model->tokenizer(), input.text);
   choice.reach.warn(model->config(), static_cast<int64_t>(tokens.size()));
   std::string folder = (std::filesystem::temp_directory_path() / "bareattn-XXXXXX").string();
   if (mkdtemp(folder.data()) == nullptr) throw OutputError("no temporary folder can be made at " + folder);
@@ -120,7 +115,7 @@ void add_serve(CLI::App& app, Action& action) {
       ->capture_default_str();
   command->add_flag("--open", choice->open, "open it in the browser");
   command->add_flag("--json", choice->json, "print address, port and token as one line of JSON");
-  command->add_flag("--chat", choice->chat, "the text is a user's message: apply the model's chat template");
+  choice->encoding.declare_chat(*command, "the text");
   command->add_option("--store", choice->store, "of the text that is run: f16, bf16, or f32 (weights bit for bit)")
       ->type_name("TYPE")
       ->check(CLI::IsMember({"f16", "bf16", "f32"}).description(""))

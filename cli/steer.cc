@@ -26,17 +26,10 @@ struct SteerOptions {
   std::vector<std::string> boost, pasta, knockout, heads = {"*"};
   std::string table, save;
   double by = 3, alpha = 0.01, temperature = 1, scale = 1, sink_logit = 0;
-  bool ablate = false, mean = false, adaptive = false, sink = false, no_first = false, chat = false, json = false;
+  bool ablate = false, mean = false, adaptive = false, sink = false, no_first = false, json = false;
+  TokenChoice encoding;
   int count = 64;
 };
-
-std::vector<int32_t> encode(const SteerOptions& options, const Model& model, const std::string& text) {
-  const Tokenizer& tokenizer = model.tokenizer();
-  const ChatMessage message{"user", text};
-  const bool bos = tokenizer.spec().add_bos;
-  return options.chat ? tokenizer.encode(tokenizer.apply_chat_template({&message, 1}, true), true, bos)
-                      : tokenizer.encode(text, false, bos);
-}
 
 /// The tokens that any byte of the first occurrence of `what` lies in.
 TokenSpan find_span(const Tokenizer& tokenizer, const std::vector<int32_t>& tokens, const std::string& what) {
@@ -190,7 +183,7 @@ int steer(const SteerOptions& options) {
   if (!options.save.empty()) check_writable(options.save);
   for (const std::string& in : {options.input.path(), options.model.path}) refuse_same_file(options.save, in);
   const auto model = options.model.load();
-  const auto tokens = encode(options, *model, input.text);
+  const auto tokens = options.encoding.encode(model->tokenizer(), input.text);
   const int64_t length = static_cast<int64_t>(tokens.size());
   if (length == 0) throw InputError("the text is empty");
   if (length + options.count > model->config().context_length) {
@@ -241,7 +234,7 @@ void add_steer(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("steer", "change what heads attend to, and see what the model then says");
   options->input.declare(*command, "PROMPT", "the prompt");
   options->model.declare(*command);
-  command->add_flag("--chat", options->chat, "the prompt is a user's message: apply the model's chat template");
+  options->encoding.declare_chat(*command, "the prompt");
   command->add_option("-n,--count", options->count, "how many tokens to generate")
       ->type_name("N")->check(within(1, 1 << 24))->capture_default_str();
   command->add_option("--heads", options->heads, "which heads: 5.3, 6.* (all of layer 6), *.0, *; commas between")

@@ -21,7 +21,7 @@ struct TraceChoice {
   ModelChoice model;
   InputChoice input;
   ReachChoice reach;
-  bool chat = false, bos = false, no_bos = false;
+  TokenChoice encoding;
   std::string output, store = "f16", title;
   MeasuresChoice measures;
 };
@@ -42,15 +42,9 @@ int trace(const TraceChoice& choice) {
   for (const std::string& in : {choice.input.path(), choice.model.path}) refuse_same_file(choice.output, in);
   const auto model = choice.model.load();
   const Tokenizer& tokenizer = model->tokenizer();
-  const bool bos = choice.bos || (!choice.no_bos && tokenizer.spec().add_bos);
-  std::string text = input.text;
-  if (choice.chat) {
-    const ChatMessage message{"user", text};
-    text = tokenizer.apply_chat_template({&message, 1}, true);
-  }
-  std::vector<int32_t> tokens = tokenizer.encode(text, choice.chat, bos);
+  std::vector<int32_t> tokens = choice.encoding.encode(tokenizer, input.text);
   const auto count = static_cast<int64_t>(tokens.size());
-  options.spans = choice.measures.find(tokenizer, tokens, choice.chat ? input.text : "");
+  options.spans = choice.measures.find(tokenizer, tokens, choice.encoding.chat ? input.text : "");
   choice.reach.warn(model->config(), count);
   {
     ProgressBar bar("Tracing", "tokens");
@@ -75,9 +69,8 @@ void add_trace(CLI::App& app, Action& action) {
       ->check(CLI::IsMember({"f16", "bf16", "f32"}).description(""))
       ->capture_default_str();
   choice->measures.declare(*command);
-  command->add_flag("--chat", choice->chat, "the text is a user's message: apply the model's chat template");
-  CLI::Option* bos = command->add_flag("--bos", choice->bos, "begin with the beginning-of-sequence token");
-  command->add_flag("--no-bos", choice->no_bos, "begin without it (default: as the model says)")->excludes(bos);
+  choice->encoding.declare_chat(*command, "the text");
+  choice->encoding.declare_bos(*command);
   choice->reach.declare(*command);
   command->add_option("--title", choice->title, "a title, for the page made from it")->type_name("TEXT");
   command->footer(

@@ -22,12 +22,6 @@ def trace(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def server(trace):
-    with serving(trace) as served:
-        yield served
-
-
 def exact(trace, head, rows, keys, folder):
     path = folder / "tile.npy"
     done = run("tile", trace, head, rows, keys, "-o", path, model=None)

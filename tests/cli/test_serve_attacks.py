@@ -21,12 +21,6 @@ def trace(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def server(trace):
-    with serving(trace) as served:
-        yield served
-
-
 @pytest.fixture(autouse=True)
 def still_there(server):
     yield
