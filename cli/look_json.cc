@@ -85,10 +85,8 @@ Json heads_json(const Observation& o, const HeadRoles* roles) {
       Json one{{"layer", layer}, {"head", head}, {"role", nullptr}};
       if (measured.for_roles()) {
         const Role role = o.role(id);
-        one["role"] = {{"source", "text"},
-                       {"name", role.name},
-                       {"score", number(role.score)},
-                       {"evidence", role.evidence}};
+        one["role"] = {
+            {"source", "text"}, {"name", role.name}, {"score", number(role.score)}, {"evidence", role.evidence}};
       }
       one["recipe_role"] = recipe_role_json(roles, id);
       one["means"] = std::move(means);
@@ -143,7 +141,8 @@ std::string look_json(const LookReport& report) {
   const Observation& o = *report.observation;
   const int64_t length = static_cast<int64_t>(o.tokens().size());
   Json shown = Json::array();
-  for (const Highlight& h : o.measured().for_roles() && o.measured().columns ? highlights(o) : std::vector<Highlight>()) {
+  for (const Highlight& h :
+       o.measured().for_roles() && o.measured().columns ? highlights(o) : std::vector<Highlight>()) {
     shown.push_back({{"id", h.id},
                      {"title", h.title},
                      {"head", name(h.head)},

@@ -155,9 +155,11 @@ class Summary {
     if (looks.empty()) return;
     heading("Weight on named spans", "average of all heads, over the tokens that can see some of it");
     for (const SpanLook& look : looks) {
-      const auto share = [](double x) { return std::isfinite(x) ? fmt::format("{:.1f} %", 100 * x) : std::string("-"); };
+      const auto share = [](double x) {
+        return std::isfinite(x) ? fmt::format("{:.1f} %", 100 * x) : std::string("-");
+      };
       std::string line = fmt::format("{} on {} token{}; the last token {}", share(look.mean), grouped(look.set.tokens),
-                         look.set.tokens == 1 ? "" : "s", share(look.last));
+                                     look.set.tokens == 1 ? "" : "s", share(look.last));
       if (look.strongest.layer >= 0) line += fmt::format("; most: head {} {}", name(look.strongest), share(look.most));
       out_ += "  " + padded(prefix(one_line(look.set.name), 15), 16) + wrapped(line, terminal_.width, 18, 18) + '\n';
     }

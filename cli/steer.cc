@@ -85,7 +85,7 @@ std::vector<Intervention> interventions(const SteerOptions& options, const std::
 
 struct Run {
   std::string continuation;
-  std::vector<int32_t> tokens;  // generated
+  std::vector<int32_t> tokens;        // generated
   std::unique_ptr<Observation> seen;  // over the prompt
 };
 
@@ -201,8 +201,8 @@ int steer(const SteerOptions& options) {
   const auto list = changes(before, after, spans);
   if (!options.save.empty()) write_file(options.save, steering_to_json(all));
   if (options.json) {
-    fmt::print("{}\n", to_json(all, before, after, list, spans).dump(1, ' ', false,
-                                                                     nlohmann::json::error_handler_t::replace));
+    fmt::print("{}\n",
+               to_json(all, before, after, list, spans).dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
     return exit_ok;
   }
   const Terminal terminal = terminal_of(STDOUT_FILENO);
@@ -236,9 +236,13 @@ void add_steer(CLI::App& app, Action& action) {
   options->model.declare(*command);
   options->encoding.declare_chat(*command, "the prompt");
   command->add_option("-n,--count", options->count, "how many tokens to generate")
-      ->type_name("N")->check(within(1, 1 << 24))->capture_default_str();
+      ->type_name("N")
+      ->check(within(1, 1 << 24))
+      ->capture_default_str();
   command->add_option("--heads", options->heads, "which heads: 5.3, 6.* (all of layer 6), *.0, *; commas between")
-      ->type_name("HEADS")->delimiter(',')->allow_extra_args(false);
+      ->type_name("HEADS")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   const auto span = [&](const char* name, std::vector<std::string>& to, const char* what) {
     command->add_option(name, to, what)->type_name("TEXT")->allow_extra_args(false);
   };
@@ -254,12 +258,14 @@ void add_steer(CLI::App& app, Action& action) {
   command->add_flag("--mean", options->mean, "the heads write their mean over the prompt");
   command->add_flag("--adaptive", options->adaptive, "sharpen heads of high entropy (adaptive temperature)");
   command->add_option("--sink-logit", options->sink_logit, intervention_help(Kind::sink_logit))
-      ->type_name("X")->each([options](const std::string&) { options->sink = true; });
+      ->type_name("X")
+      ->each([options](const std::string&) { options->sink = true; });
   command->add_option("--table", options->table, "interventions from a steering file (docs/steering.md)")
       ->type_name("FILE");
   command->add_option("--save", options->save, "write the interventions to a steering file")->type_name("FILE");
   command->add_flag("--json", options->json, "everything as JSON");
-  command->footer("Example:\n  bareattn steer -m MODEL.gguf --boost \"in French\" --by 5 \"Answer in French: what is rain?\"");
+  command->footer(
+      "Example:\n  bareattn steer -m MODEL.gguf --boost \"in French\" --by 5 \"Answer in French: what is rain?\"");
   command->callback([options, &action] { action = [options] { return steer(*options); }; });
 }
 

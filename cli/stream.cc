@@ -1,5 +1,7 @@
 // `bareattn stream`: what happens to the residual stream over a text, layer by layer: massive activations and rank
 // collapse.
+#include "bareattn/stream.h"
+
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -8,7 +10,6 @@
 
 #include "bareattn/error.h"
 #include "bareattn/files.h"
-#include "bareattn/stream.h"
 #include "commands.h"
 #include "input.h"
 #include "interrupt.h"
@@ -29,14 +30,13 @@ nlohmann::ordered_json to_json(const std::vector<StreamLayer>& layers, size_t to
   const auto number = [](double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); };
   Json list = Json::array();
   for (const StreamLayer& l : layers) {
-    list.push_back({{"largest",
-                     {{"token", l.largest.token},
-                      {"dimension", l.largest.dimension},
-                      {"value", number(double{l.largest.value})}}},
-                    {"median", number(l.median)},
-                    {"massive", l.massive},
-                    {"tokens", l.tokens},
-                    {"rank_residual", number(l.rank_residual)}});
+    list.push_back(
+        {{"largest",
+          {{"token", l.largest.token}, {"dimension", l.largest.dimension}, {"value", number(double{l.largest.value})}}},
+         {"median", number(l.median)},
+         {"massive", l.massive},
+         {"tokens", l.tokens},
+         {"rank_residual", number(l.rank_residual)}});
   }
   return {{"kind", "bareattn.stream"}, {"version", 1}, {"tokens", tokens}, {"layers", list}};
 }
@@ -70,8 +70,7 @@ int run(const StreamOptions& options) {
 
 void add_stream(CLI::App& app, Action& action) {
   auto options = std::make_shared<StreamOptions>();
-  CLI::App* command =
-      app.add_subcommand("stream", "find massive activations and rank collapse in the residual stream");
+  CLI::App* command = app.add_subcommand("stream", "find massive activations and rank collapse in the residual stream");
   options->input.declare(*command, "TEXT", "the text");
   options->model.declare(*command);
   command->add_flag("--json", options->json, "everything as JSON");

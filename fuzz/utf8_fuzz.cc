@@ -1,8 +1,8 @@
 // Any bytes: repaired text is valid UTF-8 and stable, and nothing escaped for a terminal holds a control character.
-#include "base/utf8.h"
-
 #include <cstdint>
 #include <cstdlib>
+
+#include "base/utf8.h"
 
 using namespace bareattn::base;
 

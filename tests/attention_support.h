@@ -134,14 +134,15 @@ struct Collected {
     }
   }
   std::vector<std::vector<float>*> fields() {
-    return {&lse,           &max_logit,  &row_sum,     &entropy,         &sum_squares,
-            &mean_distance, &first_mass, &self_weight, &previous_weight, &recent_mass, &distance_spread};
+    return {&lse,        &max_logit,   &row_sum,         &entropy,     &sum_squares,    &mean_distance,
+            &first_mass, &self_weight, &previous_weight, &recent_mass, &distance_spread};
   }
   bool same(Collected& other) {
     auto a = fields(), b = other.fields();
     for (size_t i = 0; i < a.size(); ++i)
       if (!same_bits(*a[i], *b[i])) return false;
-    return same_bits(column_sums, other.column_sums) && same_bits(max_key, other.max_key) && same_bits(received, other.received);
+    return same_bits(column_sums, other.column_sums) && same_bits(max_key, other.max_key) &&
+           same_bits(received, other.received);
   }
 };
 

@@ -1,5 +1,5 @@
-// The vector loops of kernels/elementwise.h give the bits of their scalar twin on every length, alignment and instruction
-// set of this CPU, and the twin is right against double.
+// The vector loops of kernels/elementwise.h give the bits of their scalar twin on every length, alignment and
+// instruction set of this CPU, and the twin is right against double.
 #include "kernels/elementwise.h"
 
 #include <gtest/gtest.h>
@@ -79,8 +79,8 @@ TEST_P(OnEveryTarget, RotationEqualsItsTwin) {
 
 TEST_P(OnEveryTarget, SiluEqualsItsTwinOnEveryKindOfNumber) {
   constexpr float inf = std::numeric_limits<float>::infinity();
-  const float special[] = {0.0F, -0.0F, 1e-40F, -1e-40F, 86.9F, -86.9F, 87.1F, -87.1F, 1e4F, -1e4F, 3e38F, -3e38F,
-                           inf,  -inf,  std::nanf("")};
+  const float special[] = {0.0F, -0.0F, 1e-40F, -1e-40F, 86.9F, -86.9F, 87.1F,        -87.1F,
+                           1e4F, -1e4F, 3e38F,  -3e38F,  inf,   -inf,   std::nanf("")};
   for (const size_t n : lengths) {
     auto gate = random_values(n, static_cast<uint32_t>(n), 30);
     for (size_t i = 0; i < n && i < std::size(special); ++i) gate[n - 1 - i] = special[i];

@@ -290,7 +290,8 @@ TEST(HostileGguf, A24_Hyperparameters) {
   expect_refused({"eps -1", with_f32("llama.attention.layer_norm_rms_epsilon", -1), "over 0"});
   expect_refused({"base 0", with_f32("llama.rope.freq_base", 0), "over 0"});
   expect_refused({"vocabulary", with_u32("llama.vocab_size", 261), "the vocabulary has 260"});
-  expect_refused({"scaling", tiny([](GgufBuilder& g) { g.string("llama.rope.scaling.type", "longrope"); }), "'longrope'"});
+  expect_refused(
+      {"scaling", tiny([](GgufBuilder& g) { g.string("llama.rope.scaling.type", "longrope"); }), "'longrope'"});
   expect_refused({"scaling", tiny([](GgufBuilder& g) { g.string("llama.rope.scaling.type", "yarn"); }),
                   "'llama.rope.scaling.original_context_length' is missing"});
   expect_refused({"experts", with_u32("llama.expert_count", 8), "only 0 can be run"});

@@ -1,5 +1,5 @@
-// The real model that tests run on: $BAREATTN_MODEL, else models/ in the source tree (./x model fetches it). A test that
-// cannot have it fails and says how to get it; nothing is skipped in silence.
+// The real model that tests run on: $BAREATTN_MODEL, else models/ in the source tree (./x model fetches it). A test
+// that cannot have it fails and says how to get it; nothing is skipped in silence.
 #pragma once
 #include <gtest/gtest.h>
 

@@ -48,7 +48,9 @@ struct Fixture {
 };
 
 // Of one name, overlapping and apart; one that nobody can see but the last row; one of all.
-std::vector<NamedSpan> spans() { return {{"some", 3, 9}, {"last", 149, 150}, {"some", 7, 12}, {"all", 0, 150}, {"some", 100, 101}}; }
+std::vector<NamedSpan> spans() {
+  return {{"some", 3, 9}, {"last", 149, 150}, {"some", 7, 12}, {"all", 0, 150}, {"some", 100, 101}};
+}
 
 // 150 tokens: more than the 64 of recent_mass, ten pooled blocks of which the last is not full.
 const Fixture& fixture() {
@@ -204,7 +206,8 @@ TEST(Measures, GroupsThatWereNotAskedForAreNotMade) {
   const auto o = observe(f.model, f.tokens, {.measures = {false, false, false, false, false}, .spans = spans()});
   EXPECT_EQ(o->rows(Measure::max_weight, {3, 1}), f.observation->rows(Measure::max_weight, {3, 1}));
   EXPECT_TRUE(o->span_sets().empty());
-  for (const Measure measure : {Measure::entropy, Measure::mean_distance, Measure::first_mass, Measure::distance_spread})
+  for (const Measure measure :
+       {Measure::entropy, Measure::mean_distance, Measure::first_mass, Measure::distance_spread})
     EXPECT_THROW((void)o->mean(measure, {0, 0}), InputError);
   EXPECT_THROW((void)o->received({0, 0}), InputError);
   EXPECT_THROW((void)o->pool_sum({0, 0}), InputError);

@@ -51,7 +51,7 @@ TEST(Spans, ExpressionsTouchWholeTokens) {
   EXPECT_EQ(found("a=x*a", cat), (Ranges{{1, 2}, {4, 5}, {7, 8}}));
   EXPECT_EQ(found("a=b=c|sat", cat), (Ranges{{3, 5}}));
   EXPECT_EQ(found("e=\xC3\xA9", {"caf\xC3", "\xA9!"}), (Ranges{{0, 2}}));  // a character split over tokens
-  EXPECT_EQ(found("a=a", {"\xFF", "a"}), (Ranges{{1, 2}}));               // bytes that are no UTF-8 are skipped
+  EXPECT_EQ(found("a=a", {"\xFF", "a"}), (Ranges{{1, 2}}));                // bytes that are no UTF-8 are skipped
 }
 
 TEST(Spans, WhatIsWrongIsNamed) {
@@ -75,7 +75,8 @@ TEST(Spans, AHostileExpressionIsRefusedAndNotWaitedFor) {
 }
 
 TEST(Spans, OneNameIsOneSet) {
-  const auto sets = span_sets(std::vector<NamedSpan>{{"b", 4, 6}, {"a", 0, 1}, {"b", 5, 9}, {"b", 1, 2}, {"b", 3, 3}}, 10);
+  const auto sets =
+      span_sets(std::vector<NamedSpan>{{"b", 4, 6}, {"a", 0, 1}, {"b", 5, 9}, {"b", 1, 2}, {"b", 3, 3}}, 10);
   ASSERT_EQ(sets.size(), 2U);
   EXPECT_EQ(sets[0].name, "b");
   EXPECT_EQ(sets[0].tokens, 6);

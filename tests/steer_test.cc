@@ -1,13 +1,12 @@
 // Steering on the real model: what changes nothing changes no bit, what changes something changes it by the formula,
 // rows still sum to one, and the file form loses nothing.
-#include "bareattn/steering.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <cstring>
 
 #include "bareattn/error.h"
+#include "bareattn/steering.h"
 #include "bareattn/variant.h"
 #include "model_under_test.h"
 
@@ -121,7 +120,7 @@ TEST(Steer, RowsSumToOneUnderEverything) {
     }
   }
   EXPECT_EQ(o->rows(Measure::first_mass, {3, 0})[static_cast<size_t>(last)], 0.0F);  // the knocked out sink
-  EXPECT_EQ(o->rows(Measure::first_mass, {3, 0})[0], 1.0F);  // row 0 keeps its only key
+  EXPECT_EQ(o->rows(Measure::first_mass, {3, 0})[0], 1.0F);                          // row 0 keeps its only key
   EXPECT_GT(o->mean(Measure::first_mass, {4, 0}), 0.0);
 }
 
@@ -177,7 +176,8 @@ TEST(Steer, CalibrationMakesTheControlFair) {
     const auto w = fair->row_weights({0, head}, last);
     double mass[3] = {}, total = 0;
     for (size_t s = 0; s < 3; ++s)
-      for (int64_t j = spans[s].begin; j < spans[s].end; ++j) mass[s] += static_cast<double>(w[j]), total += static_cast<double>(w[j]);
+      for (int64_t j = spans[s].begin; j < spans[s].end; ++j)
+        mass[s] += static_cast<double>(w[j]), total += static_cast<double>(w[j]);
     for (size_t s = 0; s < 3; ++s)
       EXPECT_NEAR(mass[s] / total, static_cast<double>(spans[s].end - spans[s].begin) / 20, 1e-4);
   }
@@ -221,12 +221,13 @@ TEST(Steer, RefusesWhatDoesNotFit) {
   for (const char* head : {"30.0", "0.9", "5", "x.1", "1.y", "", "-1.0", "1.2.3"})
     bad(make(Kind::scale, 0, {}, {head}));
   EXPECT_EQ(select_heads({"5.3", "6.*", "5.*"}, config).size(), 18U);
-  for (const char* json : {"", "[]", "{}", R"({"format":"bareattn-steering","version":2,"interventions":[]})",
-                           R"({"format":"bareattn-steering","version":1,"interventions":[{}]})",
-                           R"({"format":"bareattn-steering","version":1,"interventions":[{"kind":"boos"}]})",
-                           R"({"format":"bareattn-steering","version":1,"interventions":[{"kind":"boost","key":[]}]})",
-                           R"({"format":"bareattn-steering","version":1,"interventions":[{"kind":"boost","keys":[[1]]}]})",
-                           R"({"format":"bareattn-steering","version":1,"interventions":[],"x":1})"})
+  for (const char* json :
+       {"", "[]", "{}", R"({"format":"bareattn-steering","version":2,"interventions":[]})",
+        R"({"format":"bareattn-steering","version":1,"interventions":[{}]})",
+        R"({"format":"bareattn-steering","version":1,"interventions":[{"kind":"boos"}]})",
+        R"({"format":"bareattn-steering","version":1,"interventions":[{"kind":"boost","key":[]}]})",
+        R"({"format":"bareattn-steering","version":1,"interventions":[{"kind":"boost","keys":[[1]]}]})",
+        R"({"format":"bareattn-steering","version":1,"interventions":[],"x":1})"})
     EXPECT_THROW(steering_from_json(json), InputError) << json;
 }
 

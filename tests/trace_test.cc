@@ -257,7 +257,9 @@ TEST(Trace, LayerByLayerAndChunkByChunkAreOneFile) {
 
 TEST(Trace, GroupsThatWereNotKeptAreNamed) {
   const test::Folder folder;
-  const auto trace = traced(folder / "a", tiny(), test::byte_tokens(100), {.measures = {.rows = false, .distance = false, .spans = false, .columns = false, .map = false}});
+  const auto trace =
+      traced(folder / "a", tiny(), test::byte_tokens(100),
+             {.measures = {.rows = false, .distance = false, .spans = false, .columns = false, .map = false}});
   EXPECT_EQ(trace->rows(Measure::lse, {0, 0}).size(), 100U);
   EXPECT_NO_THROW((void)trace->mean(Measure::max_weight, {0, 0}));
   EXPECT_EQ(trace->tile({0, 0}, {0, 100}, {0, 100}).size(), 10'000U);

@@ -1,5 +1,6 @@
 // What this machine can do at most: fused multiply-adds in f32, pair dots in bf16, and reading memory, on one thread
-// and on all. Every percentage in the figures is of these, measured in the same run. The loops are those of bench/peak.h;
+// and on all. Every percentage in the figures is of these, measured in the same run. The loops are those of
+// bench/peak.h;
 // `./x bench attention` and `./x bench look` run this program.
 #include "peak.h"
 

@@ -1,7 +1,7 @@
 // Exact attention on the CPU, every weight observable. O = softmax(softcap(scale * Q K^T) + bias) V, the order of the
 // ONNX Attention operator. What is returned beside O is exact and costs O(N) memory: nothing N x N is ever allocated.
-// One call is attention(q, k, v, o, params) at the end of this file; keys that stay are attention_cache.h, rectangles of
-// weights are weights.h.
+// One call is attention(q, k, v, o, params) at the end of this file; keys that stay are attention_cache.h, rectangles
+// of weights are weights.h.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -21,35 +21,37 @@ inline double from_fixed(uint64_t sum) { return static_cast<double>(sum) / (1 <<
 /// Per-row arrays are [Hq, rows] with `row_stride` elements from head to head. All logarithms are natural.
 struct AttentionStatistics {
   int64_t row_stride = 0;
-  float* lse = nullptr;            // log sum exp of the row's logits (sink included); -inf: no visible key
-  float* max_logit = nullptr;      // largest visible logit
-  float* row_sum = nullptr;        // sum of e^(logit - max_logit): with max_logit, what weights() can be given
-  int32_t* max_key = nullptr;      // its key, the first one on a tie; -1: no visible key
-  float* entropy = nullptr;        // -sum p ln p, nats
-  float* sum_squares = nullptr;    // sum p^2; 1 / it is the participation ratio
-  float* mean_distance = nullptr;  // sum p (position of the row - j), tokens
-  float* first_mass = nullptr;     // weight on key 0
-  float* self_weight = nullptr;    // weight on the row's own key
+  float* lse = nullptr;              // log sum exp of the row's logits (sink included); -inf: no visible key
+  float* max_logit = nullptr;        // largest visible logit
+  float* row_sum = nullptr;          // sum of e^(logit - max_logit): with max_logit, what weights() can be given
+  int32_t* max_key = nullptr;        // its key, the first one on a tie; -1: no visible key
+  float* entropy = nullptr;          // -sum p ln p, nats
+  float* sum_squares = nullptr;      // sum p^2; 1 / it is the participation ratio
+  float* mean_distance = nullptr;    // sum p (position of the row - j), tokens
+  float* first_mass = nullptr;       // weight on key 0
+  float* self_weight = nullptr;      // weight on the row's own key
   float* previous_weight = nullptr;  // weight on the key before it (0 for the first row)
-  float* recent_mass = nullptr;    // weight on the last 64 keys, the row's own included
+  float* recent_mass = nullptr;      // weight on the last 64 keys, the row's own included
   // sqrt(sum p (distance - mean_distance)^2), tokens. Its square is within 600 * 2^-24 * 256^2 (2.4) of the exact one,
   // and mostly within 0.05: sums of 512 keys in f32.
   float* distance_spread = nullptr;
   // Sums over keys chosen by the caller: sum_j p_ij g[j][c] with g = key_columns [Sk, columns] (an indicator of a span
   // gives the weight on the span), into [columns, Hq, rows], `column_stride` from column to column. Within
-  // (600 + blocks of 512 keys) * 2^-24 * sum_j p_ij |g|. They cost what `columns` + 2, rounded up to 16, more columns of V do.
+  // (600 + blocks of 512 keys) * 2^-24 * sum_j p_ij |g|. They cost what `columns` + 2, rounded up to 16, more columns
+  // of V do.
   int columns = 0;
   int64_t column_stride = 0;
   const float* key_columns = nullptr;
   float* column_sums = nullptr;
   // Per key, added to (the caller zeroes them): [Hq, Sk] with `key_stride` from head to head, fixed point.
   int64_t key_stride = 0;
-  uint64_t* received = nullptr;    // sum over rows of the weight on this key
-  // Map of `pool_block` x `pool_block` cells over absolute positions, causal half only: row block r, key block c <= r at
-  // r (r + 1) / 2 + c; `pool_stride` elements from head to head. pool_block is a multiple of 16. Added to / maximised.
+  uint64_t* received = nullptr;  // sum over rows of the weight on this key
+  // Map of `pool_block` x `pool_block` cells over absolute positions, causal half only: row block r, key block c <= r
+  // at r (r + 1) / 2 + c; `pool_stride` elements from head to head. pool_block is a multiple of 16. Added to /
+  // maximised.
   int pool_block = 0;
   int64_t pool_stride = 0;
-  uint64_t* pool_sum = nullptr;    // fixed point
+  uint64_t* pool_sum = nullptr;  // fixed point
   float* pool_max = nullptr;
 };
 
@@ -61,8 +63,8 @@ struct MaskView {
   TensorView<const float> additive;  // [Hq, Sq, Sk]
 };
 
-/// A bias by spans, the one table of steering: score(h, i, j) += value[h][row_span[i]][key_span[j]]; -inf cuts the edge.
-/// Rows and keys name their span by small integers, so the table costs O(Sq + Sk) whatever the spans' shapes.
+/// A bias by spans, the one table of steering: score(h, i, j) += value[h][row_span[i]][key_span[j]]; -inf cuts the
+/// edge. Rows and keys name their span by small integers, so the table costs O(Sq + Sk) whatever the spans' shapes.
 struct SpanBias {
   int row_spans = 0, key_spans = 0;
   std::span<const uint8_t> row_span;  // [positions]: span of the row at each absolute position
@@ -73,11 +75,11 @@ struct SpanBias {
 
 /// Everything that is done to scores after scale * q.k.
 struct ScoreTerms {
-  float softcap = 0;                      // c: s = c tanh(s / c); 0 = off
-  std::span<const float> alibi_slopes;    // [Hq]: s += slope * (j - position of the row)
+  float softcap = 0;                    // c: s = c tanh(s / c); 0 = off
+  std::span<const float> alibi_slopes;  // [Hq]: s += slope * (j - position of the row)
   const SpanBias* bias = nullptr;
   MaskView mask;
-  std::span<const float> sinks;           // [Hq]: a logit that joins the denominator and the LSE, never the blend
+  std::span<const float> sinks;  // [Hq]: a logit that joins the denominator and the LSE, never the blend
   // Where window >= 0: keys [leading_keys, position of the row - window) are not seen, and blocks of them are skipped.
   int64_t window = -1, leading_keys = 0;
 };
@@ -115,9 +117,9 @@ struct AttentionParams {
   bool is_causal = false;      // key j <= position of the row
   CausalAlign causal_align = CausalAlign::top_left;
   std::optional<int64_t> offset;  // position of row 0, e.g. the number of keys that were there before
-  int64_t left_window = -1;    // key j >= position - left_window; -1: unbounded
-  int64_t right_window = -1;   // key j <= position + right_window; -1: unbounded
-  float softcap = 0;           // c: s = c tanh(s / c); 0: off
+  int64_t left_window = -1;       // key j >= position - left_window; -1: unbounded
+  int64_t right_window = -1;      // key j <= position + right_window; -1: unbounded
+  float softcap = 0;              // c: s = c tanh(s / c); 0: off
   // Boolean (true: seen) or additive in f32, f16, bf16; rank 1 to 4, aligned to the right of [B, Hq, Sq, Sk]; 1 is
   // repeated, except that a last axis shorter than Sk hides the keys past it.
   ConstTensor attn_mask;
@@ -128,7 +130,7 @@ struct AttentionParams {
   // Variable length: sequences one after the other on one axis, B = 1. [sequences + 1], from 0 to Sq (Sk), ascending.
   std::span<const int64_t> cu_seqlens_q, cu_seqlens_k;
   Compute compute = Compute::f32;  // reference_attention() and the backward pass are f32 always
-  int threads = 0;  // 0: one per available core. The bits of the result never depend on it.
+  int threads = 0;                 // 0: one per available core. The bits of the result never depend on it.
   AttentionReturns returns;
 };
 
@@ -147,7 +149,8 @@ void attention(const ConstTensor& q, const ConstTensor& k, const ConstTensor& v,
                const AttentionParams& params = {});
 
 /// The same, slow and clear, in f64: the oracle of the tests, and the place to read what each parameter means. Takes
-/// f64 tensors as well; statistics are rounded to their type once. Its fixed-point sums differ from attention()'s by the rounding of each weight.
+/// f64 tensors as well; statistics are rounded to their type once. Its fixed-point sums differ from attention()'s by
+/// the rounding of each weight.
 void reference_attention(const ConstTensor& q, const ConstTensor& k, const ConstTensor& v, const MutableTensor& o,
                          const AttentionParams& params = {});
 

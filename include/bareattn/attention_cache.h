@@ -21,7 +21,8 @@ struct PagedKeyValues {
 
 class AttentionCache {
  public:
-  /// compute: what params.compute must be of the calls against it; bf16 keeps keys and values as bf16, in half the memory.
+  /// compute: what params.compute must be of the calls against it; bf16 keeps keys and values as bf16, in half the
+  /// memory.
   AttentionCache(int64_t batch, int64_t kv_heads, int64_t head_dim, int64_t value_dim, Compute compute = Compute::f32);
   ~AttentionCache();
   AttentionCache(AttentionCache&&) noexcept;

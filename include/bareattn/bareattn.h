@@ -4,11 +4,12 @@
 #include "bareattn/attention.h"           // exact attention and what it says about itself
 #include "bareattn/attention_backward.h"  // its gradients
 #include "bareattn/attention_cache.h"     // keys and values kept between calls
-#include "bareattn/diff.h"                // two runs or two models compared, head by head
 #include "bareattn/diagnosis.h"           // what is wrong with how a model attends
+#include "bareattn/diff.h"                // two runs or two models compared, head by head
 #include "bareattn/error.h"               // what is thrown: InputError, FileError, OutputError
 #include "bareattn/faults.h"              // faults to inject, each a real bug
 #include "bareattn/files.h"               // files read and written whole, text made safe to print
+#include "bareattn/head_roles.h"          // what every head is for, by recipes: induction, retrieval, copying, ...
 #include "bareattn/highlights.h"          // which heads to look at first
 #include "bareattn/length.h"              // past the trained context, windows
 #include "bareattn/model.h"               // a model, a run of it, generation
@@ -21,7 +22,6 @@
 #include "bareattn/spans.h"               // named parts of a text: given, found by expression, of the chat template
 #include "bareattn/steering.h"            // named interventions: boost, knock out, ablate, ...
 #include "bareattn/stream.h"              // the residual stream of a text: massive activations, rank collapse
-#include "bareattn/head_roles.h"          // what every head is for, by recipes: induction, retrieval, copying, ...
 #include "bareattn/tensor.h"              // a view whose element type is known at run time
 #include "bareattn/tensor_view.h"         // data, shape, strides
 #include "bareattn/tokenizer.h"           // text becomes tokens

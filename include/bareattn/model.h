@@ -17,14 +17,16 @@ namespace bareattn {
 enum class Precision { f32, bf16 };
 const char* precision_name(Precision precision);  // "f32", "bf16"
 
-/// How the file says that rotary positions are stretched past the length of pre-training; done as it says at any length.
+/// How the file says that rotary positions are stretched past the length of pre-training; done as it says at any
+/// length.
 struct RopeScaling {
   enum class Type : uint8_t { none, linear, yarn };
   Type type = Type::none;
   float factor = 1;            // positions are divided by it (yarn: those of slow pairs; fast pairs are left)
   int original_context = 0;    // yarn: the length of pre-training
   float attention_factor = 1;  // yarn: Q and K are multiplied by it * (1 + 0.1 ln factor)
-  float beta_fast = 32, beta_slow = 1;  // yarn: turns within original_context, above and below which a pair is fast, slow
+  float beta_fast = 32,
+        beta_slow = 1;  // yarn: turns within original_context, above and below which a pair is fast, slow
 };
 
 struct ModelConfig {
@@ -73,10 +75,10 @@ class Model {
 using Progress = std::function<bool(int64_t done, int64_t total)>;
 
 struct SessionOptions {
-  int threads = 0;           // 0: all cores. The bits of every result are the same for any number.
-  int64_t max_tokens = 0;    // room in the cache; 0: the model's context length
-  int64_t chunk = 512;       // rows that go through the layers at once; the bits are the same for any number
-  Reach reach = {};          // Beyond::scale divides positions by max_tokens / context; refuse leaves it to max_tokens
+  int threads = 0;         // 0: all cores. The bits of every result are the same for any number.
+  int64_t max_tokens = 0;  // room in the cache; 0: the model's context length
+  int64_t chunk = 512;     // rows that go through the layers at once; the bits are the same for any number
+  Reach reach = {};        // Beyond::scale divides positions by max_tokens / context; refuse leaves it to max_tokens
   std::shared_ptr<const ScoreTable> table = {};  // steering (steering.h); null: none
   std::shared_ptr<const Variant> variant = {};   // departures from the file (variant.h); null: none
 };
@@ -101,9 +103,9 @@ class Session {
   /// session is as it was. Returns logits [rows, V] (rows = 0, 1 or n), valid until the next call.
   TensorView<const float> run(std::span<const int32_t> tokens, Logits logits = Logits::last,
                               Observer* observer = nullptr, const Progress& progress = {});
-  int64_t length() const;          // tokens in the cache
-  int64_t capacity() const;        // tokens it has room for
-  void truncate(int64_t length);   // forget all after `length` (0..length(), else std::invalid_argument)
+  int64_t length() const;         // tokens in the cache
+  int64_t capacity() const;       // tokens it has room for
+  void truncate(int64_t length);  // forget all after `length` (0..length(), else std::invalid_argument)
   const Model& model() const;
 
  private:

@@ -31,7 +31,7 @@ enum class Measure : int {
   first_mass,     // weight on token 0
   self_weight,
   previous_weight,
-  recent_mass,  // weight on the last 64 tokens
+  recent_mass,      // weight on the last 64 tokens
   participation,    // 1 / sum p^2, tokens
   distance_spread,  // sqrt of the variance of the distance, tokens
 };
@@ -67,11 +67,11 @@ struct Role {
 
 struct ObservationOptions {
   MeasureGroups measures = {};
-  std::vector<NamedSpan> spans = {};  // whose weight is measured
-  int pool_block = 0;   // 0: chosen from the length; else a multiple of 16
-  bool keep_qk = true;  // keep Q and K (f16) of every head; LSE is always kept
-  bool keep_v = false;  // keep V too: what keys carry (the page's value weighting, its tour)
-  Beyond beyond = Beyond::refuse;  // for texts longer than the model's context
+  std::vector<NamedSpan> spans = {};             // whose weight is measured
+  int pool_block = 0;                            // 0: chosen from the length; else a multiple of 16
+  bool keep_qk = true;                           // keep Q and K (f16) of every head; LSE is always kept
+  bool keep_v = false;                           // keep V too: what keys carry (the page's value weighting, its tour)
+  Beyond beyond = Beyond::refuse;                // for texts longer than the model's context
   std::shared_ptr<const ScoreTable> table = {};  // steering; what is recomputed from Q and K follows it
   std::shared_ptr<const Variant> variant = {};   // a run that departs from the file; what is recomputed does not follow
 };

@@ -10,26 +10,26 @@
 namespace bareattn {
 
 enum class Point : int {
-  embed,           // hook_embed                    [rows, W]
-  resid_pre,       // blocks.L.hook_resid_pre       [rows, W]
-  ln1,             // blocks.L.ln1.hook_normalized  [rows, W]   after the norm's weight
-  q,               // blocks.L.attn.hook_q          [rows, Hq, D]  before the rotation
-  k,               // blocks.L.attn.hook_k          [rows, Hkv, D]
-  v,               // blocks.L.attn.hook_v          [rows, Hkv, Dv]
-  rot_q,           // blocks.L.attn.hook_rot_q      [rows, Hq, D]  what the scores are made of
-  rot_k,           // blocks.L.attn.hook_rot_k      [rows, Hkv, D]
-  attn_statistics, // blocks.L.attn.statistics      (no tensor: the AttentionStatistics given before are now filled)
-  z,               // blocks.L.attn.hook_z          [rows, Hq, Dv] each head's blend
-  attn_out,        // blocks.L.hook_attn_out        [rows, W]
-  resid_mid,       // blocks.L.hook_resid_mid       [rows, W]
-  ln2,             // blocks.L.ln2.hook_normalized  [rows, W]
-  mlp_pre,         // blocks.L.mlp.hook_pre         [rows, F]  gate, before SiLU
-  mlp_pre_linear,  // blocks.L.mlp.hook_pre_linear  [rows, F]  up
-  mlp_post,        // blocks.L.mlp.hook_post        [rows, F]  SiLU(gate) * up
-  mlp_out,         // blocks.L.hook_mlp_out         [rows, W]
-  resid_post,      // blocks.L.hook_resid_post      [rows, W]
-  ln_final,        // ln_final.hook_normalized      [rows, W]  only rows whose logits are asked for
-  logits,          // unembed.hook_logits           [rows, V]  the same rows
+  embed,            // hook_embed                    [rows, W]
+  resid_pre,        // blocks.L.hook_resid_pre       [rows, W]
+  ln1,              // blocks.L.ln1.hook_normalized  [rows, W]   after the norm's weight
+  q,                // blocks.L.attn.hook_q          [rows, Hq, D]  before the rotation
+  k,                // blocks.L.attn.hook_k          [rows, Hkv, D]
+  v,                // blocks.L.attn.hook_v          [rows, Hkv, Dv]
+  rot_q,            // blocks.L.attn.hook_rot_q      [rows, Hq, D]  what the scores are made of
+  rot_k,            // blocks.L.attn.hook_rot_k      [rows, Hkv, D]
+  attn_statistics,  // blocks.L.attn.statistics      (no tensor: the AttentionStatistics given before are now filled)
+  z,                // blocks.L.attn.hook_z          [rows, Hq, Dv] each head's blend
+  attn_out,         // blocks.L.hook_attn_out        [rows, W]
+  resid_mid,        // blocks.L.hook_resid_mid       [rows, W]
+  ln2,              // blocks.L.ln2.hook_normalized  [rows, W]
+  mlp_pre,          // blocks.L.mlp.hook_pre         [rows, F]  gate, before SiLU
+  mlp_pre_linear,   // blocks.L.mlp.hook_pre_linear  [rows, F]  up
+  mlp_post,         // blocks.L.mlp.hook_post        [rows, F]  SiLU(gate) * up
+  mlp_out,          // blocks.L.hook_mlp_out         [rows, W]
+  resid_post,       // blocks.L.hook_resid_post      [rows, W]
+  ln_final,         // ln_final.hook_normalized      [rows, W]  only rows whose logits are asked for
+  logits,           // unembed.hook_logits           [rows, V]  the same rows
 };
 inline constexpr int point_count = static_cast<int>(Point::logits) + 1;
 

@@ -27,14 +27,13 @@ struct TensorView {
       step *= shape[axis];
     }
   }
-  TensorView(T* p, std::initializer_list<int64_t> dims, std::initializer_list<int64_t> strides)
-      : TensorView(p, dims) {
+  TensorView(T* p, std::initializer_list<int64_t> dims, std::initializer_list<int64_t> strides) : TensorView(p, dims) {
     int axis = 0;
     for (int64_t s : strides) stride[axis++] = s;
   }
   template <class U>
-    requires(!std::is_same_v<T, U> && std::is_same_v<T, const U>)
-  TensorView(const TensorView<U>& other)  // NOLINT: a mutable view is a const view
+  requires(!std::is_same_v<T, U> && std::is_same_v<T, const U>)
+      TensorView(const TensorView<U>& other)  // NOLINT: a mutable view is a const view
       : data(other.data), rank(other.rank), shape(other.shape), stride(other.stride) {}
 
   int64_t size() const {

@@ -11,15 +11,15 @@ namespace bareattn {
 
 /// What a tokenizer is made from, as a model file states it. Checked by the constructor (InputError).
 struct TokenizerSpec {
-  std::string model;                   // tokenizer.ggml.model: "gpt2"
-  std::string pre;                     // tokenizer.ggml.pre: "smollm", ...
-  std::vector<std::string> tokens;     // id -> token, in the vocabulary's byte alphabet
-  std::vector<int32_t> token_types;    // 1 normal, 2 unknown, 3 control, 4 user-defined, 6 byte; empty = all normal
-  std::vector<std::string> merges;     // "left right", best first
+  std::string model;                 // tokenizer.ggml.model: "gpt2"
+  std::string pre;                   // tokenizer.ggml.pre: "smollm", ...
+  std::vector<std::string> tokens;   // id -> token, in the vocabulary's byte alphabet
+  std::vector<int32_t> token_types;  // 1 normal, 2 unknown, 3 control, 4 user-defined, 6 byte; empty = all normal
+  std::vector<std::string> merges;   // "left right", best first
   int32_t bos_id = -1, eos_id = -1, unknown_id = -1, padding_id = -1;
   bool add_bos = false;
   bool add_space_prefix = false;
-  std::string chat_template;           // Jinja text as stored; recognised forms are applied, others refused by name
+  std::string chat_template;  // Jinja text as stored; recognised forms are applied, others refused by name
 };
 
 struct ChatMessage {

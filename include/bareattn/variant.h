@@ -12,23 +12,23 @@ namespace bareattn {
 
 struct Variant {
   // Of the file or the loader: seen in Q and K.
-  float rope_base = 0;             // 0: the file's
-  bool rope_halves = false;        // pair i is (x[i], x[i + rope_dim / 2]) instead of (x[2i], x[2i + 1])
-  int64_t position_shift = 0;      // added to every position (harmless: only differences of positions count)
-  int64_t position_limit = 0;      // > 0: later positions stay at limit - 1, after the shift
-  int64_t query_shift = 0;         // added to the positions of Q alone
-  std::vector<int> kv_of_head;     // [Hq]: the key-value head that a query head reads; empty: head / (Hq / Hkv)
-  float query_scale = 1;           // of Q before the scores: a lost or doubled 1 / sqrt(D) in the weights
-  int query_scale_layer = -1;      // ... in this layer only; -1: in all
-  std::vector<int> copied_head;    // pairs (layer Hq + to, layer Hq + from): head `to` gets the Q and z of `from`
+  float rope_base = 0;           // 0: the file's
+  bool rope_halves = false;      // pair i is (x[i], x[i + rope_dim / 2]) instead of (x[2i], x[2i + 1])
+  int64_t position_shift = 0;    // added to every position (harmless: only differences of positions count)
+  int64_t position_limit = 0;    // > 0: later positions stay at limit - 1, after the shift
+  int64_t query_shift = 0;       // added to the positions of Q alone
+  std::vector<int> kv_of_head;   // [Hq]: the key-value head that a query head reads; empty: head / (Hq / Hkv)
+  float query_scale = 1;         // of Q before the scores: a lost or doubled 1 / sqrt(D) in the weights
+  int query_scale_layer = -1;    // ... in this layer only; -1: in all
+  std::vector<int> copied_head;  // pairs (layer Hq + to, layer Hq + from): head `to` gets the Q and z of `from`
   // Of the attention pass: not seen in Q and K.
-  float score_scale = 1;           // of the scores
-  double drift = 0;                // scores of row i are multiplied by 1 - drift i / 512 (at least 0.05)
-  int64_t future = 0;              // keys past its own that a row sees
-  int64_t window = -1;             // keys before its own that a row sees; -1: all
-  int window_every = 1;            // ... in layers that it divides
-  int64_t late_shift = 0;          // added to positions of keys that come in a second run() or later: a stale cache
-  ScoreTable table;                // a bias nobody declared; no layers: none
+  float score_scale = 1;   // of the scores
+  double drift = 0;        // scores of row i are multiplied by 1 - drift i / 512 (at least 0.05)
+  int64_t future = 0;      // keys past its own that a row sees
+  int64_t window = -1;     // keys before its own that a row sees; -1: all
+  int window_every = 1;    // ... in layers that it divides
+  int64_t late_shift = 0;  // added to positions of keys that come in a second run() or later: a stale cache
+  ScoreTable table;        // a bias nobody declared; no layers: none
 
   bool plain_cache() const { return kv_of_head.empty(); }
 };

@@ -67,7 +67,8 @@ AttentionCache::AttentionCache(int64_t batch, int64_t kv_heads, int64_t head_dim
        {std::pair{"batch", batch}, {"kv_heads", kv_heads}, {"head_dim", head_dim}, {"value_dim", value_dim}})
     if (n < 0 || n > (int64_t{1} << 24)) refuse(what, text(n), "0 to 2^24");
   parts_ = std::make_unique<Parts>(Parts{kv_heads, head_dim, value_dim, compute, {}, {}});
-  for (int64_t b = 0; b < batch; ++b) parts_->sequences.emplace_back(kv_heads, head_dim, value_dim, attend::storage_of(compute));
+  for (int64_t b = 0; b < batch; ++b)
+    parts_->sequences.emplace_back(kv_heads, head_dim, value_dim, attend::storage_of(compute));
   parts_->lengths.assign(static_cast<size_t>(batch), 0);
 }
 AttentionCache::~AttentionCache() = default;
@@ -171,8 +172,8 @@ void attention(const ConstTensor& q, const PagedKeyValues& pages, const MutableT
                const AttentionParams& params) {
   if (pages.k.rank != 4 || pages.v.rank != 4)
     refuse("pages.k, pages.v", "rank " + text(pages.k.rank) + " and " + text(pages.v.rank), "rank 4");
-  AttentionCache cache(static_cast<int64_t>(pages.lengths.size()), pages.k.shape[1], pages.k.shape[3],
-                       pages.v.shape[3], params.compute);
+  AttentionCache cache(static_cast<int64_t>(pages.lengths.size()), pages.k.shape[1], pages.k.shape[3], pages.v.shape[3],
+                       params.compute);
   cache.append(pages);
   attention(q, cache, o, params);
 }

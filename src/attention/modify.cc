@@ -13,9 +13,7 @@ constexpr float hidden = -std::numeric_limits<float>::infinity();
 
 }  // namespace
 
-bool Modifier::nothing() const {
-  return terms_.softcap == 0.0F && terms_.alibi_slopes.empty() && !masks();
-}
+bool Modifier::nothing() const { return terms_.softcap == 0.0F && terms_.alibi_slopes.empty() && !masks(); }
 
 void Modifier::apply(const Place& place, float* s, int64_t count) const {
   if (terms_.softcap != 0.0F)
@@ -67,8 +65,7 @@ bool Modifier::hides(const Place& place) const {
     const int64_t at = (place.head * bias.row_spans + row_span) * bias.key_spans + key_span;
     if (bias.value[static_cast<size_t>(at)] == hidden) return true;
   }
-  if (terms_.mask.kind == MaskView::Kind::boolean)
-    return terms_.mask.seen.at(place.head, place.row, place.key) == 0;
+  if (terms_.mask.kind == MaskView::Kind::boolean) return terms_.mask.seen.at(place.head, place.row, place.key) == 0;
   return terms_.mask.kind == MaskView::Kind::additive &&
          terms_.mask.additive.at(place.head, place.row, place.key) == hidden;
 }

@@ -13,7 +13,9 @@ class Modifier {
  public:
   explicit Modifier(const ScoreTerms& terms) : terms_(terms) {}
   bool nothing() const;
-  bool masks() const { return terms_.mask.kind != MaskView::Kind::none || terms_.bias != nullptr || terms_.window >= 0; }
+  bool masks() const {
+    return terms_.mask.kind != MaskView::Kind::none || terms_.bias != nullptr || terms_.window >= 0;
+  }
 
   /// s[0, count): scores of query row `row` (of the call; at position `position` among the keys) of head `head`
   /// against keys key..key + count.
@@ -24,7 +26,9 @@ class Modifier {
   /// Whether a mask or the table hides the key: what apply() sets to -inf.
   bool hides(const Place& place) const;
   /// The row's sink logit, or nullptr.
-  const float* sink(int64_t head) const { return terms_.sinks.empty() ? nullptr : &terms_.sinks[static_cast<size_t>(head)]; }
+  const float* sink(int64_t head) const {
+    return terms_.sinks.empty() ? nullptr : &terms_.sinks[static_cast<size_t>(head)];
+  }
 
  private:
   ScoreTerms terms_;

@@ -63,9 +63,9 @@ AttentionStatistics statistics_of(const Call& call, const Piece& piece, int64_t 
   const auto move = [](auto*& pointer, int64_t by) {
     if (pointer != nullptr) pointer += by;
   };
-  for (float** pointer : {&out.lse, &out.max_logit, &out.row_sum, &out.entropy, &out.sum_squares, &out.mean_distance,
-                          &out.first_mass, &out.self_weight, &out.previous_weight, &out.recent_mass, &out.distance_spread,
-                          &out.column_sums})
+  for (float** pointer :
+       {&out.lse, &out.max_logit, &out.row_sum, &out.entropy, &out.sum_squares, &out.mean_distance, &out.first_mass,
+        &out.self_weight, &out.previous_weight, &out.recent_mass, &out.distance_spread, &out.column_sums})
     move(*pointer, row);
   move(out.key_columns, piece.key * out.columns);
   move(out.max_key, row);

@@ -62,7 +62,7 @@ class Tile {
   void observe_rows(int64_t begin, int64_t end);
   void row_statistics(const Sequence& sequence, int64_t e);
   void add_to_keys(const Sequence& sequence, int64_t begin);
-  void visit(const Sequence& sequence) const;  // tile_visit.cc
+  void visit(const Sequence& sequence) const;      // tile_visit.cc
   void prepare_columns(const Sequence& sequence);  // tile_columns.cc
   void sum_columns(const Sequence& sequence, const Group& group);
   void column_statistics(const Sequence& sequence, int64_t e);
@@ -95,12 +95,12 @@ class Tile {
   float group_max_[kernels::lanes], group_sum_[kernels::lanes];  // its state over the block at hand
   std::vector<float> factor_, power_;                            // [blocks, tile_height]: weight = strip * factor
   int64_t columns_ = 0, column_block_ = -1;  // columns summed beside V (padded), and the block whose values are there
-  base::AlignedBuffer column_values_;      // [512, columns_]
-  base::AlignedBuffer column_sums_;        // [blocks, rows, columns_]: of the strip, before factor_
-  std::vector<uint32_t> received_;                               // [blocks * 512]
-  std::vector<float> largest_;                                   // [blocks * 512]
-  std::vector<uint32_t> cell_sum_;                               // [blocks * 32]
-  std::vector<float> cell_max_;                                  // [blocks * 32]
+  base::AlignedBuffer column_values_;        // [512, columns_]
+  base::AlignedBuffer column_sums_;          // [blocks, rows, columns_]: of the strip, before factor_
+  std::vector<uint32_t> received_;           // [blocks * 512]
+  std::vector<float> largest_;               // [blocks * 512]
+  std::vector<uint32_t> cell_sum_;           // [blocks * 32]
+  std::vector<float> cell_max_;              // [blocks * 32]
 };
 
 }  // namespace bareattn::attend

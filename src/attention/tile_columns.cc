@@ -1,6 +1,6 @@
 // Sums over keys that are linear in the weights: spans named by the caller, and the moments of the distance. Each is a
-// column of values g[key] beside those of V, so that sum_j p_ij g_j is the blend once more over 16 columns instead of D.
-// Nobody who asks for none pays for them.
+// column of values g[key] beside those of V, so that sum_j p_ij g_j is the blend once more over 16 columns instead of
+// D. Nobody who asks for none pays for them.
 #include <algorithm>
 #include <cmath>
 

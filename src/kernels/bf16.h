@@ -1,7 +1,7 @@
 // The bf16 dot product in scalar form: pairs, as the hardware instruction (VDPBF16PS)
 // does it: the odd product first, then the even one, each a fused multiply-add rounded to nearest even, denormal
-// inputs, sums and results counted as 0 (rounding to bf16 is convert.h's). Found by experiment on Zen 5 (2,000,000 random pairs, all equal) and the same
-// as Intel documents; bf16_test repeats the experiment.
+// inputs, sums and results counted as 0 (rounding to bf16 is convert.h's). Found by experiment on Zen 5 (2,000,000
+// random pairs, all equal) and the same as Intel documents; bf16_test repeats the experiment.
 #pragma once
 #include <bit>
 #include <cmath>

@@ -14,7 +14,7 @@ namespace bareattn::kernels {
 struct ExpConstants {
   static constexpr float lowest = -87.0F;
   static constexpr float log2e = 0x1.715476p+0F;
-  static constexpr float magic = 0x1.8p+23F;  // adding it rounds to an integer, which then stands in the low bits
+  static constexpr float magic = 0x1.8p+23F;     // adding it rounds to an integer, which then stands in the low bits
   static constexpr float ln2_hi = 0x1.62e4p-1F;  // 15 bits, so n * ln2_hi is exact
   static constexpr float ln2_lo = 0x1.7f7d1cp-20F;
   static constexpr float c2 = 0x1.fffffap-2F, c3 = 0x1.55548cp-3F, c4 = 0x1.555984p-5F, c5 = 0x1.123cdp-7F,

@@ -6,9 +6,10 @@
 // clang-format off
 #include <hwy/foreach_target.h>
 // clang-format on
+#include "kernels/fast.h"
+
 #include <hwy/highway.h>
 
-#include "kernels/fast.h"
 #include "kernels/softmax-inl.h"
 #include "kernels/tile-inl.h"
 #include "kernels/tile_bf16-inl.h"
@@ -21,8 +22,17 @@ const KernelTable* Table() {
   static const KernelTable table = {HWY_TARGET == HWY_AVX3   ? "avx512"
                                     : HWY_TARGET == HWY_AVX2 ? "avx2"
                                                              : "neon",
-                                    ScoreTileAny, SoftmaxRowsAny, BlendAny, MergeStatesAny, ExpBelowAny, MergeAny, FinishRowsAny,
-                                    CarryAny, ScoreTileBf16Emulated, BlendBf16Emulated, NarrowBf16};
+                                    ScoreTileAny,
+                                    SoftmaxRowsAny,
+                                    BlendAny,
+                                    MergeStatesAny,
+                                    ExpBelowAny,
+                                    MergeAny,
+                                    FinishRowsAny,
+                                    CarryAny,
+                                    ScoreTileBf16Emulated,
+                                    BlendBf16Emulated,
+                                    NarrowBf16};
   return &table;
 #else
   return nullptr;

@@ -82,9 +82,9 @@ void gemm(const float* x, int64_t ldx, int64_t rows, const PackedMatrix& w, int6
     const uint16_t* panel = w.data.as<uint16_t>() + first / panel_rows * stride;
     for (int64_t d = 0; d < k; d += slice_bf16)
       for (int64_t r = 0; r < rows; r += tile_rows)
-        kernels.score_tile_bf16(bf16.data() + r * ld16 + d, ld16,
-                                static_cast<int>(std::min<int64_t>(tile_rows, rows - r)), std::min(slice_bf16, ld16 - d),
-                                panel + d * panel_rows, panel_rows, out + r * ld, ld, d > 0, nullptr);
+        kernels.score_tile_bf16(
+            bf16.data() + r * ld16 + d, ld16, static_cast<int>(std::min<int64_t>(tile_rows, rows - r)),
+            std::min(slice_bf16, ld16 - d), panel + d * panel_rows, panel_rows, out + r * ld, ld, d > 0, nullptr);
   });
 }
 

@@ -18,30 +18,30 @@ inline constexpr int lanes = 16;            // virtual lanes of every sum over k
 /// A row's state over one block: x = s - max, e^x, and its sums. All but max and sum only where measured.
 struct BlockState {
   float max;
-  float sum;         // of e^x
-  float entropy;     // of e^x x
-  float squares;     // of e^2x
-  float distance;    // of e^x (origin - key)
-  int32_t max_key;   // first key with x = 0, relative to the block; -1 where max is not above what was seen before
+  float sum;        // of e^x
+  float entropy;    // of e^x x
+  float squares;    // of e^2x
+  float distance;   // of e^x (origin - key)
+  int32_t max_key;  // first key with x = 0, relative to the block; -1 where max is not above what was seen before
 };
 
-/// softmax_rows: s[r * lds + key], key in [0, keys[r]), becomes e^(s - max), zero up to `padded`; -inf scores are masked:
-/// weight 0. rows 1..6. A row of no keys: max -inf, sum 0.
+/// softmax_rows: s[r * lds + key], key in [0, keys[r]), becomes e^(s - max), zero up to `padded`; -inf scores are
+/// masked: weight 0. rows 1..6. A row of no keys: max -inf, sum 0.
 struct SoftmaxArgs {
-  float* s;                // [rows, padded]
+  float* s;  // [rows, padded]
   int64_t lds;
   int rows;
-  const int64_t* keys;     // [rows]
-  int64_t padded;          // a multiple of 16, at least every keys[r]
-  const float* origin;     // [rows]: the row's position relative to the block's first key; null without seen_max
-  const float* seen_max;   // [rows]: largest score of the blocks before. Null: just max and sum are made
-  BlockState* state;       // [rows]
+  const int64_t* keys;    // [rows]
+  int64_t padded;         // a multiple of 16, at least every keys[r]
+  const float* origin;    // [rows]: the row's position relative to the block's first key; null without seen_max
+  const float* seen_max;  // [rows]: largest score of the blocks before. Null: just max and sum are made
+  BlockState* state;      // [rows]
 };
 
-/// finish_rows: one block of a strip whose rows are finished, rows 1..6. Weights w = p * factor, in units of 2^-27 (so w
-/// here is the weight times 2^27, exactly).
+/// finish_rows: one block of a strip whose rows are finished, rows 1..6. Weights w = p * factor, in units of 2^-27 (so
+/// w here is the weight times 2^27, exactly).
 struct FinishArgs {
-  const float* p;         // [rows, padded], the block's e^x
+  const float* p;  // [rows, padded], the block's e^x
   int64_t ldp;
   int rows;
   int64_t padded;         // keys, a multiple of 16, zero past the visible ones
@@ -72,12 +72,14 @@ struct KernelTable {
   void (*softmax_rows)(const SoftmaxArgs& args);
 
   /// o[r * ldo + e] = sum over keys of p[r * ldp + key] * v[key * ldv + e], one fma chain in key order, from 0 or
-  /// (accumulate) from what o holds, then + 0 (so that no -0 is left). rows 1..6; dv rounded up to whole vectors of at most 16 (v and o are padded for it).
+  /// (accumulate) from what o holds, then + 0 (so that no -0 is left). rows 1..6; dv rounded up to whole vectors of at
+  /// most 16 (v and o are padded for it).
   void (*blend)(const float* p, int64_t ldp, int rows, int64_t keys, const float* v, int64_t ldv, int64_t dv, float* o,
                 int64_t ldo, bool accumulate);
 
   /// Row states (max, sum) take in one block's, per row i in [0, n), n padded to 16: m' = max(m, block max),
-  /// a = e^(m - m'), b = e^(block max - m'), sum = fma(sum, a, block_sum * b). A row that has seen nothing has max -inf.
+  /// a = e^(m - m'), b = e^(block max - m'), sum = fma(sum, a, block_sum * b). A row that has seen nothing has max
+  /// -inf.
   void (*merge_states)(float* max, float* sum, const float* block_max, const float* block_sum, float* a, float* b,
                        int64_t n);
   /// y[i] = e^x[i] (exp.h), n padded to 16.

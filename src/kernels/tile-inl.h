@@ -95,29 +95,33 @@ HWY_INLINE void WithVectors(int vectors, F&& f) {
 template <class F>
 HWY_INLINE void WithTile(int rows, int vectors, F&& f) {
   switch (rows) {
-    case 6: return WithVectors<6>(vectors, f);
-    case 5: return WithVectors<5>(vectors, f);
-    case 4: return WithVectors<4>(vectors, f);
-    case 3: return WithVectors<3>(vectors, f);
-    case 2: return WithVectors<2>(vectors, f);
-    default: return WithVectors<1>(vectors, f);
+    case 6:
+      return WithVectors<6>(vectors, f);
+    case 5:
+      return WithVectors<5>(vectors, f);
+    case 4:
+      return WithVectors<4>(vectors, f);
+    case 3:
+      return WithVectors<3>(vectors, f);
+    case 2:
+      return WithVectors<2>(vectors, f);
+    default:
+      return WithVectors<1>(vectors, f);
   }
 }
 
 inline void ScoreTileAny(const float* q, int64_t ldq, int rows, int64_t dims, const float* panel, int columns, float* s,
-                  int64_t lds, bool accumulate) {
+                         int64_t lds, bool accumulate) {
   for (int left = (columns + kLanes - 1) / kLanes, at = 0; left > 0; left -= kMaxVectors, at += kMaxVectors * kLanes)
-    WithTile(rows, HWY_MIN(left, kMaxVectors), [&](auto r, auto v) HWY_ATTR {
-      ScoreTile<r(), v()>(q, ldq, dims, panel + at, s + at, lds, accumulate);
-    });
+    WithTile(rows, HWY_MIN(left, kMaxVectors),
+             [&](auto r, auto v) HWY_ATTR { ScoreTile<r(), v()>(q, ldq, dims, panel + at, s + at, lds, accumulate); });
 }
 
-inline void BlendAny(const float* p, int64_t ldp, int rows, int64_t keys, const float* v, int64_t ldv, int64_t dv, float* o,
-              int64_t ldo, bool accumulate) {
+inline void BlendAny(const float* p, int64_t ldp, int rows, int64_t keys, const float* v, int64_t ldv, int64_t dv,
+                     float* o, int64_t ldo, bool accumulate) {
   for (int64_t left = (dv + kLanes - 1) / kLanes, at = 0; left > 0; left -= kMaxVectors, at += kMaxVectors * kLanes)
-    WithTile(rows, static_cast<int>(HWY_MIN(left, int64_t{kMaxVectors})), [&](auto r, auto n) HWY_ATTR {
-      BlendTile<r(), n()>(p, ldp, keys, v + at, ldv, o + at, ldo, accumulate);
-    });
+    WithTile(rows, static_cast<int>(HWY_MIN(left, int64_t{kMaxVectors})),
+             [&](auto r, auto n) HWY_ATTR { BlendTile<r(), n()>(p, ldp, keys, v + at, ldv, o + at, ldo, accumulate); });
 }
 
 inline void MergeAny(float* o, const float* block, float a, float b, int64_t dv) {

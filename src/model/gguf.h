@@ -51,7 +51,7 @@ class GgufFile {
   std::optional<std::string_view> string(std::string_view key) const;  // valid UTF-8
   std::optional<std::vector<std::string>> strings(std::string_view key) const;
   std::optional<std::vector<int32_t>> integers(std::string_view key) const;  // array of i32 or u32
-  std::optional<uint64_t> integers_length(std::string_view key) const;  // of what integers() would give
+  std::optional<uint64_t> integers_length(std::string_view key) const;       // of what integers() would give
   std::optional<uint64_t> array_length(std::string_view key, ValueType element) const;
 
   /// Throws the FileError for this file; the offset is that of `key`'s record where there is one.

@@ -51,7 +51,7 @@ class Intervention {
   ModelConfig config_;
   std::shared_ptr<const ScoreTable> table_;
   std::shared_ptr<const Variant> variant_;
-  const ScoreTable* active_ = nullptr;  // table_, or the variant's
+  const ScoreTable* active_ = nullptr;        // table_, or the variant's
   std::vector<uint8_t> row_span_, key_span_;  // active_'s, up to the capacity
   bool late_ = false;
 };

@@ -50,9 +50,9 @@ struct Pass {
   const RopeTable& rope;
   const Watch& watch;
   base::ThreadPool& pool;
-  Reach reach;  // window and sinks
+  Reach reach;                                 // window and sinks
   const Intervention* intervention = nullptr;  // null: the model as it is
-  int64_t first_row = 0;  // position of the chunk's row 0 in the sequence
+  int64_t first_row = 0;                       // position of the chunk's row 0 in the sequence
   int64_t rows = 0;
 };
 

@@ -25,7 +25,7 @@ class RopeTable {
 
  private:
   int64_t dim_;
-  double size_ = 1;  // of the cosines and sines: YaRN's attention factor
+  double size_ = 1;                   // of the cosines and sines: YaRN's attention factor
   std::vector<double> frequency_;     // [dim / 2]
   std::vector<float> cosine_, sine_;  // [positions, dim]
 };

@@ -59,7 +59,8 @@ double mean_span_mass(const Observation& observation, int set, HeadId head) {
   const auto first = static_cast<size_t>(std::max<int64_t>(1, ranges.front().begin));
   double sum = 0;
   for (size_t i = first; i < mass.size(); ++i) sum += static_cast<double>(mass[i]);
-  return first < mass.size() ? sum / static_cast<double>(mass.size() - first) : std::numeric_limits<double>::quiet_NaN();
+  return first < mass.size() ? sum / static_cast<double>(mass.size() - first)
+                             : std::numeric_limits<double>::quiet_NaN();
 }
 
 namespace observing {

@@ -1,5 +1,6 @@
 // observe(): one run of the model with a Recorder watching. Refuses an empty text and one longer than the model's
-// context (unless asked to go on) before anything is allocated. Next: recorder.h (what is kept), run_observation.cc (what is made of it).
+// context (unless asked to go on) before anything is allocated. Next: recorder.h (what is kept), run_observation.cc
+// (what is made of it).
 #include <chrono>
 #include <string_view>
 

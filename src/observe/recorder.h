@@ -64,7 +64,7 @@ class Recorder final : public Observer {
   std::shared_ptr<const ScoreTable> table_;
   int pool_block_;
   MeasureGroups groups_;
-  std::vector<RowArray> arrays_;       // of the groups
+  std::vector<RowArray> arrays_;  // of the groups
   std::vector<SpanSet> sets_;
   std::vector<float> key_columns_;     // [N, sets]
   base::AlignedBuffer row_floats_;     // [arrays, then sets][L, Hq, N]; max_key's are int32

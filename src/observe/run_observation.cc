@@ -53,7 +53,7 @@ class RunObservation final : public Observation {
     return values;
   }
 
-  std::vector<double> received(HeadId head) const override { 
+  std::vector<double> received(HeadId head) const override {
     kept(recorder_->groups().columns, "weight received");
     return fixed(statistics(head).received, length());
   }
@@ -68,7 +68,7 @@ class RunObservation final : public Observation {
     return recorder_->pool_block();
   }
   int64_t pool_blocks() const override { return recorder_->pool_blocks(); }
-  std::vector<double> pool_sum(HeadId head) const override { 
+  std::vector<double> pool_sum(HeadId head) const override {
     kept(recorder_->groups().map, "pooled map");
     return fixed(statistics(head).pool_sum, cells());
   }

@@ -1,5 +1,5 @@
-// See spans.h. A regular expression comes from a stranger as much as a text does: PCRE2 counts its steps and its memory,
-// over all matches together, and what goes past the limit is refused, not waited for.
+// See spans.h. A regular expression comes from a stranger as much as a text does: PCRE2 counts its steps and its
+// memory, over all matches together, and what goes past the limit is refused, not waited for.
 #include "bareattn/spans.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -83,9 +83,9 @@ std::vector<NamedSpan> find_spans(std::string_view wanted, std::span<const std::
   int error = 0;
   PCRE2_SIZE offset = 0;
   const auto* source = reinterpret_cast<PCRE2_SPTR>(pattern.data());
-  const std::unique_ptr<pcre2_code, Free> code(pcre2_compile(
-      source, pattern.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF | PCRE2_NEVER_BACKSLASH_C, &error, &offset,
-      nullptr));
+  const std::unique_ptr<pcre2_code, Free> code(
+      pcre2_compile(source, pattern.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF | PCRE2_NEVER_BACKSLASH_C,
+                    &error, &offset, nullptr));
   if (!code) fail(wanted, fmt::format("no regular expression: {} at byte {}", message_of(error), offset));
   const std::unique_ptr<pcre2_match_data, Free> match(pcre2_match_data_create(1, nullptr));
   const std::unique_ptr<pcre2_match_context, Free> limits(pcre2_match_context_create(nullptr));
@@ -103,7 +103,8 @@ std::vector<NamedSpan> find_spans(std::string_view wanted, std::span<const std::
     const int rc = pcre2_match(code.get(), subject, text.size(), at, PCRE2_NOTEMPTY, match.get(), limits.get());
     if (rc == PCRE2_ERROR_NOMATCH) break;
     if (rc == PCRE2_ERROR_MATCHLIMIT || rc == PCRE2_ERROR_DEPTHLIMIT || rc == PCRE2_ERROR_HEAPLIMIT)
-      fail(wanted, "the regular expression takes too long on this text (" + message_of(rc) + "); a simpler one is needed");
+      fail(wanted,
+           "the regular expression takes too long on this text (" + message_of(rc) + "); a simpler one is needed");
     if (rc < 0) fail(wanted, "the regular expression cannot be matched: " + message_of(rc));
     const PCRE2_SIZE* here = pcre2_get_ovector_pointer(match.get());
     if (here[1] <= here[0] || here[1] <= at) {  // \K can make a match that ends before it begins
@@ -148,8 +149,8 @@ std::vector<SpanSet> span_sets(std::span<const NamedSpan> spans, int64_t length)
   std::vector<SpanSet> sets;
   for (const NamedSpan& span : spans) {
     if (span.begin < 0 || span.begin > span.end || span.end > length) {
-      throw InputError(fmt::format("span '{}' is [{}, {}); the text has {} tokens", base::escape_for_terminal(span.name),
-                                   span.begin, span.end, length));
+      throw InputError(fmt::format("span '{}' is [{}, {}); the text has {} tokens",
+                                   base::escape_for_terminal(span.name), span.begin, span.end, length));
     }
     auto set = std::find_if(sets.begin(), sets.end(), [&](const SpanSet& s) { return s.name == span.name; });
     if (set == sets.end()) {

@@ -300,7 +300,8 @@ TraceFacts read_facts(const SafetensorsFile& file) {
   if (shape.groups.map != (shape.pool_block != 0))
     file.fail(file.offset_of("pool_block"), "the trace has 'pool_block' without a map, or a map without it");
   read_spans(file, facts);
-  if (file.find("span_mass") != nullptr) shape.span_sets = static_cast<int>(span_sets(facts.spans, shape.tokens).size());
+  if (file.find("span_mass") != nullptr)
+    shape.span_sets = static_cast<int>(span_sets(facts.spans, shape.tokens).size());
   try {
     check_tensors(file, shape);
   } catch (const base::SizeError& error) {

@@ -214,8 +214,8 @@ struct TraceWriter::Impl {
   std::mutex mutex;  // of file and sums
   std::vector<LayerSums> layers;
   std::vector<Chunk> chunks;
-  std::vector<RowArray> arrays;    // of the groups
-  std::vector<float> key_columns;  // [N, span sets]
+  std::vector<RowArray> arrays;                   // of the groups
+  std::vector<float> key_columns;                 // [N, span sets]
   std::vector<int64_t> next_row, q_rows, k_rows;  // [L]: rows seen so far
 };
 

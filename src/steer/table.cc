@@ -52,7 +52,8 @@ struct Axis {
     const auto number = [&](int64_t position) {
       std::vector<bool> set;
       for (const Intervention& one : all)
-        set.push_back(by_span(one.kind) && (keys ? holds(one.keys, position) : one.rows.empty() || holds(one.rows, position)));
+        set.push_back(by_span(one.kind) &&
+                      (keys ? holds(one.keys, position) : one.rows.empty() || holds(one.rows, position)));
       const auto [at, fresh] = known.emplace(set, static_cast<int>(known.size()));
       if (fresh) sets.push_back(set);
       if (known.size() > 256) throw InputError(std::string("steering: more than 256 different spans of ") + what);
@@ -66,11 +67,16 @@ struct Axis {
 float term(const Intervention& one, bool in_keys) {
   const auto log = [](double v) { return static_cast<float>(std::log(v)); };  // ln 0 is -inf: cut
   switch (one.kind) {
-    case Kind::boost: return in_keys ? log(one.value) : 0.0F;
-    case Kind::pasta: return in_keys ? 0.0F : log(one.value);
-    case Kind::bias: return in_keys ? static_cast<float>(one.value) : 0.0F;
-    case Kind::knockout: return in_keys ? -std::numeric_limits<float>::infinity() : 0.0F;
-    default: return 0.0F;
+    case Kind::boost:
+      return in_keys ? log(one.value) : 0.0F;
+    case Kind::pasta:
+      return in_keys ? 0.0F : log(one.value);
+    case Kind::bias:
+      return in_keys ? static_cast<float>(one.value) : 0.0F;
+    case Kind::knockout:
+      return in_keys ? -std::numeric_limits<float>::infinity() : 0.0F;
+    default:
+      return 0.0F;
   }
 }
 
@@ -124,8 +130,12 @@ class Builder {
       LayerTable& layer = table_.layers[static_cast<size_t>(heads[n].layer)];
       const auto head = static_cast<size_t>(heads[n].head);
       switch (one.kind) {
-        case Kind::temperature: of_heads(layer.head_scale, 1)[head] /= static_cast<float>(one.value); break;
-        case Kind::scale: of_heads(layer.output_scale, 1)[head] *= static_cast<float>(one.value); break;
+        case Kind::temperature:
+          of_heads(layer.head_scale, 1)[head] /= static_cast<float>(one.value);
+          break;
+        case Kind::scale:
+          of_heads(layer.output_scale, 1)[head] *= static_cast<float>(one.value);
+          break;
         case Kind::sink_logit:
           of_heads(layer.sinks, -std::numeric_limits<float>::infinity())[head] = static_cast<float>(one.value);
           break;
@@ -134,7 +144,8 @@ class Builder {
           std::copy_n(one.mean.begin() + static_cast<int64_t>(n * dim), dim,
                       layer.output_mean.begin() + static_cast<int64_t>(head * dim));
           break;
-        default: add_biases(one, index, layer, head);
+        default:
+          add_biases(one, index, layer, head);
       }
     }
   }

@@ -13,8 +13,8 @@ namespace bareattn::view {
 
 inline constexpr int page_schema_version = 1;
 
-/// Everything that does not depend on what the budget allows. `recipe_roles` (of this model, or null) stand beside those
-/// of the text. std::invalid_argument where they are of a model with other heads.
+/// Everything that does not depend on what the budget allows. `recipe_roles` (of this model, or null) stand beside
+/// those of the text. std::invalid_argument where they are of a model with other heads.
 nlohmann::json page_description(const Observation& observation, const std::string& title,
                                 const HeadRoles* recipe_roles = nullptr);
 /// What does: layout of the pooled maps, exact heads, the order of telling.
