@@ -24,7 +24,8 @@ struct DiagnoseChoice {
   ModelChoice model;
   InputChoice input;
   std::vector<std::string> faults, checks;
-  std::string fail_on = "never", sarif, save, trace, pages;
+  std::string fail_on = "never", sarif, save, trace, pages, against;
+  std::vector<std::string> irrelevant;
   uint64_t seed = 1;
   int64_t window = -1, most_tokens = 0;
   bool json = false, fast = false, list = false, restore = false;
@@ -74,7 +75,16 @@ Diagnosis of_trace(const DiagnoseChoice& choice) {
   options.expectations.window = choice.window >= 0 ? choice.window : reach.window;
   options.expectations.sinks = reach.sinks;
   const double rounding = trace->store() == Store::bf16 ? bf16_rounding + f16_rounding : f16_rounding;
-  return diagnose_observation(trace, model != nullptr ? &model->tokenizer() : nullptr, options, rounding);
+  const Tokenizer* tokenizer = model != nullptr ? &model->tokenizer() : nullptr;
+  if (!choice.against.empty()) options.control = Trace::open(choice.against);
+  for (const std::string& name : choice.irrelevant) {
+    const size_t before = options.expectations.irrelevant.size();
+    for (const NamedSpan& span : trace->spans())
+      if (span.name == name) options.expectations.irrelevant.push_back({span.begin, span.end});
+    if (options.expectations.irrelevant.size() == before)
+      throw InputError("the trace has no span '" + name + "'; bareattn trace --span names them");
+  }
+  return diagnose_observation(trace, tokenizer, options, rounding);
 }
 
 Diagnosis of_text(const DiagnoseChoice& choice) {
@@ -96,6 +106,8 @@ int diagnose_text(const DiagnoseChoice& choice) {
   for (const std::string& path : {choice.sarif, choice.save})
     if (!path.empty()) check_writable(path);
   const bool from_trace = names_a_trace(choice.input.argument);
+  if (!choice.against.empty() && !from_trace)
+    throw InputError("--against compares two traces: give RUN.safetensors in place of a text");
   const Diagnosis diagnosis = from_trace ? of_trace(choice) : of_text(choice);
   if (!choice.sarif.empty())
     write_file(choice.sarif, sarif(diagnosis, from_trace ? choice.input.argument : choice.model.path));
@@ -191,7 +203,8 @@ int break_text(const DiagnoseChoice& choice) {
   Json runs = Json::array();
   int status = exit_ok;
   for (const std::string& name : names) {
-    const BrokenRun broken = break_run(name, choice.seed, *model, tokens);
+    BrokenRun broken = break_run(name, choice.seed, *model, tokens);
+    if (broken.needs_control) add_control(broken, model, choice.model.threads);
     if (!choice.pages.empty()) check_pages(name, broken);
     if (!choice.trace.empty()) trace_broken(choice, model, broken);
     const Diagnosis diagnosis = run_one(choice, model, broken.tokens, broken.options);
@@ -262,6 +275,15 @@ void add_diagnose(CLI::App& app, Action& action) {
   command->add_option("--sarif", choice->sarif, "also write the findings to FILE as SARIF 2.1.0")->type_name("FILE");
   command->add_option("--save", choice->save, "write what undoes the findings to FILE, for bareattn steer --table")
       ->type_name("FILE");
+  CLI::Option* against =
+      command->add_option("--against", choice->against, "a trace of the same text to hold RUN.safetensors against")
+          ->type_name("CONTROL");
+  command
+      ->add_option("--irrelevant", choice->irrelevant, "spans of the trace that should get no more weight than there")
+      ->type_name("NAMES")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->needs(against);
   command->add_option("--window", choice->window, "rows are meant to see N tokens before their own")
       ->type_name("N")
       ->check(within<int64_t>(0, 1 << 20));
@@ -269,6 +291,7 @@ void add_diagnose(CLI::App& app, Action& action) {
                   "\n\nExamples:\n"
                   "  bareattn diagnose -m MODEL.gguf --first 128 story.txt --fail-on error\n"
                   "  bareattn diagnose RUN.safetensors --sarif findings.sarif\n"
+                  "  bareattn diagnose QUANTISED.safetensors --against FULL.safetensors\n"
                   "What each check does and how often it is right: docs/diagnosis.md.");
   command->callback([choice, &action] { action = [choice] { return diagnose_text(*choice); }; });
 }

@@ -23,9 +23,10 @@ using Kind = Intervention::Kind;
 struct SteerOptions {
   ModelChoice model;
   InputChoice input;
-  std::vector<std::string> boost, pasta, knockout, heads = {"*"};
-  std::string table, save;
+  std::vector<std::string> boost, pasta, knockout, calibrate, heads = {"*"};
+  std::string table, save, query, control = "N/A";
   double by = 3, alpha = 0.01, temperature = 1, scale = 1, sink_logit = 0;
+  int64_t window = -1, sinks = 0;
   bool ablate = false, mean = false, adaptive = false, sink = false, no_first = false, json = false;
   TokenChoice encoding;
   int count = 64;
@@ -49,9 +50,33 @@ TokenSpan find_span(const Tokenizer& tokenizer, const std::vector<int32_t>& toke
   return span;
 }
 
+/// Biases that make the prompt's last token weigh the --calibrate spans by their lengths when the --query says nothing.
+std::vector<Intervention> calibration(const SteerOptions& options, const std::shared_ptr<const Model>& model,
+                                      const std::string& text, const std::vector<int32_t>& tokens) {
+  const size_t at = text.find(options.query);
+  if (options.query.empty() || at == std::string::npos) {
+    throw InputError(options.query.empty() ? "--calibrate needs --query, the part of the prompt that asks"
+                                           : "the query '" + options.query + "' is not in the prompt");
+  }
+  const std::string control = text.substr(0, at) + options.control + text.substr(at + options.query.size());
+  const auto control_tokens = options.encoding.encode(model->tokenizer(), control);
+  std::vector<TokenSpan> in_control, in_prompt;
+  for (const std::string& span : options.calibrate) {
+    in_control.push_back(find_span(model->tokenizer(), control_tokens, span));
+    in_prompt.push_back(find_span(model->tokenizer(), tokens, span));
+  }
+  const auto seen = observe(model, control_tokens, {}, options.model.threads);
+  auto all = calibrate(*seen, in_control, options.heads);
+  for (Intervention& one : all) {
+    const auto place = std::find(in_control.begin(), in_control.end(), one.keys[0]) - in_control.begin();
+    one.keys = {in_prompt[static_cast<size_t>(place)]};
+  }
+  return all;
+}
+
 /// The interventions asked for, in the order of the help; a file's come first.
 std::vector<Intervention> interventions(const SteerOptions& options, const std::shared_ptr<const Model>& model,
-                                        const std::vector<int32_t>& tokens) {
+                                        const std::string& text, const std::vector<int32_t>& tokens) {
   std::vector<Intervention> all;
   if (!options.table.empty()) all = steering_from_json(read_file(options.table, most_input_bytes, stop_if_interrupted));
   const auto add = [&](Kind kind, double value) -> Intervention& {
@@ -63,7 +88,7 @@ std::vector<Intervention> interventions(const SteerOptions& options, const std::
   };
   const auto spans = [&](const std::vector<std::string>& texts) {
     std::vector<TokenSpan> found;
-    for (const std::string& text : texts) found.push_back(find_span(model->tokenizer(), tokens, text));
+    for (const std::string& one : texts) found.push_back(find_span(model->tokenizer(), tokens, one));
     return found;
   };
   if (!options.boost.empty()) add(Kind::boost, options.by).keys = spans(options.boost);
@@ -79,6 +104,12 @@ std::vector<Intervention> interventions(const SteerOptions& options, const std::
     const auto observation = observe(model, tokens, {.keep_qk = false}, options.model.threads);
     for (Intervention& one : adaptive_temperature(*observation)) all.push_back(std::move(one));
   }
+  if (options.window >= 0) {
+    Intervention& one = add(Kind::window, static_cast<double>(options.window));
+    if (options.sinks > 0) one.keys = {{0, options.sinks}};
+  }
+  if (!options.calibrate.empty())
+    for (Intervention& one : calibration(options, model, text, tokens)) all.push_back(std::move(one));
   if (all.empty()) throw InputError("nothing to do: give --boost, --pasta, --knockout, ... or --table FILE");
   return all;
 }
@@ -190,7 +221,7 @@ int steer(const SteerOptions& options) {
     throw InputError(fmt::format("the prompt's {} tokens and {} to generate are more than this model's context of {}",
                                  length, options.count, model->config().context_length));
   }
-  const auto all = interventions(options, model, tokens);
+  const auto all = interventions(options, model, input.text, tokens);
   const auto table = std::make_shared<const ScoreTable>(make_table(all, model->config(), length + options.count));
   const Run before = run(options, model, tokens, nullptr), after = run(options, model, tokens, table);
   std::vector<TokenSpan> spans;
@@ -220,7 +251,7 @@ int steer(const SteerOptions& options) {
   fmt::print("\nThe prompt's last token gives {}\n  mean of all heads {:6.2f} % -> {:6.2f} %\n", named,
              100 * sum_before / count, 100 * sum_after / count);
   for (size_t i = 0; i < std::min<size_t>(8, list.size()) && list[i].before != list[i].after; ++i) {
-    fmt::print("  head {:<7} {:10.2f} % -> {:6.2f} %\n", fmt::format("{}.{}", list[i].head.layer, list[i].head.head),
+    fmt::print("  head {:<12} {:6.2f} % -> {:6.2f} %\n", fmt::format("{}.{}", list[i].head.layer, list[i].head.head),
                100 * list[i].before, 100 * list[i].after);
   }
   if (!options.save.empty()) fmt::print("\nSteering written to {}\n", printable(options.save));
@@ -260,6 +291,20 @@ void add_steer(CLI::App& app, Action& action) {
   command->add_option("--sink-logit", options->sink_logit, intervention_help(Kind::sink_logit))
       ->type_name("X")
       ->each([options](const std::string&) { options->sink = true; });
+  CLI::Option* window =
+      command->add_option("--window", options->window, "tokens see only W before their own; whole layers as --heads")
+          ->type_name("W")
+          ->check(within<int64_t>(0, int64_t{1} << 24));
+  command->add_option("--sinks", options->sinks, "and the first S tokens")
+      ->type_name("S")
+      ->check(within<int64_t>(0, int64_t{1} << 24))
+      ->needs(window);
+  span("--calibrate", options->calibrate, "weigh these parts by their lengths where the query says nothing (docs)");
+  command->add_option("--query", options->query, "the part of the prompt that asks, for --calibrate")
+      ->type_name("TEXT");
+  command->add_option("--control", options->control, "what stands in its place in the control run")
+      ->type_name("TEXT")
+      ->capture_default_str();
   command->add_option("--table", options->table, "interventions from a steering file (docs/steering.md)")
       ->type_name("FILE");
   command->add_option("--save", options->save, "write the interventions to a steering file")->type_name("FILE");

@@ -62,6 +62,7 @@ TEST(Diagnose, FaultsOfThePassAreNamed) {
     const std::string name = fault.name, check = fault.check;
     if (name == "scale-weights" || name == "rope-base" || name == "rope-pairing") continue;
     BrokenRun broken = break_run(name, 7, *test::real_model(), tokens());
+    if (broken.needs_control) add_control(broken, test::real_model());
     broken.options.probes = false;
     const Diagnosis d = diagnose(test::real_model(), broken.tokens, broken.options);
     ASSERT_FALSE(d.findings.empty()) << name << ": " << broken.what;
@@ -183,8 +184,9 @@ TEST(Diagnose, OnlyTheChecksThatAreAskedFor) {
 // The remedy of the finding brings back the run that was meant: perplexity, weights, and nothing is found any more.
 TEST(Diagnose, RemediesRestore) {
   for (const char* fault : {"scale:2", "peripheral:50", "contradiction:100", "padding:8", "documents", "window:16",
-                            "cache:1", "bos-double", "sink-logit:3", "unavailable"}) {
+                            "cache:1", "bos-double", "sink-logit:3", "unavailable", "keys-quantised:2"}) {
     BrokenRun broken = break_run(fault, 11, *test::real_model(), tokens());
+    if (broken.needs_control) add_control(broken, test::real_model());
     broken.options.probes = false;
     const Diagnosis d = diagnose(test::real_model(), broken.tokens, broken.options);
     ASSERT_FALSE(d.findings.empty()) << fault;

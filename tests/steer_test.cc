@@ -64,6 +64,8 @@ TEST(Steer, WhatChangesNothingChangesNoBit) {
       {make(Kind::scale, 1)},
       {make(Kind::boost, 3, {{3, 9}}), make(Kind::boost, 1.0 / 3, {{3, 9}})},  // adds up to ln 3 - ln 3 = 0 in f32
       {make(Kind::boost, 1, {{3, 9}}), make(Kind::temperature, 1, {}, {"5.3"}), make(Kind::scale, 1, {}, {"7.*"})},
+      {make(Kind::window, 511)},  // wider than the text
+      {make(Kind::window, 2, {{0, 512}})},
   };
   for (size_t i = 0; i < identities.size(); ++i) EXPECT_TRUE(same_bits(plain, logits(&identities[i]))) << i;
   EXPECT_TRUE(same_bits(plain, logits(nullptr, std::make_shared<const Variant>())));
@@ -135,6 +137,35 @@ TEST(Steer, SinkLogitTakesItsShare) {
   }
 }
 
+// The steering file's window is the run's own (Reach), and what is recomputed from Q and K knows of it.
+TEST(Steer, AWindowIsThatOfTheRun) {
+  SessionOptions options;
+  options.max_tokens = 256;
+  options.reach.window = 6;
+  options.reach.sinks = 2;
+  Session session(test::real_model(), options);
+  const auto view = session.run(tokens_of());
+  const std::vector<Intervention> all = {make(Kind::window, 6, {{0, 2}})};
+  EXPECT_TRUE(same_bits({view.data, view.data + view.size()}, logits(&all)));
+  const std::vector<Intervention> some = {make(Kind::window, 6, {{0, 2}}, {"3.*", "4.*"})};
+  EXPECT_FALSE(same_bits({view.data, view.data + view.size()}, logits(&some)));
+  const auto o = look(some);
+  const auto n = static_cast<int64_t>(o->tokens().size());
+  for (const int64_t row : {int64_t{0}, int64_t{5}, int64_t{20}, n - 1}) {
+    const auto w = o->row_weights({3, 1}, row), wide = o->row_weights({5, 1}, row);
+    double sum = 0;
+    for (int64_t j = 0; j <= row; ++j) {
+      const bool seen = j < 2 || j >= row - 6;
+      EXPECT_EQ(w[static_cast<size_t>(j)] > 0, seen) << row << " " << j;
+      EXPECT_GT(wide[static_cast<size_t>(j)], 0) << row << " " << j;
+      sum += static_cast<double>(w[static_cast<size_t>(j)]);
+    }
+    EXPECT_NEAR(sum, 1, 6e-3) << row;
+  }
+  options.table = table(some);
+  EXPECT_THROW(Session(test::real_model(), options), std::invalid_argument);
+}
+
 TEST(Steer, ScaleZeroAndMeanReplaceTheBlend) {
   struct Z final : Observer {
     std::vector<float> z;
@@ -197,6 +228,7 @@ TEST(Steer, FileFormLosesNothing) {
   Intervention mean = make(Kind::mean, 1, {}, {"1.1"});
   for (int d = 0; d < 64; ++d) mean.mean.push_back(std::sqrt(static_cast<float>(d)) / 3);
   all.push_back(mean);
+  all.push_back(make(Kind::window, 32, {{0, 4}}, {"2.*"}));
   const auto back = steering_from_json(steering_to_json(all));
   ASSERT_EQ(back.size(), all.size());
   for (size_t i = 0; i < all.size(); ++i) {
@@ -218,6 +250,15 @@ TEST(Steer, RefusesWhatDoesNotFit) {
   bad(make(Kind::boost, NAN, {{1, 2}}));
   bad(make(Kind::temperature, 0));
   bad(make(Kind::mean, 1));
+  bad(make(Kind::window, -1));
+  bad(make(Kind::window, 2.5));
+  bad(make(Kind::window, 4, {{1, 3}}));
+  bad(make(Kind::window, 4, {{0, -1}}));
+  bad(make(Kind::window, 4, {}, {"5.3"}));
+  // Either alone leaves every row a key; together token 9 would see 7, 8 and 9, which are all cut.
+  EXPECT_NO_THROW(make_table({make(Kind::window, 2), make(Kind::knockout, 1, {{4, 6}})}, config, 16));
+  EXPECT_THROW(make_table({make(Kind::window, 2), make(Kind::knockout, 1, {{7, 10}})}, config, 16), InputError);
+  EXPECT_NO_THROW(make_table({make(Kind::window, 2, {{0, 1}}), make(Kind::knockout, 1, {{7, 10}})}, config, 16));
   for (const char* head : {"30.0", "0.9", "5", "x.1", "1.y", "", "-1.0", "1.2.3"})
     bad(make(Kind::scale, 0, {}, {head}));
   EXPECT_EQ(select_heads({"5.3", "6.*", "5.*"}, config).size(), 18U);

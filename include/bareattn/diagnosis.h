@@ -46,6 +46,7 @@ struct Expectations {
   int64_t sinks = 0;              // ... and the first ones
   std::vector<int32_t> document;  // of each token: rows see only keys of their own; -1: padding, which nobody sees
   std::optional<bool> begins_with_bos;  // none: what the tokenizer says
+  std::vector<TokenSpan> irrelevant;    // against a control: tokens that should get no more weight than there
 };
 
 /// One row of one head as Q, K and LSE tell it: exp(logit - lse) should sum to one over what may be seen.
@@ -89,8 +90,11 @@ struct DiagnoseOptions {
   Expectations expectations;
   std::shared_ptr<const ScoreTable> table = {};  // steering that is meant to be
   std::shared_ptr<const Variant> variant = {};   // the fault under test; null: the model as it is
-  bool probes = true;                            // some fifteen more runs, where the passes themselves are in order
-  std::vector<std::string> checks = {};          // only these; empty: all. InputError for names that are none
+  /// Another finished run over the same tokens, by a model of as many heads, that this one is held against: the model
+  /// before quantisation, another engine's setting. What the run shows alone is not said twice.
+  std::shared_ptr<const Observation> control = {};
+  bool probes = true;                    // some fifteen more runs, where the passes themselves are in order
+  std::vector<std::string> checks = {};  // only these; empty: all. InputError for names that are none
   int threads = 0;
 };
 
@@ -113,8 +117,8 @@ Diagnosis diagnose(const std::shared_ptr<const Model>& model, std::vector<int32_
                    const DiagnoseOptions& options = {}, const Progress& progress = {});
 
 /// From one finished run alone, a trace above all: the checks that need no further run. `tokenizer` may be null: then
-/// nothing is said about the begin-of-text token. Of the options: expectations, table and checks. `rounding` is that of
-/// the kept Q and K. InputError where the observation has none.
+/// nothing is said about the begin-of-text token. Of the options: expectations, table, control and checks. `rounding`
+/// is that of the kept Q and K. InputError where the observation has none.
 inline constexpr double f16_rounding = 1.01 / 1024, bf16_rounding = 1.01 / 128;
 Diagnosis diagnose_observation(std::shared_ptr<const Observation> observation, const Tokenizer* tokenizer,
                                const DiagnoseOptions& options = {}, double rounding = f16_rounding);
@@ -128,5 +132,9 @@ std::vector<Finding> check_heads(const Evidence& evidence);   // dead and duplic
 std::vector<Finding> check_probes(const Evidence& evidence);  // scale, rope base, pairing, position offset, map
 std::vector<Finding> check_cache(const Evidence& evidence);
 std::vector<Finding> check_shift(const Evidence& evidence);
+// Those that compare two runs, where DiagnoseOptions::control is given.
+std::vector<Finding> check_sink_against(const Observation& control, const Observation& run);
+std::vector<Finding> check_received_against(const Observation& control, const Observation& run,
+                                            const std::vector<TokenSpan>& irrelevant = {});
 
 }  // namespace bareattn

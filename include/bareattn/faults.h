@@ -22,10 +22,14 @@ struct BrokenRun {
   std::vector<int32_t> meant_tokens;
   std::shared_ptr<const Variant> meant;  // the run without the fault; null: the model as it is
   std::string what;                      // what was done, with the numbers the seed chose
+  bool needs_control = false;            // only shows against a run without the fault: add_control()
 };
 
 /// `fault` is NAME or NAME:NUMBER; where no number is given the seed chooses, as it chooses heads and tokens.
 BrokenRun break_run(const std::string& fault, uint64_t seed, const Model& model, std::vector<int32_t> tokens);
+
+/// Observes the run that was meant as the control to hold the broken one against.
+void add_control(BrokenRun& broken, const std::shared_ptr<const Model>& model, int threads = 0);
 
 /// The broken run with the remedy applied to it.
 BrokenRun restore(const BrokenRun& broken, const Remedy& remedy, const ModelConfig& config);

@@ -13,6 +13,8 @@ struct LayerTable {
   std::vector<float> sinks;         // [Hq]: a logit in the denominator only; -inf: none; empty: none
   std::vector<float> output_scale;  // [Hq]: multiplies a head's blend z; empty: 1
   std::vector<float> output_mean;   // [Hq, D]: takes the place of a head's blend, unless its first value is NaN
+  int64_t window = -1;              // keys before its own that a row sees, in all heads; -1: all
+  int64_t leading_keys = 0;         // ... and so many at the beginning
 };
 
 /// Positions past the end of row_span and key_span belong to span 0.

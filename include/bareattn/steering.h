@@ -29,23 +29,25 @@ struct Intervention {
     scale,        // the head's blend z is multiplied by value; 0 ablates the head
     mean,         // the head's blend is replaced by `mean` [heads given, D]
     sink_logit,   // a logit of this value joins the denominator; 0 is the off-by-one softmax
+    window,       // rows see `value` keys before their own, and `keys`, a span from 0 on (or none); whole layers only
   };
   Kind kind = Kind::boost;
   std::vector<std::string> heads = {"*"};  // "5.3", "6.*", "*.0", "*"
   std::vector<TokenSpan> keys;             // what is boosted, kept, cut
-  std::vector<TokenSpan> rows;             // which rows it holds for; empty: all. Not of temperature, scale, mean, sink
+  std::vector<TokenSpan> rows;             // which rows it holds for; empty: all. Of boost, pasta, bias and knockout
   double value = 1;
   std::vector<float> mean;  // of Kind::mean only
 };
 const char* intervention_name(Intervention::Kind kind);  // "boost", ... the name in files and on the command line
 const char* intervention_help(Intervention::Kind kind);  // one sentence
-inline constexpr int intervention_kinds = static_cast<int>(Intervention::Kind::sink_logit) + 1;
+inline constexpr int intervention_kinds = static_cast<int>(Intervention::Kind::window) + 1;
 
 /// Heads that the patterns name, in order, each once. InputError where a pattern is none or names no head.
 std::vector<HeadId> select_heads(const std::vector<std::string>& patterns, const ModelConfig& config);
 
 /// The table of all interventions together: biases add up, scales multiply. At most 255 different spans of rows and of
-/// keys can come of them. InputError for what does not fit the model; `tokens` is how many positions will be run.
+/// keys can come of them; of two windows in a layer the last holds. InputError for what does not fit the model and for
+/// rows that a window and a cut together leave without any key; `tokens` is how many positions will be run.
 ScoreTable make_table(const std::vector<Intervention>& interventions, const ModelConfig& config, int64_t tokens);
 
 /// The file: {"format": "bareattn-steering", "version": 1, "interventions": [...]}; docs/schema/steering.schema.json.

@@ -20,6 +20,7 @@ struct Variant {
   std::vector<int> kv_of_head;   // [Hq]: the key-value head that a query head reads; empty: head / (Hq / Hkv)
   float query_scale = 1;         // of Q before the scores: a lost or doubled 1 / sqrt(D) in the weights
   int query_scale_layer = -1;    // ... in this layer only; -1: in all
+  int key_bits = 0;              // > 0: keys are rounded to so many bits before they are rotated, token by token
   std::vector<int> copied_head;  // pairs (layer Hq + to, layer Hq + from): head `to` gets the Q and z of `from`
   // Of the attention pass: not seen in Q and K.
   float score_scale = 1;   // of the scores

@@ -58,25 +58,31 @@ void check_names(const std::vector<std::string>& wanted) {
   }
 }
 
-std::vector<Finding> run_checks(const Evidence& evidence, const std::vector<std::string>& wanted) {
+std::vector<Finding> in_order(std::vector<Finding> findings, const std::vector<std::string>& wanted) {
   const auto place = [](const Finding& finding) {
     return std::find_if(checks().begin(), checks().end(), [&](const CheckInfo& c) { return finding.check == c.id; }) -
            checks().begin();
   };
+  std::erase_if(findings, [&](const Finding& finding) {
+    return !wanted.empty() && std::find(wanted.begin(), wanted.end(), finding.check) == wanted.end();
+  });
+  for (Finding& finding : findings) finding.severity = checks()[static_cast<size_t>(place(finding))].severity;
+  std::stable_sort(findings.begin(), findings.end(), [&](const Finding& a, const Finding& b) {
+    return a.severity != b.severity ? a.severity > b.severity : place(a) < place(b);
+  });
+  return findings;
+}
+
+std::vector<Finding> run_checks(const Evidence& evidence, const std::vector<std::string>& wanted) {
   std::vector<Finding> all;
   for (auto* check :
        {check_finite, check_bos, check_weights, check_cache, check_shift, check_heads, check_probes, check_entropy}) {
     for (Finding& finding : check(evidence)) {
-      if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), finding.check) == wanted.end()) continue;
-      finding.severity = checks()[static_cast<size_t>(place(finding))].severity;
       if (finding.remedy.what.empty()) propose(finding, evidence);
       all.push_back(std::move(finding));
     }
   }
-  std::stable_sort(all.begin(), all.end(), [&](const Finding& a, const Finding& b) {
-    return a.severity != b.severity ? a.severity > b.severity : place(a) < place(b);
-  });
-  return all;
+  return in_order(std::move(all), wanted);
 }
 
 }  // namespace diagnosing

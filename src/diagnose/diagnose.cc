@@ -57,6 +57,8 @@ Diagnosis diagnose_observation(std::shared_ptr<const Observation> observation, c
                                const DiagnoseOptions& options, double rounding) {
   diagnosing::check_names(options.checks);
   check_length(observation->tokens().size(), options.expectations);
+  if (options.control != nullptr)
+    diagnosing::check_control(*options.control, observation->tokens(), observation->model().config());
   Diagnosis result;
   result.observation = std::move(observation);
   if (result.observation->q_f16({0, 0}).empty()) throw InputError("Q and K were not kept in this run");
@@ -67,6 +69,7 @@ Diagnosis diagnose_observation(std::shared_ptr<const Observation> observation, c
   if (tokenizer != nullptr) set_tokenizer(evidence, *tokenizer);
   evidence.heads = diagnosing::sample_rows(*result.observation, options.expectations, options.table.get(), rounding);
   result.findings = diagnosing::run_checks(evidence, options.checks);
+  if (options.control != nullptr) diagnosing::hold_against(*options.control, result, options);
   return result;
 }
 
@@ -74,6 +77,7 @@ Diagnosis diagnose(const std::shared_ptr<const Model>& model, std::vector<int32_
                    const Progress& progress) {
   diagnosing::check_names(asked.checks);
   check_length(tokens.size(), asked.expectations);
+  if (asked.control != nullptr) diagnosing::check_control(*asked.control, tokens, model->config());
   DiagnoseOptions options = asked;
   Variant base = options.variant != nullptr ? *options.variant : Variant();
   if (base.window < 0) base.window = options.expectations.window;
@@ -122,6 +126,7 @@ Diagnosis diagnose(const std::shared_ptr<const Model>& model, std::vector<int32_
     }
   }
   result.findings = diagnosing::run_checks(evidence, options.checks);
+  if (options.control != nullptr) diagnosing::hold_against(*options.control, result, options);
   return result;
 }
 

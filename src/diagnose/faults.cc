@@ -157,6 +157,15 @@ const std::vector<Entry>& entries() {
          m.biased({on_keys(Kind::knockout, 1, {0, static_cast<int64_t>(m.size({1, 2, 4}))}, {"*"})});
          m.run.what = "the first tokens are hidden";
        }},
+      {{"keys-quantised", "sink-lost", "EdgeQAT: queries and keys quantised, and the first token's column disappears"},
+       [](Making& m) {
+         const double bits = m.size({2});
+         if (!(bits >= 2 && bits <= 16 && bits == std::floor(bits)))
+           throw InputError(fmt::format("fault keys-quantised: {} bits; a whole number from 2 to 16 is needed", bits));
+         m.variant.key_bits = static_cast<int>(bits);
+         m.run.needs_control = true;
+         m.run.what = fmt::format("keys rounded to {} bits", m.variant.key_bits);
+       }},
       {{"collapse", "entropy-collapse", "a query norm's weight applied twice in one layer"},
        [](Making& m) {
          m.variant.query_scale = static_cast<float>(m.size({30, 60}));

@@ -46,8 +46,14 @@ std::vector<Probe> probes(const ModelConfig& config, const Variant& base);
 
 /// InputError for a name that is no check's.
 void check_names(const std::vector<std::string>& wanted);
-/// All checks over the evidence, those wanted kept (none named: all), graded, with remedies, gravest first.
+/// All checks over the evidence, with remedies, as in_order().
 std::vector<Finding> run_checks(const Evidence& evidence, const std::vector<std::string>& wanted);
+/// Those wanted (none named: all), graded, gravest first.
+std::vector<Finding> in_order(std::vector<Finding> findings, const std::vector<std::string>& wanted);
+/// What options.control says about the run, added to what it says alone: against.cc. InputError where they cannot be
+/// compared; the first of them tells so before anything is run.
+void check_control(const Observation& control, const std::vector<int32_t>& tokens, const ModelConfig& of_run);
+void hold_against(const Observation& control, Diagnosis& diagnosis, const DiagnoseOptions& options);
 /// Fills in finding.remedy: remedy.cc.
 void propose(Finding& finding, const Evidence& evidence);
 

@@ -48,6 +48,13 @@ double moved(const Measured& from, const Measured& to) {
 
 }  // namespace
 
+void add_control(BrokenRun& broken, const std::shared_ptr<const Model>& model, int threads) {
+  ObservationOptions options;
+  options.variant = broken.meant;
+  options.keep_qk = false;
+  broken.options.control = observe(model, broken.meant_tokens, options, threads);
+}
+
 BrokenRun restore(const BrokenRun& broken, const Remedy& remedy, const ModelConfig& config) {
   BrokenRun run = broken;
   if (!remedy.tokens.empty()) run.tokens = remedy.tokens;

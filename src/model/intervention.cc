@@ -32,6 +32,7 @@ void check_table(const ModelConfig& config, const ScoreTable& table) {
                 fits(layer.output_scale, heads) &&
                 fits(layer.output_mean, heads * static_cast<size_t>(config.head_dim)),
             "an array of the table has the wrong length");
+    require(layer.window >= -1 && layer.leading_keys >= 0, "the table has a window that is none");
   }
 }
 
@@ -43,10 +44,21 @@ void check_variant(const ModelConfig& config, const Variant& variant) {
   require(variant.rope_base >= 0 && variant.position_limit >= 0 && variant.position_shift >= 0 && variant.future >= 0 &&
               variant.window >= -1 && variant.window_every >= 1,
           "variant: rope_base, position_limit, position_shift and future need 0 or more, window -1 or more");
+  require(variant.key_bits == 0 || (variant.key_bits >= 2 && variant.key_bits <= 16),
+          "variant.key_bits needs 2 to 16, or 0 for keys as they are");
   require(variant.copied_head.size() % 2 == 0, "variant.copied_head needs pairs");
   for (const int head : variant.copied_head)
     require(head >= 0 && head < config.layers * config.heads, "variant.copied_head names no head of the model");
   if (!variant.table.layers.empty()) check_table(config, variant.table);
+}
+
+// To 2^(bits - 1) - 1 levels on each side of zero, the outermost being the largest value: a quantised key cache.
+void round_to_bits(float* values, int64_t count, int bits) {
+  float largest = 0;
+  for (int64_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(values[i]));
+  const float step = largest / static_cast<float>((1 << (bits - 1)) - 1);
+  if (step > 0)
+    for (int64_t i = 0; i < count; ++i) values[i] = std::round(values[i] / step) * step;
 }
 
 }  // namespace
@@ -64,6 +76,11 @@ Intervention::Intervention(const ModelConfig& config, std::shared_ptr<const Scor
   key_span_ = active_->key_span;
   row_span_.resize(std::max(row_span_.size(), static_cast<size_t>(capacity)));
   key_span_.resize(std::max(key_span_.size(), static_cast<size_t>(capacity)));
+}
+
+bool Intervention::has_window() const {
+  return active_ != nullptr && std::any_of(active_->layers.begin(), active_->layers.end(),
+                                           [](const LayerTable& layer) { return layer.window >= 0; });
 }
 
 int64_t Intervention::extra_positions() const {
@@ -103,7 +120,10 @@ void Intervention::rotate(const Chunk& chunk, Qkv qkv) const {
       if (scaled)
         for (int64_t i = 0; i < d; ++i) row[h * d + i] *= variant_->query_scale;
     }
-    for (int64_t h = q; h < q + kv; ++h) rotate_head(chunk, row + h * d, position + (late_ ? variant_->late_shift : 0));
+    for (int64_t h = q; h < q + kv; ++h) {
+      if (variant_->key_bits > 0) round_to_bits(row + h * d, d, variant_->key_bits);
+      rotate_head(chunk, row + h * d, position + (late_ ? variant_->late_shift : 0));
+    }
     for (size_t pair = 0; pair < variant_->copied_head.size(); pair += 2) {
       const int to = variant_->copied_head[pair], from = variant_->copied_head[pair + 1];
       if (to / config_.heads == chunk.layer)
@@ -152,6 +172,10 @@ void Intervention::attend(int layer, attend::Sequence& sequence, base::ThreadPoo
     sequence.terms.bias = &bias;
   }
   if (table != nullptr) sequence.terms.sinks = table->sinks;
+  if (table != nullptr && table->window >= 0) {
+    sequence.terms.window = table->window;
+    sequence.terms.leading_keys = table->leading_keys;
+  }
   if (v.drift != 0) {  // Q is a view of what observers have seen already; the keys of later rows stay as they were
     auto* q = const_cast<float*>(sequence.q.data);
     for (int64_t r = 0; r < sequence.q.shape[0]; ++r) {

@@ -22,6 +22,7 @@ class Intervention {
   Intervention(const ModelConfig& config, std::shared_ptr<const ScoreTable> table,
                std::shared_ptr<const Variant> variant, int64_t capacity);
 
+  bool has_window() const;  // the table's, in any layer
   float rope_base() const { return variant_->rope_base; }
   int cache_heads() const { return variant_->plain_cache() ? config_.kv_heads : config_.heads; }
   /// Angles are needed for so many positions more than there are rows.

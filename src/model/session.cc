@@ -68,6 +68,8 @@ Session::Impl::Impl(std::shared_ptr<const model::LoadedModel> from, const Sessio
   const ModelConfig& config = model->config();
   if (options.table != nullptr || options.variant != nullptr) {
     intervention.emplace(config, options.table, options.variant, capacity);
+    if (reach.window >= 0 && intervention->has_window())
+      throw std::invalid_argument("Session: a window of the run (reach) and one of the table cannot be had at once");
     if (intervention->rope_base() > 0) {
       ModelConfig other = config;
       other.rope_base = intervention->rope_base();

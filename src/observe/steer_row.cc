@@ -1,6 +1,9 @@
 // See steer_row.h.
 #include "observe/steer_row.h"
 
+#include <algorithm>
+#include <limits>
+
 namespace bareattn::observing {
 
 void steer_row(const ScoreTable& table, HeadId head, int64_t row, std::vector<float>& logits) {
@@ -8,6 +11,11 @@ void steer_row(const ScoreTable& table, HeadId head, int64_t row, std::vector<fl
   const auto h = static_cast<size_t>(head.head);
   if (!layer.head_scale.empty())
     for (float& logit : logits) logit *= layer.head_scale[h];
+  if (layer.window >= 0) {
+    const int64_t begin = row - layer.window, end = static_cast<int64_t>(logits.size());
+    for (int64_t j = layer.leading_keys; j < std::min(begin, end); ++j)
+      logits[static_cast<size_t>(j)] = -std::numeric_limits<float>::infinity();
+  }
   if (layer.value.empty()) return;
   const auto span = [](const std::vector<uint8_t>& spans, size_t at) { return at < spans.size() ? spans[at] : 0; };
   const size_t row_span = span(table.row_span, static_cast<size_t>(row));

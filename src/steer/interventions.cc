@@ -21,6 +21,7 @@ constexpr KindInfo infos[] = {
     {"scale", "multiply what the heads write by a factor; 0 ablates them"},
     {"mean", "replace what the heads write by its mean over a text"},
     {"sink_logit", "add a logit to the softmax's denominator only; 0 is the off-by-one softmax"},
+    {"window", "let rows see only so many keys before their own, and the first ones if they are kept"},
 };
 static_assert(std::size(infos) == intervention_kinds);
 

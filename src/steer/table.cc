@@ -29,6 +29,12 @@ void check(const Intervention& one) {
   if (one.kind == Kind::temperature && !(one.value > 0))
     fail(one, "the temperature is " + std::to_string(one.value) + "; a number over 0 is needed");
   if (by_span(one.kind) && one.keys.empty()) fail(one, "no span of keys is given");
+  if (one.kind == Kind::window) {
+    if (!(one.value >= 0 && one.value <= 1e9 && one.value == std::floor(one.value)))
+      fail(one, "the window is " + std::to_string(one.value) + "; a whole number of keys from 0 on is needed");
+    if (one.keys.size() > 1 || (!one.keys.empty() && (one.keys[0].begin != 0 || one.keys[0].end < 0)))
+      fail(one, "what is kept beside the window must be one span that begins with token 0 and ends");
+  }
   for (const auto* spans : {&one.keys, &one.rows})
     for (const TokenSpan& span : *spans)
       if (span.begin < 0 || (span.end >= 0 && span.end <= span.begin) || span.end < -1)
@@ -120,6 +126,10 @@ class Builder {
     if (values.empty()) values.assign(static_cast<size_t>(config_.heads), fill);
     return values;
   }
+  static int of_layer(const std::vector<HeadId>& heads, int layer) {
+    return static_cast<int>(
+        std::count_if(heads.begin(), heads.end(), [&](const HeadId& head) { return head.layer == layer; }));
+  }
   void add(const Intervention& one, size_t index) {
     const auto heads = select_heads(one.heads, config_);
     const auto dim = static_cast<size_t>(config_.head_dim);
@@ -138,6 +148,14 @@ class Builder {
           break;
         case Kind::sink_logit:
           of_heads(layer.sinks, -std::numeric_limits<float>::infinity())[head] = static_cast<float>(one.value);
+          break;
+        case Kind::window:
+          if (of_layer(heads, heads[n].layer) != config_.heads)
+            fail(one, "layer " + std::to_string(heads[n].layer) + " has " + std::to_string(config_.heads) +
+                          " heads, which have one window together; name all of them, as " +
+                          std::to_string(heads[n].layer) + ".*");
+          layer.window = static_cast<int64_t>(one.value);
+          layer.leading_keys = one.keys.empty() ? 0 : one.keys[0].end;
           break;
         case Kind::mean:
           if (layer.output_mean.empty()) layer.output_mean.assign(static_cast<size_t>(config_.heads) * dim, NAN);
@@ -163,6 +181,29 @@ class Builder {
   ScoreTable table_;
 };
 
+// A window and a cut can leave a row without any key, which either alone cannot.
+void refuse_blind_rows(const ScoreTable& table, int64_t tokens) {
+  const auto row_spans = static_cast<size_t>(table.row_spans), key_spans = static_cast<size_t>(table.key_spans);
+  for (size_t layer = 0; layer < table.layers.size(); ++layer) {
+    const LayerTable& one = table.layers[layer];
+    if (one.window < 0 || std::none_of(one.value.begin(), one.value.end(), [](float v) { return std::isinf(v); }))
+      continue;
+    for (size_t head_row = 0; head_row < static_cast<size_t>(table.heads) * row_spans; ++head_row) {
+      std::vector<int64_t> seen(static_cast<size_t>(tokens) + 1);  // keys before each position that are not cut
+      for (size_t j = 0; j < static_cast<size_t>(tokens); ++j)
+        seen[j + 1] = seen[j] + (std::isinf(one.value[head_row * key_spans + table.key_span[j]]) ? 0 : 1);
+      for (int64_t row = 0; row < tokens; ++row) {
+        if (table.row_span[static_cast<size_t>(row)] != head_row % row_spans) continue;
+        const auto begin = static_cast<size_t>(std::max<int64_t>(0, row - one.window));
+        const auto leading = static_cast<size_t>(std::min<int64_t>(one.leading_keys, row + 1));
+        if (seen[static_cast<size_t>(row) + 1] - seen[begin] + seen[std::min(leading, begin)] > 0) continue;
+        throw InputError("steering: token " + std::to_string(row) + " sees no key in head " + std::to_string(layer) +
+                         "." + std::to_string(head_row / row_spans) + ": the window leaves only keys that are cut");
+      }
+    }
+  }
+}
+
 }  // namespace
 
 ScoreTable make_table(const std::vector<Intervention>& interventions, const ModelConfig& config, int64_t tokens) {
@@ -171,7 +212,9 @@ ScoreTable make_table(const std::vector<Intervention>& interventions, const Mode
     check(one);
     kept.push_back(without_blind_rows(one, tokens));
   }
-  return Builder(kept, config, tokens).take();
+  ScoreTable table = Builder(kept, config, tokens).take();
+  refuse_blind_rows(table, tokens);
+  return table;
 }
 
 }  // namespace bareattn

@@ -165,3 +165,26 @@ def test_refusals(tmp_path):
     refused(run("break", "--fault", "future", "--pages", tmp_path, *SHORT, TOM), 2, "future", "page")
     assert list(tmp_path.iterdir()) == [tmp_path / "none.safetensors"]
     assert b"rope-pairing" in run("break", "--list").stdout
+
+
+def test_a_lost_sink_shows_against_a_control(tmp_path):
+    control, broken, text = tmp_path / "control.safetensors", tmp_path / "broken.safetensors", TOM.read_text()[:260]
+    assert run("trace", "--text", text, "-o", control, "--span", "middle=20:24").returncode == 0
+    done = run("break", "--fault", "keys-quantised", "--fast", "--restore", "--json", "--trace", broken, "--text", text)
+    (one,) = json.loads(done.stdout)["runs"]
+    assert one["findings"][0]["check"] == one["expected"] == "sink-lost"
+    assert one["findings"][0]["remedy"]["what"] and one["restored"]["findings"] == []
+    # From the two files: alone the broken one, whose weights are those of its own Q and K, shows nothing.
+    assert run("diagnose", broken, "--fail-on", "error").returncode == 0
+    done = run("diagnose", broken, "--against", control, "--json", "--fail-on", "error")
+    assert done.returncode == 1, done.stderr
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, SCHEMA)
+    assert document["findings"][0]["check"] == "sink-lost" and document["findings"][0]["remedy"] is None
+    assert run("diagnose", control, "--against", control, "--irrelevant", "middle").stdout.startswith(b"Nothing found.")
+    refused(run("diagnose", control, "--against", control, "--irrelevant", "end"), 2, "no span 'end'")
+    refused(run("diagnose", control, "--irrelevant", "middle"), 2, "--against")
+    refused(run("diagnose", *SHORT, "--against", control, TOM), 2, "two traces")
+    other = tmp_path / "other.safetensors"
+    assert run("trace", "--text", text[:200], "-o", other).returncode == 0
+    refused(run("diagnose", control, "--against", other), 2, "not over the same tokens")

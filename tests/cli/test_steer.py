@@ -1,5 +1,6 @@
 """bareattn steer from outside: two texts side by side in 80 columns, JSON that agrees with the file saved, refusals."""
 import json
+import math
 
 import jsonschema
 import pytest
@@ -40,7 +41,42 @@ def test_ablating_everything_changes_the_text():
     assert document["before"]["ids"] != document["after"]["ids"]
 
 
+def test_a_window_with_and_without_the_first_token():
+    document = json.loads(run("steer", "--window", "4", "-n", "2", "--json", PROMPT).stdout)
+    assert document["steering"]["interventions"] == [{"kind": "window", "heads": ["*"], "value": 4.0}]
+    assert all(head["after"] == 0 < head["before"] for head in document["heads"])  # of the first token
+    document = json.loads(run("steer", "--window", "4", "--sinks", "1", "-n", "2", "--json", PROMPT).stdout)
+    assert all(head["after"] > 0 for head in document["heads"])
+
+
+def test_calibration_weighs_by_length_when_the_query_says_nothing(tmp_path):
+    facts, query = ("Rex is a brown dog.", "Tom is grey."), "What is the colour of Rex?"
+    prompt = " ".join((*facts, query))
+    spans = [argument for fact in facts for argument in ("--calibrate", fact)]
+    file = tmp_path / "calibrated.json"
+    done = run("steer", *spans, "--query", query, "--control", "N/A", "--heads", "0.*", "-n", "2", "--save", file, prompt)
+    assert done.returncode == 0, done.stderr
+    # The biases are what the parts' weights in the control run need to be as their lengths are.
+    control, size, weight = " ".join((*facts, "N/A")), [], []
+    for fact in facts:
+        said = json.loads(run("steer", "--boost", fact, "--by", "1", "-n", "1", "--json", control).stdout)
+        ((begin, end),) = said["spans"]
+        size.append(end - begin)
+        weight.append([h["before"] for h in said["heads"] if h["layer"] == 0])
+    saved = json.loads(file.read_text())["interventions"]
+    assert len(saved) == 18 and size[0] != size[1]
+    for one in saved:
+        head, part = int(one["heads"][0].split(".")[1]), 0 if one["keys"][0][0] < size[0] else 1
+        fair = (weight[0][head] + weight[1][head]) * size[part] / sum(size)
+        assert one["kind"] == "bias" and one["value"] == pytest.approx(math.log(fair / weight[part][head]), abs=1e-5)
+
+
 def test_refusals(tmp_path):
+    refused(run("steer", "--window", "4", "--heads", "5.3", PROMPT), 2, "5.*")
+    refused(run("steer", "--window", "-3", PROMPT), 2, "--window")
+    refused(run("steer", "--sinks", "2", PROMPT), 2, "--window")
+    refused(run("steer", "--calibrate", "cat", PROMPT), 2, "--query")
+    refused(run("steer", "--calibrate", "cat", "--query", "elephant", PROMPT), 2, "'elephant' is not in the prompt")
     refused(run("steer", PROMPT), 2, "nothing to do")
     refused(run("steer", "--boost", "elephant", PROMPT), 2, "'elephant' is not in the prompt")
     refused(run("steer", "--ablate", "--heads", "30.0", PROMPT), 2, "30 layers")
