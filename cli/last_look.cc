@@ -6,22 +6,31 @@
 
 namespace bareattn::cli {
 
-LastLook last_look(const Observation& observation, int count) {
+LastLook last_look(const Observation& observation, int count, bool value_weighted) {
   const ModelConfig& config = observation.model().config();
   const int64_t length = static_cast<int64_t>(observation.tokens().size()), last = length - 1;
   LastLook look;
   look.mean.assign(length, 0);
+  double total = 0;
   std::vector<HeadLook> strongest(length, HeadLook{{}, 0, 0});  // by key
   for (int layer = 0; layer < config.layers; ++layer) {
     for (int head = 0; head < config.heads; ++head) {
-      const std::vector<float> weights = observation.row_weights({layer, head}, last);
+      std::vector<float> weights = observation.row_weights({layer, head}, last);
+      double size = 1;
+      if (value_weighted) {
+        const std::vector<float> carried = observation.carried({layer, head});
+        for (int64_t j = 0; j < length; ++j) weights[j] *= carried[j];
+        size = std::accumulate(weights.begin(), weights.end(), 0.0);
+      }
+      total += size;
       for (int64_t j = 0; j < length; ++j) {
         look.mean[j] += weights[j];
-        if (weights[j] > strongest[j].weight) strongest[j] = {{layer, head}, static_cast<int32_t>(j), weights[j]};
+        const double share = weights[j] / size;
+        if (share > strongest[j].weight) strongest[j] = {{layer, head}, static_cast<int32_t>(j), share};
       }
     }
   }
-  for (double& weight : look.mean) weight /= config.layers * config.heads;
+  for (double& weight : look.mean) weight /= total;
 
   std::vector<int32_t> order(length);
   std::iota(order.begin(), order.end(), 0);

@@ -34,6 +34,8 @@ struct SpanLook {
 std::vector<SpanLook> span_looks(const Observation& observation);
 
 /// At most `count` keys and as many heads.
-LastLook last_look(const Observation& observation, int count);
+/// `value_weighted`: shares of the size of what all heads write for the last token, each weight times what its key
+/// carries; heads: shares of what the head writes.
+LastLook last_look(const Observation& observation, int count, bool value_weighted = false);
 
 }  // namespace bareattn::cli

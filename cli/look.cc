@@ -33,6 +33,7 @@ struct LookOptions {
   std::string lesson = "The cat sat on the mat because it was tired.";
   int top = 10;
   double budget_megabytes = 25;
+  bool value_weighted = false;
   CLI::Option* json_option = nullptr;
 };
 
@@ -108,7 +109,8 @@ int look(const LookOptions& options) {
   const bool json_wanted = options.json_option->count() > 0;
   const bool json_to_stdout = json_wanted && (options.json == "true" || options.json == "-");
   const InputText input = options.input.read();
-  const MeasureGroups measures = options.measures.measures();
+  MeasureGroups measures = options.measures.measures();
+  measures.values = measures.values || options.value_weighted;
   if (!options.page.empty() && !measures.for_page())
     throw InputError("--output: the page needs --measures rows,distance,spans,columns,map");
   if (!options.page.empty()) check_writable(options.page);
@@ -146,8 +148,13 @@ int look(const LookOptions& options) {
   if (!problem.empty()) fmt::print(stderr, "bareattn: warning: {}\n", printable(problem));
   report.roles = page.recipe_roles.get();
   report.origin = input.origin;
-  report.last = last_look(*observation, options.top);
+  report.value_weighted = options.value_weighted;
+  report.last = last_look(*observation, options.top, options.value_weighted);
   std::string html, json;
+  if (measures.agreement) {
+    ProgressBar bar("Comparing heads", "layers");
+    report.agreement = head_agreement(*observation, {.threads = options.model.threads}, bar.callback());
+  }
   if (!options.page.empty()) {
     const ProgressBar bar("Writing the page", "");
     page.telling = telling_heads(*observation);
@@ -184,6 +191,8 @@ void add_look(CLI::App& app, Action& action) {
       ->type_name("K")
       ->check(within(1, 1000))
       ->capture_default_str();
+  command->add_flag("--value-weighted", options->value_weighted,
+                    "for the last token: weights times the size of what each key carries, |p v W_O|");
   command
       ->add_option("--exact", options->exact,
                    "heads embedded exactly in the page: 5.3,6.*, auto (as many as fit), all or none")

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "agreement_report.h"
 #include "bareattn/highlights.h"
 #include "look_report.h"
 
@@ -129,6 +130,7 @@ Json last_json(const LookReport& report) {
   return {
       {"position", last},
       {"text", o.token_texts()[last]},
+      {"value_weighted", report.value_weighted},
       {"keys", std::move(keys)},
       {"rest",
        {{"tokens", last + 1 - static_cast<int64_t>(report.last.keys.size())}, {"weight", number(report.last.rest)}}},
@@ -167,6 +169,7 @@ std::string look_json(const LookReport& report) {
       {"measures", measures_json(o.measured())},
       {"heads", heads_json(o, report.roles)},
       {"spans", spans_json(o)},
+      {"agreement", report.agreement ? agreement_json(*report.agreement) : Json(nullptr)},
       {"highlights", std::move(shown)},
       {"last_token", last_json(report)},
       {"page", report.page.empty() ? Json(nullptr) : Json(report.page)},

@@ -1,8 +1,10 @@
 // The two reports of `look`: a terminal summary for a person, and JSON for a program (docs/json.md,
 // docs/schema/look.schema.json).
 #pragma once
+#include <optional>
 #include <string>
 
+#include "bareattn/agreement.h"
 #include "bareattn/head_roles.h"
 #include "bareattn/observation.h"
 #include "last_look.h"
@@ -14,8 +16,10 @@ struct LookReport {
   const Observation* observation = nullptr;
   const HeadRoles* roles = nullptr;  // by the recipes, where the cache has them
   LastLook last;
-  std::string origin;  // "story.txt", "standard input" or empty
-  std::string page;    // path written, or empty
+  bool value_weighted = false;         // last
+  std::optional<Agreement> agreement;  // where the group was asked for
+  std::string origin;                  // "story.txt", "standard input" or empty
+  std::string page;                    // path written, or empty
   int64_t page_bytes = 0;
 };
 

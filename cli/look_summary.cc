@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 
+#include "agreement_report.h"
 #include "bareattn/files.h"
 #include "bareattn/highlights.h"
 #include "look_report.h"
@@ -52,6 +53,7 @@ class Summary {
     known();
     telling();
     spans();
+    agreement();
     last();
     if (!report_.page.empty()) {
       out_ += '\n';
@@ -165,6 +167,23 @@ class Summary {
     }
   }
 
+  void agreement() {
+    if (!report_.agreement || report_.agreement->rows == 0) return;
+    constexpr int shown = 4;
+    heading("Heads of a layer beside each other",
+            fmt::format("{} of {} tokens compared; JS 0 is alike, 0.693 nothing in common",
+                        grouped(report_.agreement->rows), grouped(length_)));
+    for (const PairRanking& ranking : rank_pairs(*report_.agreement, shown)) {
+      std::string list;
+      for (const HeadPair& p : ranking.pairs) {
+        const std::string output =
+            std::isnan(p.output_cosine) ? std::string() : fmt::format(", output {:+.2f}", p.output_cosine);
+        list += fmt::format("{}{}.{} and {} (JS {:.2f}{})", list.empty() ? "" : "; ", p.layer, p.a, p.b, p.js, output);
+      }
+      out_ += "  " + wrapped(ranking.title + ": " + list, terminal_.width, 4, 2) + '\n';
+    }
+  }
+
   // The text around a token, cut to `width` columns, the token itself marked.
   std::string around(int32_t key, int width, double strength) {
     const auto& texts = o_.token_texts();
@@ -181,12 +200,18 @@ class Summary {
   void last() {
     const LastLook& look = report_.last;
     const int64_t last = length_ - 1;
-    heading("Where the last token looks", quoted(one_line(o_.token_texts()[last])) + ", average of all heads");
+    const std::string token = cli::quoted(one_line(o_.token_texts()[last]));
+    if (report_.value_weighted)
+      heading("What reaches the last token", token + ": weights times what the keys carry, share of all heads' output");
+    else
+      heading("Where the last token looks", token + ", average of all heads");
     const bool first_named = length_ > 2 && look.keys[0].key == 0;
     if (first_named) {
       out_ += "  " +
-              wrapped(fmt::format("{:.0f} % rests on the first token, where models put attention that has nowhere to "
-                                  "go. Then:",
+              wrapped(fmt::format(report_.value_weighted
+                                      ? fmt::runtime("{:.0f} % comes from the first token. Then:")
+                                      : fmt::runtime("{:.0f} % rests on the first token, where models put attention "
+                                                     "that has nowhere to go. Then:"),
                                   100 * look.mean[0]),
                       terminal_.width, 2, 2) +
               '\n';

@@ -60,6 +60,7 @@ int run(int argc, char** argv) {
   add_steer(app, action);
   add_roles(app, action);
   add_stream(app, action);
+  add_agree(app, action);
   add_diff(app, action);
   add_quantize(app, action);
   add_diagnose(app, action);

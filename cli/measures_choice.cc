@@ -1,6 +1,9 @@
 // See measures_choice.h.
 #include "measures_choice.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "bareattn/error.h"
@@ -10,14 +13,16 @@ namespace bareattn::cli {
 
 void MeasuresChoice::declare(CLI::App& command) {
   command
-      .add_option("--measures", groups,
-                  "what is measured, and paid for: rows, distance, spans, columns, map; spread (not unless asked for); "
-                  "roles (what they need); all, none")
+      .add_option(
+          "--measures", groups,
+          "what is measured, and paid for: rows, distance, spans, columns, map; values (what a weight on each key "
+          "carries); spread, agreement (between the heads of a layer); roles (what they need); all, none")
       ->type_name("GROUPS")
       ->delimiter(',')
-      ->check(CLI::IsMember({"rows", "distance", "spans", "columns", "map", "spread", "roles", "all", "none"})
+      ->check(CLI::IsMember({"rows", "distance", "spans", "columns", "map", "spread", "values", "agreement", "roles",
+                             "all", "none"})
                   .description(""))
-      ->default_str("rows,distance,spans,columns,map");
+      ->default_str(fmt::format("{}", fmt::join(groups, ",")));
   command
       .add_option("--span", spans,
                   "names tokens, by range or by a regular expression over the text; every head's weight on them is "
@@ -39,6 +44,8 @@ MeasureGroups MeasuresChoice::measures() const {
   measures.columns = wanted({"columns", "all"});
   measures.map = wanted({"map", "all"});
   measures.spread = wanted({"spread", "all"});
+  measures.values = wanted({"values", "all"});
+  measures.agreement = wanted({"agreement", "all"});
   if (!spans.empty() && !measures.spans) throw InputError("--span: the weight on it needs 'spans' among --measures");
   return measures;
 }

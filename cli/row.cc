@@ -16,8 +16,19 @@ namespace {
 struct RowOptions {
   std::string run, head, row, model;
   int top = 10;
-  bool json = false;
+  bool json = false, value_weighted = false;
 };
+
+int print_value_weighted(const RowOptions& options, const Trace& trace, int64_t row,
+                         const std::vector<std::pair<int32_t, float>>& keys, const std::vector<float>& weights) {
+  const auto& texts = trace.token_texts();
+  fmt::print("Head {} at token {} {} takes from (size, weight)\n", options.head, row,
+             cli::quoted(printable(texts[static_cast<size_t>(row)])));
+  for (const auto& [key, size] : keys)
+    fmt::print("  {:>8}  {:>10.5f}  {:.6f}  {}\n", key, size, weights[static_cast<size_t>(key)],
+               cli::quoted(printable(texts[static_cast<size_t>(key)])));
+  return exit_ok;
+}
 
 int show_row(const RowOptions& options) {
   const auto trace = Trace::open(options.run);
@@ -26,17 +37,23 @@ int show_row(const RowOptions& options) {
   const TraceRange range = parse_range("ROW", options.row, static_cast<int64_t>(trace->tokens().size()));
   if (range.end - range.begin != 1) throw InputError("ROW: '" + options.row + "' is no single token");
   const int64_t row = range.begin;
-  const auto keys = trace->top_keys(head, row, options.top);
+  const auto keys = options.value_weighted ? top_value_weighted(*trace, head, row, options.top)
+                                           : trace->top_keys(head, row, options.top);
+  const std::vector<float> weights = options.value_weighted ? trace->row_weights(head, row) : std::vector<float>();
   const auto& texts = trace->token_texts();
   if (options.json) {
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
-    for (const auto& [key, weight] : keys)
-      list.push_back({{"key", key}, {"text", texts[static_cast<size_t>(key)]}, {"weight", weight}});
+    for (const auto& [key, value] : keys) {
+      list.push_back({{"key", key}, {"text", texts[static_cast<size_t>(key)]}});
+      list.back()["weight"] = options.value_weighted ? weights[static_cast<size_t>(key)] : value;
+      if (options.value_weighted) list.back()["value_weighted"] = value;
+    }
     const nlohmann::ordered_json json{
         {"head", options.head}, {"row", row}, {"text", texts[static_cast<size_t>(row)]}, {"keys", list}};
     fmt::print("{}\n", json.dump());
     return exit_ok;
   }
+  if (options.value_weighted) return print_value_weighted(options, *trace, row, keys, weights);
   fmt::print("Head {} at token {} {} looks at\n", options.head, row,
              cli::quoted(printable(texts[static_cast<size_t>(row)])));
   double rest = 1;
@@ -61,6 +78,8 @@ void add_row(CLI::App& app, Action& action) {
       ->type_name("K")
       ->check(within(1, 1'000'000))
       ->capture_default_str();
+  command->add_flag("--value-weighted", options->value_weighted,
+                    "rank by weight times the size of what each key carries, |p v W_O|");
   command->add_flag("--json", options->json, "JSON");
   command->add_option("--check-model", options->model, "refuse a trace that was not made with this model file")
       ->type_name("FILE");

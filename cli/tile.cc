@@ -20,7 +20,7 @@ constexpr int64_t most_cells = int64_t{1} << 28;  // 1 GB of f32
 
 struct TileOptions {
   std::string run, head, rows, keys, output, model;
-  bool csv = false, json = false;
+  bool csv = false, json = false, value_weighted = false;
 };
 
 // Nine digits name a float uniquely; NaN as the format has it.
@@ -48,8 +48,10 @@ std::string json_of(const TileOptions& options, const std::vector<float>& weight
   for (size_t i = 0; columns != 0 && i < weights.size(); i += columns)
     lines.push_back(std::vector<float>(weights.begin() + static_cast<int64_t>(i),
                                        weights.begin() + static_cast<int64_t>(i + columns)));
-  const nlohmann::ordered_json json{
-      {"head", options.head}, {"rows", {rows.begin, rows.end}}, {"keys", {keys.begin, keys.end}}, {"weights", lines}};
+  nlohmann::ordered_json json{
+      {"head", options.head}, {"rows", {rows.begin, rows.end}}, {"keys", {keys.begin, keys.end}}};
+  json["value_weighted"] = options.value_weighted;
+  json["weights"] = std::move(lines);
   return json.dump() + "\n";
 }
 
@@ -73,7 +75,8 @@ int tile(const TileOptions& options) {
     throw InputError(fmt::format("{} x {} weights are too many for one tile; at most {} are made",
                                  rows.end - rows.begin, columns, most_cells));
   }
-  const std::vector<float> weights = trace->tile(head, rows, keys);
+  const std::vector<float> weights =
+      options.value_weighted ? value_weighted(*trace, head, rows, keys) : trace->tile(head, rows, keys);
   if (!options.output.empty()) {
     write_file(options.output, npy_of(weights, rows.end - rows.begin, columns));
     return exit_ok;
@@ -94,6 +97,8 @@ void add_tile(CLI::App& app, Action& action) {
   command->add_option("HEAD", options->head, "LAYER.HEAD, both from 0: 5.3")->type_name("")->required();
   command->add_option("ROWS", options->rows, "BEGIN:END, the tokens that look")->type_name("")->required();
   command->add_option("KEYS", options->keys, "BEGIN:END, the tokens looked at")->type_name("")->required();
+  command->add_flag("--value-weighted", options->value_weighted,
+                    "weights times the size of what each key carries, |p v W_O|");
   CLI::Option* csv =
       command->add_flag("--csv", options->csv, "comma-separated, nine digits: enough to restore each bit");
   CLI::Option* json = command->add_flag("--json", options->json, "JSON")->excludes(csv);

@@ -68,6 +68,7 @@ void add_trace(CLI::App& app, Action& action) {
       ->type_name("TYPE")
       ->check(CLI::IsMember({"f16", "bf16", "f32"}).description(""))
       ->capture_default_str();
+  choice->measures.groups.push_back("values");  // what tile and row --value-weighted need
   choice->measures.declare(*command);
   choice->encoding.declare_chat(*command, "the text");
   choice->encoding.declare_bos(*command);

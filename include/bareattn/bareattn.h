@@ -1,6 +1,7 @@
 // The contents page: everything a user may include. Take this, or only the header you need. Start reading at points.h
 // (what can be watched) and attention.h (what is computed).
 #pragma once
+#include "bareattn/agreement.h"           // heads of a layer that agree or contradict each other
 #include "bareattn/attention.h"           // exact attention and what it says about itself
 #include "bareattn/attention_backward.h"  // its gradients
 #include "bareattn/attention_cache.h"     // keys and values kept between calls

@@ -19,6 +19,11 @@ struct HeadId {
   friend bool operator==(const HeadId&, const HeadId&) = default;
 };
 
+/// Tokens [begin, end).
+struct TokenRange {
+  int64_t begin = 0, end = 0;
+};
+
 /// A measure of one row (or, averaged, of one head): see docs/measures.md.
 enum class Measure : int {
   entropy,             // nats
@@ -39,12 +44,14 @@ inline constexpr int measure_count = static_cast<int>(Measure::distance_spread) 
 
 /// What is made during the pass, and paid for. lse and max_logit, hence max_weight, are always there.
 struct MeasureGroups {
-  bool rows = true;      // entropy and what follows from it, participation, the strongest key
-  bool distance = true;  // mean_distance, recent_mass
-  bool spans = true;     // first_mass, self_weight, previous_weight, and the named spans
-  bool columns = true;   // weight received
-  bool map = true;       // the pooled map
-  bool spread = false;   // distance_spread
+  bool rows = true;        // entropy and what follows from it, participation, the strongest key
+  bool distance = true;    // mean_distance, recent_mass
+  bool spans = true;       // first_mass, self_weight, previous_weight, and the named spans
+  bool columns = true;     // weight received
+  bool map = true;         // the pooled map
+  bool spread = false;     // distance_spread
+  bool values = false;     // what a weight of one on each key carries, |v W_O|
+  bool agreement = false;  // whether the outputs of a layer's heads point the same way
   bool has(Measure measure) const;
   bool for_roles() const { return rows && distance && spans; }
   bool for_page() const { return for_roles() && columns && map; }
@@ -101,6 +108,13 @@ class Observation {
   virtual std::vector<double> received(HeadId head) const = 0;
   virtual std::vector<int32_t> max_key(HeadId head) const = 0;
 
+  /// |v_j W_O| of each key, [N]: the size of what this head writes into the stream for a weight of one on key j, so
+  /// that the weight p_ij writes p_ij times as much (Kobayashi et al. 2020). Group `values`.
+  virtual std::vector<float> carried(HeadId head) const;
+  /// Cosine of what heads a and b write into the stream, mean over the rows [1, N), at a Hq + b: [Hq, Hq]. A row where
+  /// one of them writes nothing does not count; NaN: no row does. Group `agreement`.
+  virtual std::vector<float> output_cosine(int layer) const;
+
   /// Pooled map: [blocks (blocks + 1) / 2], row block r, key block c <= r at r (r + 1) / 2 + c.
   virtual int pool_block() const = 0;
   virtual int64_t pool_blocks() const = 0;
@@ -118,6 +132,12 @@ class Observation {
   }
 
   virtual Role role(HeadId head) const = 0;
+  /// Weights [rows, keys] of a head, from the kept Q and K; 0 where a key is not seen. The same cells before the
+  /// softmax: scale q.k with what steering adds, -inf where a key is not seen. From the kept f16 the scores are within
+  /// 1.01 * 2^-10 scale sum |q k| and the weights within that factor. std::invalid_argument for ranges outside the
+  /// text, and where Q and K were not kept.
+  virtual std::vector<float> tile(HeadId head, TokenRange rows, TokenRange keys) const;
+  virtual std::vector<float> scores(HeadId head, TokenRange rows, TokenRange keys) const;
   /// The weights of row i on the keys [0, i], [i + 1]: exp(logit - LSE), raw (they sum to 1 within the bound). The last
   /// row's logits come from f32 Q and a K good to 22 bits: within 2 D 2^-24 scale sum |q k| of the pass's own. All
   /// other rows' come from the kept f16: within 1.01 * 2^-10 scale sum |q k|. That error of the logit is the relative
@@ -126,6 +146,12 @@ class Observation {
   /// The strongest `count` keys of row i by weight, best first, the lower key on a tie: (key, weight). As row_weights.
   virtual std::vector<std::pair<int32_t, float>> top_keys(HeadId head, int64_t row, int count) const = 0;
 };
+
+/// Value-weighted attention, |p_ij v_j W_O| = p_ij |v_j W_O|: [rows, keys], and the `count` largest of one row, largest
+/// first, the lower key on a tie. Needs the group `values`.
+std::vector<float> value_weighted(const Observation& observation, HeadId head, TokenRange rows, TokenRange keys);
+std::vector<std::pair<int32_t, float>> top_value_weighted(const Observation& observation, HeadId head, int64_t row,
+                                                          int count);
 
 /// Mean of span_mass over the rows that can see some of the span: from max(1, its first token) on. NaN: there are none.
 double mean_span_mass(const Observation& observation, int set, HeadId head);

@@ -62,9 +62,7 @@ void write_trace(const std::string& path, const std::shared_ptr<const Model>& mo
                  const TraceOptions& options = {}, const Reach& reach = {}, int threads = 0,
                  const Progress& progress = {});
 
-struct TraceRange {
-  int64_t begin = 0, end = 0;
-};
+using TraceRange = TokenRange;
 
 class Trace final : public Observation {
  public:
@@ -86,9 +84,9 @@ class Trace final : public Observation {
 
   /// Weights [rows, keys] of a head, exact (see Store); 0 where a key is not seen. std::invalid_argument for ranges
   /// outside the text.
-  std::vector<float> tile(HeadId head, TraceRange rows, TraceRange keys) const;
+  std::vector<float> tile(HeadId head, TraceRange rows, TraceRange keys) const override;
   /// The same cells before the softmax: scale q.k, -inf where a key is not seen.
-  std::vector<float> scores(HeadId head, TraceRange rows, TraceRange keys) const;
+  std::vector<float> scores(HeadId head, TraceRange rows, TraceRange keys) const override;
 
   /// Its configuration, precision and hash; it has no vocabulary, so tokenizer() is std::logic_error.
   const Model& model() const override;
@@ -102,6 +100,8 @@ class Trace final : public Observation {
   /// InputError for measures that were not kept.
   double mean(Measure measure, HeadId head) const override;
   std::vector<float> rows(Measure measure, HeadId head) const override;
+  std::vector<float> carried(HeadId head) const override;
+  std::vector<float> output_cosine(int layer) const override;
   std::vector<double> received(HeadId head) const override;
   std::vector<int32_t> max_key(HeadId head) const override;
   int pool_block() const override;

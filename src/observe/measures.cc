@@ -7,6 +7,8 @@
 #include <limits>
 #include <stdexcept>
 
+#include "bareattn/error.h"
+
 namespace bareattn {
 
 const MeasureInfo& measure_info(Measure measure) {
@@ -51,6 +53,18 @@ bool MeasureGroups::has(Measure measure) const {
 std::vector<float> Observation::span_mass(int set, HeadId) const {
   throw std::invalid_argument("span set " + std::to_string(set) + ": no spans were measured");
 }
+
+namespace {
+
+[[noreturn]] void not_measured(const char* what) { throw InputError(std::string("'") + what + "' was not measured"); }
+[[noreturn]] void not_kept() { throw std::invalid_argument("Q and K were not kept: no cell can be made again"); }
+
+}  // namespace
+
+std::vector<float> Observation::carried(HeadId) const { not_measured("values"); }
+std::vector<float> Observation::output_cosine(int) const { not_measured("agreement"); }
+std::vector<float> Observation::tile(HeadId, TokenRange, TokenRange) const { not_kept(); }
+std::vector<float> Observation::scores(HeadId, TokenRange, TokenRange) const { not_kept(); }
 
 double mean_span_mass(const Observation& observation, int set, HeadId head) {
   const std::vector<float> mass = observation.span_mass(set, head);

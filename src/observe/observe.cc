@@ -28,6 +28,7 @@ std::unique_ptr<Observation> observe(const std::shared_ptr<const Model>& model, 
   }
 
   auto recorder = std::make_unique<observing::Recorder>(config, count, options);
+  if (options.measures.values || options.measures.agreement) recorder->watch_outputs(*model);
   SessionOptions session_options;
   session_options.threads = threads;
   session_options.max_tokens = count;

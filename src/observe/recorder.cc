@@ -48,9 +48,9 @@ Recorder::Recorder(const ModelConfig& config, int64_t tokens, const ObservationO
       keep_qk_(options.keep_qk),
       keep_v_(options.keep_v),
       table_(options.table),
+      pool_block_(options.pool_block == 0 ? choose_pool_block(tokens) : options.pool_block),
       groups_(options.measures),
-      arrays_(row_arrays(groups_)),
-      pool_block_(options.pool_block == 0 ? choose_pool_block(tokens) : options.pool_block) {
+      arrays_(row_arrays(groups_)) {
   require(tokens > 0, "tokens: an observation needs at least one, got " + std::to_string(tokens));
   require(pool_block_ > 0 && pool_block_ % 16 == 0,
           "pool_block: needs a positive multiple of 16, got " + std::to_string(pool_block_));
@@ -71,21 +71,32 @@ Recorder::Recorder(const ModelConfig& config, int64_t tokens, const ObservationO
   last_q_.resize(all_heads * head_dim_);
 }
 
+void Recorder::watch_outputs(const Model& model) {
+  outputs_ = std::make_unique<OutputWatch>(model, tokens_, groups_);
+  if (groups_.values) carried_ = base::AlignedBuffer(sizeof(float) * int64_t{layers_} * heads_ * tokens_);
+}
+
 bool Recorder::wants(Point point, int layer) {
   (void)layer;
+  if (outputs_ != nullptr && outputs_->wants(point)) return true;
   if (point == Point::v) return keep_v_;
   return keep_qk_ && (point == Point::rot_q || point == Point::rot_k);
 }
 
 void Recorder::see(const Event& event) {
   const bool is_q = event.point == Point::rot_q;
-  const int heads = is_q ? heads_ : kv_heads_;
+  const int heads = is_q || event.point == Point::z ? heads_ : kv_heads_;
   const auto& v = event.values;
   require(v.rank == 3 && v.shape[1] == heads && v.shape[2] == head_dim_ && event.first_row >= 0 &&
               event.first_row + v.shape[0] <= tokens_ && event.layer >= 0 && event.layer < layers_,
           point_name(event.point, event.layer) + ": not of the run announced, [<= " + std::to_string(tokens_) + ", " +
               std::to_string(heads) + ", " + std::to_string(head_dim_) + "]");
-  if (event.point == Point::v) return keep_v(event);
+  if (event.point == Point::z) return outputs_->add(event);
+  if (event.point == Point::v) {
+    if (keep_v_) keep_v(event);
+    if (groups_.values) keep_carried(event);
+    return;
+  }
   is_q ? keep_q(event) : keep_k(event);
 }
 
@@ -128,6 +139,15 @@ void Recorder::keep_v(const Event& event) {
     for (int64_t i = 0; i < event.values.shape[0]; ++i) {
       kernels::f16_from_f32(rows.row(i, head_dim_, scratch), to + i * head_dim_, head_dim_);
     }
+  }
+}
+
+void Recorder::keep_carried(const Event& event) {
+  const std::vector<float> sizes = outputs_->carried(event);  // [Hq, rows]
+  const int64_t rows = event.values.shape[0];
+  for (int head = 0; head < heads_; ++head) {
+    float* to = carried_.as<float>() + index({event.layer, head}) * tokens_ + event.first_row;
+    std::copy_n(sizes.begin() + head * rows, rows, to);
   }
 }
 

@@ -5,7 +5,7 @@
 // Memory for N tokens, L layers, Hq and Hkv heads of D: 44 L Hq N bytes of row statistics (4 more a named span),
 // 8 L Hq N of received weight, 12 L Hq b (b + 1) / 2 of pooled maps (b <= 256 blocks), 2 L (Hq + Hkv) D N of Q and K,
 // 2 L Hkv D N of V where it is kept, and during the run another 2 L Hkv D N, by which the last row is exact.
-// SmolLM2-135M at 2,048 tokens: 26 + 27 + 94 + 24 MB.
+// What the keys carry takes another 4 L Hq N. SmolLM2-135M at 2,048 tokens: 26 + 27 + 94 + 24 MB.
 #pragma once
 #include <memory>
 #include <vector>
@@ -15,6 +15,7 @@
 #include "bareattn/points.h"
 #include "base/aligned.h"
 #include "observe/measures.h"
+#include "observe/output_watch.h"
 
 namespace bareattn::observing {
 
@@ -24,6 +25,8 @@ int choose_pool_block(int64_t tokens);
 class Recorder final : public Observer {
  public:
   Recorder(const ModelConfig& config, int64_t tokens, const ObservationOptions& options);
+  /// Before the run, where `values` or `agreement` are measured: the model that runs.
+  void watch_outputs(const Model& model);
 
   bool wants(Point point, int layer) override;
   void see(const Event& event) override;
@@ -41,6 +44,8 @@ class Recorder final : public Observer {
   int64_t pool_blocks() const { return (tokens_ + pool_block_ - 1) / pool_block_; }
   const MeasureGroups& groups() const { return groups_; }
   const std::vector<SpanSet>& span_sets() const { return sets_; }
+  const float* carried(HeadId head) const { return carried_.as<float>() + index(head) * tokens_; }  // [N]
+  const std::vector<float>& cosines(int layer) const { return outputs_->cosines(layer); }           // [Hq, Hq]
   bool keeps_v() const { return keep_v_; }
   bool keeps_qk() const { return keep_qk_; }
   const ScoreTable* table() const { return table_.get(); }  // what the run was steered by, or null
@@ -56,6 +61,7 @@ class Recorder final : public Observer {
   void keep_q(const Event& event);
   void keep_k(const Event& event);
   void keep_v(const Event& event);
+  void keep_carried(const Event& event);
   AttentionStatistics statistics_from(int64_t head_index, int64_t row) const;
 
   int64_t tokens_;
@@ -66,11 +72,13 @@ class Recorder final : public Observer {
   MeasureGroups groups_;
   std::vector<RowArray> arrays_;  // of the groups
   std::vector<SpanSet> sets_;
-  std::vector<float> key_columns_;     // [N, sets]
-  base::AlignedBuffer row_floats_;     // [arrays, then sets][L, Hq, N]; max_key's are int32
-  base::AlignedBuffer received_;       // [L, Hq, N] u64
-  base::AlignedBuffer pool_sum_;       // [L, Hq, b (b + 1) / 2] u64
-  base::AlignedBuffer pool_max_;       // the same in f32
+  std::vector<float> key_columns_;  // [N, sets]
+  base::AlignedBuffer row_floats_;  // [arrays, then sets][L, Hq, N]; max_key's are int32
+  base::AlignedBuffer received_;    // [L, Hq, N] u64
+  base::AlignedBuffer pool_sum_;    // [L, Hq, b (b + 1) / 2] u64
+  base::AlignedBuffer pool_max_;    // the same in f32
+  base::AlignedBuffer carried_;     // [L, Hq, N] f32
+  std::unique_ptr<OutputWatch> outputs_;
   std::unique_ptr<uint16_t[]> q_;      // [L, Hq, N, D]
   std::unique_ptr<uint16_t[]> k_;      // [L, Hkv, N, D]
   std::unique_ptr<uint16_t[]> v_;      // [L, Hkv, N, D]

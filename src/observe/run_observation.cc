@@ -8,6 +8,7 @@
 
 #include "bareattn/error.h"
 #include "kernels/convert.h"
+#include "observe/exact_cells.h"
 #include "observe/measures.h"
 #include "observe/steer_row.h"
 #include "observe/strongest.h"
@@ -51,6 +52,24 @@ class RunObservation final : public Observation {
     std::vector<float> values(length());
     for (int64_t i = 0; i < length(); ++i) values[i] = row_measure(measure, s, i, i);
     return values;
+  }
+
+  std::vector<float> carried(HeadId head) const override {
+    check(head);
+    kept(recorder_->groups().values, "values");
+    const float* sizes = recorder_->carried(head);
+    return {sizes, sizes + length()};
+  }
+  std::vector<float> output_cosine(int layer) const override {
+    check({layer, 0});
+    kept(recorder_->groups().agreement, "agreement");
+    return recorder_->cosines(layer);
+  }
+  std::vector<float> tile(HeadId head, TokenRange rows, TokenRange keys) const override {
+    return cells(ScoreStage::weight, head, rows, keys);
+  }
+  std::vector<float> scores(HeadId head, TokenRange rows, TokenRange keys) const override {
+    return cells(ScoreStage::biased, head, rows, keys);
   }
 
   std::vector<double> received(HeadId head) const override {
@@ -109,12 +128,7 @@ class RunObservation final : public Observation {
       const float* last = recorder_->last_row(head);
       return {last, last + length()};
     }
-    const int dim = recorder_->head_dim();
-    std::vector<float> q(dim), weights(row + 1);
-    kernels::f32_from_f16(recorder_->q(head) + row * dim, q.data(), dim);
-    const int kv_head = head.head / (recorder_->heads() / recorder_->kv_heads());
-    row_logits(q.data(), recorder_->k(head.layer, kv_head), nullptr, dim, weights);
-    if (recorder_->table() != nullptr) steer_row(*recorder_->table(), head, row, weights);
+    std::vector<float> weights = logits(head, row);
     const float lse = statistics(head).lse[row];
     for (float& w : weights) w = std::exp(w - lse);
     return weights;
@@ -126,6 +140,54 @@ class RunObservation final : public Observation {
 
  private:
   int64_t length() const { return recorder_->tokens(); }
+
+  // Of the kept f16, with what steering did: [row + 1].
+  std::vector<float> logits(HeadId head, int64_t row) const {
+    const int dim = recorder_->head_dim();
+    std::vector<float> q(dim), logits(row + 1);
+    kernels::f32_from_f16(recorder_->q(head) + row * dim, q.data(), dim);
+    row_logits(q.data(), recorder_->k(head.layer, kv_head(head)), nullptr, dim, logits);
+    if (recorder_->table() != nullptr) steer_row(*recorder_->table(), head, row, logits);
+    return logits;
+  }
+  int kv_head(HeadId head) const { return head.head / (recorder_->heads() / recorder_->kv_heads()); }
+
+  std::vector<float> cells(ScoreStage stage, HeadId head, TokenRange rows, TokenRange keys) const {
+    check(head);
+    check_ranges(rows, keys, length());
+    if (!recorder_->keeps_qk()) throw std::invalid_argument("tile: Q and K were not kept (keep_qk is off)");
+    const int64_t columns = keys.end - keys.begin;
+    std::vector<float> out((rows.end - rows.begin) * columns);
+    if (recorder_->table() != nullptr) {  // steered: row by row
+      const bool weights = stage == ScoreStage::weight;
+      std::fill(out.begin(), out.end(), weights ? 0.0F : -std::numeric_limits<float>::infinity());
+      for (int64_t i = rows.begin; i < rows.end; ++i) {
+        const std::vector<float> row = logits(head, i);
+        const float lse = statistics(head).lse[i];
+        for (int64_t j = keys.begin; j < std::min(keys.end, i + 1); ++j)
+          out[(i - rows.begin) * columns + j - keys.begin] = weights ? std::exp(row[j] - lse) : row[j];
+      }
+      return out;
+    }
+    const AttentionStatistics s = statistics(head);
+    const int64_t dim = recorder_->head_dim();
+    const auto part = [dim](const uint16_t* from, int64_t begin, int64_t end) {
+      return std::as_bytes(std::span(from + begin * dim, static_cast<size_t>((end - begin) * dim)));
+    };
+    const auto of_rows = [](const float* from, int64_t begin, int64_t end) {
+      return std::span(from + begin, static_cast<size_t>(end - begin));
+    };
+    CellSource source;
+    source.tokens = length();
+    source.dim = dim;
+    source.q = [&](int64_t begin, int64_t end) { return part(recorder_->q(head), begin, end); };
+    source.k = [&](int64_t begin, int64_t end) { return part(recorder_->k(head.layer, kv_head(head)), begin, end); };
+    source.max_logit = [&](int64_t begin, int64_t end) { return of_rows(s.max_logit, begin, end); };
+    source.row_sum = [&](int64_t begin, int64_t end) { return of_rows(s.row_sum, begin, end); };
+    exact_cells(source, stage, rows, keys, out.data());
+    return out;
+  }
+
   int64_t cells() const { return pool_blocks() * (pool_blocks() + 1) / 2; }
 
   std::vector<uint16_t> kept(const uint16_t* values) const {

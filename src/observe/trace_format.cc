@@ -196,6 +196,8 @@ std::vector<StoredTensor> trace_tensors(const TraceShape& s) {
   if (s.groups.columns) tensors.push_back({"received", "F64", {s.layers, s.heads, s.tokens}});
   if (s.pool_block != 0) tensors.push_back({"pool_sum", "F64", {s.layers, s.heads, s.cells()}});
   add_rows(tensors, s, "F32", false);
+  if (s.groups.values) tensors.push_back({"carried", "F32", {s.layers, s.heads, s.tokens}});
+  if (s.groups.agreement) tensors.push_back({"output_cosine", "F32", {s.layers, s.heads, s.heads}});
   if (s.span_sets != 0) tensors.push_back({"span_mass", "F32", {s.layers, s.heads, s.span_sets, s.tokens}});
   if (s.pool_block != 0) tensors.push_back({"pool_max", "F32", {s.layers, s.heads, s.cells()}});
   add_rows(tensors, s, "I32", true);
@@ -292,7 +294,9 @@ TraceFacts read_facts(const SafetensorsFile& file) {
                   .spans = file.find("first_mass") != nullptr,
                   .columns = file.find("received") != nullptr,
                   .map = file.find("pool_sum") != nullptr,
-                  .spread = file.find("distance_spread") != nullptr};
+                  .spread = file.find("distance_spread") != nullptr,
+                  .values = file.find("carried") != nullptr,
+                  .agreement = file.find("output_cosine") != nullptr};
   if (shape.tokens < 1) file.fail(file.offset_of("tokens"), "the trace has no tokens");
   shape.pool_block = number("pool_block", 1 << 30);
   if (shape.pool_block % 16 != 0)

@@ -47,7 +47,6 @@ struct Trace::Impl {
   void check(HeadId head) const;                       // std::invalid_argument where there is no such head
   AttentionStatistics statistics(HeadId head) const;   // what row_measure reads; null where not kept
   const observing::Means& means(HeadId head) const;    // made when first asked for
-  void check(TraceRange rows, TraceRange keys) const;  // std::invalid_argument for ranges outside the text
   /// [rows, keys], weights or biased scores.
   void cells(ScoreStage stage, HeadId head, TraceRange rows, TraceRange keys, float* out) const;
 

@@ -83,6 +83,17 @@ std::vector<double> Trace::received(HeadId head) const {
   return {values.begin(), values.end()};
 }
 
+std::vector<float> Trace::carried(HeadId head) const {
+  const auto sizes = impl_->of_head<float>("carried", head, impl_->length(), 0, impl_->length());
+  return {sizes.begin(), sizes.end()};
+}
+
+std::vector<float> Trace::output_cosine(int layer) const {
+  const int64_t heads = impl_->facts.shape.heads;
+  const auto cosines = impl_->of_head<float>("output_cosine", {layer, 0}, heads, 0, heads * heads);
+  return {cosines.begin(), cosines.end()};
+}
+
 std::vector<int32_t> Trace::max_key(HeadId head) const {
   const auto keys = impl_->of_head<int32_t>("max_key", head, impl_->length(), 0, impl_->length());
   return {keys.begin(), keys.end()};

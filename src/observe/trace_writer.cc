@@ -14,6 +14,7 @@
 #include "base/page_sums.h"
 #include "base/thread_pool.h"
 #include "kernels/convert.h"
+#include "observe/output_watch.h"
 #include "observe/recorder.h"
 #include "observe/trace_format.h"
 
@@ -84,10 +85,13 @@ struct TraceWriter::Impl {
         sums(file.tensor("text").end - body),
         layers(static_cast<size_t>(facts.shape.layers)),
         chunks(layers.size()),
+        outputs(model, facts.shape.tokens, facts.shape.groups),
         arrays(row_arrays(facts.shape.groups)),
         next_row(layers.size()),
         q_rows(layers.size()),
-        k_rows(layers.size()) {
+        k_rows(layers.size()),
+        v_rows(layers.size()),
+        z_rows(layers.size()) {
     if (facts.shape.span_sets != 0)
       key_columns = span_columns(span_sets(facts.spans, facts.shape.tokens), facts.shape.tokens);
     std::string text;
@@ -99,6 +103,10 @@ struct TraceWriter::Impl {
     put(file.tensor("text"), 0, std::as_bytes(std::span(text)));
     put(file.tensor("text_offsets"), 0, std::as_bytes(std::span(offsets)));
     put(file.tensor("tokens"), 0, std::as_bytes(std::span(tokens)));
+  }
+
+  std::vector<int64_t>& rows_of(Point point) {
+    return point == Point::rot_q ? q_rows : point == Point::rot_k ? k_rows : point == Point::v ? v_rows : z_rows;
   }
 
   void put(const StoredTensor& tensor, int64_t offset, std::span<const std::byte> bytes) {
@@ -164,6 +172,23 @@ struct TraceWriter::Impl {
     chunks[static_cast<size_t>(layer)] = {};
   }
 
+  void put_carried(const Event& event) {
+    const std::vector<float> sizes = outputs.carried(event);  // [Hq, rows]
+    const int64_t rows = event.values.shape[0];
+    for (int64_t head = 0; head < facts.shape.heads; ++head)
+      put(file.tensor("carried"),
+          ((int64_t{event.layer} * facts.shape.heads + head) * facts.shape.tokens + event.first_row) * 4,
+          std::as_bytes(std::span(sizes.data() + head * rows, static_cast<size_t>(rows))));
+  }
+
+  void put_cosines(const Event& event) {
+    outputs.add(event);
+    if (event.first_row + event.values.shape[0] != facts.shape.tokens) return;
+    const std::vector<float>& cosines = outputs.cosines(event.layer);
+    put(file.tensor("output_cosine"), int64_t{event.layer} * static_cast<int64_t>(cosines.size()) * 4,
+        std::as_bytes(std::span(cosines)));
+  }
+
   const AttentionStatistics* hand_out(int layer, int64_t first_row, int64_t rows) {
     const auto at = static_cast<size_t>(layer);
     const TraceShape& shape = facts.shape;
@@ -214,9 +239,10 @@ struct TraceWriter::Impl {
   std::mutex mutex;  // of file and sums
   std::vector<LayerSums> layers;
   std::vector<Chunk> chunks;
-  std::vector<RowArray> arrays;                   // of the groups
-  std::vector<float> key_columns;                 // [N, span sets]
-  std::vector<int64_t> next_row, q_rows, k_rows;  // [L]: rows seen so far
+  OutputWatch outputs;
+  std::vector<RowArray> arrays;                                   // of the groups
+  std::vector<float> key_columns;                                 // [N, span sets]
+  std::vector<int64_t> next_row, q_rows, k_rows, v_rows, z_rows;  // [L]: rows seen so far
 };
 
 TraceWriter::TraceWriter(const std::string& path, const Model& model, std::vector<int32_t> tokens,
@@ -225,7 +251,8 @@ TraceWriter::TraceWriter(const std::string& path, const Model& model, std::vecto
 TraceWriter::~TraceWriter() = default;
 
 bool TraceWriter::wants(Point point, int) {
-  return point == Point::rot_q || point == Point::rot_k || point == Point::attn_statistics;
+  return impl_->outputs.wants(point) || point == Point::rot_q || point == Point::rot_k ||
+         point == Point::attn_statistics;
 }
 
 void TraceWriter::see(const Event& event) {
@@ -233,14 +260,16 @@ void TraceWriter::see(const Event& event) {
   const TraceShape& shape = self.facts.shape;
   require(event.layer >= 0 && event.layer < shape.layers, "an event of layer " + std::to_string(event.layer));
   if (event.point == Point::attn_statistics) return self.put_statistics(event.layer);
-  const bool is_q = event.point == Point::rot_q;
+  const bool of_q = event.point == Point::rot_q || event.point == Point::z;
   const auto& v = event.values;
-  int64_t& done = (is_q ? self.q_rows : self.k_rows)[static_cast<size_t>(event.layer)];
-  require(v.rank == 3 && v.shape[1] == (is_q ? shape.heads : shape.kv_heads) && v.shape[2] == shape.head_dim &&
+  int64_t& done = self.rows_of(event.point)[static_cast<size_t>(event.layer)];
+  require(v.rank == 3 && v.shape[1] == (of_q ? shape.heads : shape.kv_heads) && v.shape[2] == shape.head_dim &&
               event.first_row == done && event.first_row + v.shape[0] <= shape.tokens,
           point_name(event.point, event.layer) + " is not of the run announced, or its rows are out of order");
-  self.put_vectors(self.file.tensor(is_q ? q_name(event.layer) : k_name(event.layer)), event);
   done += v.shape[0];
+  if (event.point == Point::v) return self.put_carried(event);
+  if (event.point == Point::z) return self.put_cosines(event);
+  self.put_vectors(self.file.tensor(of_q ? q_name(event.layer) : k_name(event.layer)), event);
 }
 
 const AttentionStatistics* TraceWriter::attention_statistics(int layer, int64_t first_row, int64_t rows) {
@@ -256,7 +285,9 @@ void TraceWriter::commit(const TraceRun& run) {
   Impl& self = *impl_;
   for (int layer = 0; layer < self.facts.shape.layers; ++layer) {
     const auto at = static_cast<size_t>(layer);
-    const int64_t done = std::min({self.next_row[at], self.q_rows[at], self.k_rows[at]});
+    int64_t done = std::min({self.next_row[at], self.q_rows[at], self.k_rows[at]});
+    if (self.facts.shape.groups.values) done = std::min(done, self.v_rows[at]);
+    if (self.facts.shape.groups.agreement) done = std::min(done, self.z_rows[at]);
     require(done == self.facts.shape.tokens,
             fmt::format("layer {} has seen {} of {} rows; the run is not whole", layer, done, self.facts.shape.tokens));
   }

@@ -136,7 +136,9 @@ Bytes key_bytes(const Observation& observation, HeadId head) {
   for (const double v : received) append_float(out, static_cast<float>(v));
   const int kv_head = head.head / (config.heads / std::max(config.kv_heads, 1));
   const std::vector<float> sizes =
-      model::carried_sizes(observation.model(), head.layer, head.head, observation.v_f16(head.layer, kv_head));
+      observation.measured().values
+          ? observation.carried(head)
+          : model::carried_sizes(observation.model(), head.layer, head.head, observation.v_f16(head.layer, kv_head));
   for (const float v : sizes) append_float(out, v);
   return out;
 }

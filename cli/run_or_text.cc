@@ -1,0 +1,38 @@
+// See run_or_text.h.
+#include "run_or_text.h"
+
+#include "bareattn/trace.h"
+#include "progress.h"
+
+namespace bareattn::cli {
+
+void RunOrText::declare(CLI::App& command) {
+  input.declare(command, "RUN|TEXT", "a trace (*.safetensors), or with -m a text");
+  model.declare(command);
+  encoding.declare_chat(command, "the text");
+  encoding.declare_bos(command);
+  reach.declare_beyond(command);
+}
+
+bool RunOrText::is_run() const {
+  return input.argument.ends_with(".safetensors") && input.text.empty() && input.file.empty();
+}
+
+std::shared_ptr<const Observation> RunOrText::observation(const MeasureGroups& groups) const {
+  if (is_run()) {
+    auto trace = Trace::open(input.argument);
+    if (!model.path.empty()) trace->check_model_file(model.path);
+    return trace;
+  }
+  const InputText text = input.read();
+  const auto loaded = model.load();
+  std::vector<int32_t> tokens = encoding.encode(loaded->tokenizer(), text.text);
+  ObservationOptions how;
+  how.measures = groups;
+  how.beyond = reach.reach().beyond;
+  reach.warn(loaded->config(), static_cast<int64_t>(tokens.size()));
+  ProgressBar bar("Looking", "tokens");
+  return observe(loaded, std::move(tokens), how, model.threads, bar.callback());
+}
+
+}  // namespace bareattn::cli

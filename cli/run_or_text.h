@@ -1,0 +1,25 @@
+// What a command looks at: a trace that is there (RUN.safetensors), or a text that is run now with -m.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "bareattn/observation.h"
+#include "commands.h"
+#include "input.h"
+#include "reach_choice.h"
+
+namespace bareattn::cli {
+
+struct RunOrText {
+  ModelChoice model;
+  InputChoice input;
+  ReachChoice reach;
+  TokenChoice encoding;
+
+  void declare(CLI::App& command);
+  bool is_run() const;
+  /// The trace (with -m: checked to be of that model), or a run of the text in which `groups` are measured.
+  std::shared_ptr<const Observation> observation(const MeasureGroups& groups) const;
+};
+
+}  // namespace bareattn::cli

@@ -1,0 +1,42 @@
+// Which rows a measure that needs every weight looks at: all of a short text, of a long one runs of 16 rows spread
+// evenly, so that the cost stays where it is. Row 0 only ever sees itself and is never among them.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "bareattn/observation.h"
+
+namespace bareattn::observing {
+
+inline constexpr int64_t band_rows = 16;
+inline constexpr int64_t weights_wanted = int64_t{1} << 20, least_rows = 64;
+
+/// 0: those that hold a million weights of a head together, at least 64, which is every row up to 1,448 tokens.
+inline int64_t rows_wanted(int64_t asked, int64_t length) {
+  if (asked < 0) throw std::invalid_argument("rows: needs 0 or more, got " + std::to_string(asked));
+  if (asked != 0) return asked;
+  return std::max(least_rows, 2 * weights_wanted / std::max<int64_t>(1, length));
+}
+
+/// Rows [1, length) in bands of 16 (the last may be shorter), or as many of them as hold `most` rows, evenly.
+inline std::vector<TokenRange> bands_of(int64_t length, int64_t most) {
+  std::vector<TokenRange> bands;
+  const int64_t all = (length - 1 + band_rows - 1) / band_rows;
+  const int64_t taken = std::clamp<int64_t>((most + band_rows - 1) / band_rows, 1, std::max<int64_t>(all, 1));
+  for (int64_t t = 0; t < taken; ++t) {
+    const int64_t begin = 1 + (2 * t + 1) * all / (2 * taken) * band_rows;  // the middle of each of `taken` parts
+    if (begin < length) bands.push_back({begin, std::min(length, begin + band_rows)});
+  }
+  return bands;
+}
+
+inline int64_t rows_of(const std::vector<TokenRange>& bands) {
+  int64_t rows = 0;
+  for (const TokenRange& band : bands) rows += band.end - band.begin;
+  return rows;
+}
+
+}  // namespace bareattn::observing

@@ -1,0 +1,33 @@
+// Any rectangle of one head's weights or scores, from the Q and K that were kept of a run, in a file or in memory. A
+// weight needs Q of its row, K of the keys of its block of 512 (the block's maximum counts), and the row's maximum and
+// sum, so a tile costs the same at any length. Blocks stay where they are in the text: slices begin at multiples of
+// 512, and from f32 the bits are those of the run. Ranges are the caller's to check.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "bareattn/length.h"
+#include "bareattn/observation.h"
+#include "bareattn/tensor.h"
+#include "bareattn/weights.h"
+
+namespace bareattn::observing {
+
+struct CellSource {
+  DType dtype = DType::f16;  // of Q and K
+  int64_t tokens = 0, dim = 0;
+  Reach reach = {};                                                                      // window and sinks of the run
+  std::function<std::span<const std::byte>(int64_t begin, int64_t end)> q;               // rows [begin, end) of [N, D]
+  std::function<std::span<const std::byte>(int64_t begin, int64_t end)> k;               // the same of the keys
+  std::function<std::span<const float>(int64_t begin, int64_t end)> max_logit, row_sum;  // of those rows
+};
+
+/// out [rows, keys]: weights (0 where a key is not seen), or scores (-inf there).
+void exact_cells(const CellSource& source, ScoreStage stage, TokenRange rows, TokenRange keys, float* out);
+
+/// std::invalid_argument for a range that is not within the text.
+void check_ranges(TokenRange rows, TokenRange keys, int64_t length);
+
+}  // namespace bareattn::observing
