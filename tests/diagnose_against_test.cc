@@ -83,7 +83,7 @@ TEST(DiagnoseAgainst, AKeyThatGetsMoreIsNamed) {
   ASSERT_FALSE(findings.empty());
   EXPECT_EQ(findings[0].check, "peripheral-made-central") << names(findings);
   EXPECT_EQ(findings[0].token, 20);
-  EXPECT_EQ(findings[0].last, -1);
+  EXPECT_EQ(findings[0].last, 20);
   EXPECT_GT(findings[0].heads.size(), 3U);
 }
 

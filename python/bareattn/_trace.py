@@ -1,15 +1,10 @@
 """Traces: one observed run of a model in a file (docs/trace.md), any weight of it exactly."""
 
-from collections import namedtuple
-
-import numpy as np
-
 from . import _native
+from ._run import Run
 
-Role = namedtuple("Role", ["name", "score", "evidence"])
 
-
-class Trace:
+class Trace(Run):
     """A file made by `bareattn trace`. Heads are (layer, head), both from 0; arrays are new.
 
     OSError for a file that is none, was cut, altered, or written by a newer version; IndexError for tokens outside the
@@ -19,20 +14,14 @@ class Trace:
     def __init__(self, path):
         self._trace = _native.open_trace(str(path))
         self._facts = self._trace.facts()
-        self.tokens = self._trace.tokens()
-        self.texts = self._trace.token_texts()
-
-    def __len__(self):
-        return len(self.tokens)
+        super().__init__(self._trace, self._facts["model"])
 
     def __repr__(self):
         return f"<bareattn.Trace of {len(self)} tokens, {self.model['name']}, {self.store}>"
 
-    model = property(lambda self: self._facts["model"], doc="name, file, sha256, precision, layers, heads, ...")
     store = property(lambda self: self._facts["store"], doc="what Q and K are kept as: f16, bf16, f32")
     title = property(lambda self: self._facts["title"])
     spans = property(lambda self: {name: (b, e) for name, b, e in self._facts["spans"]}, doc="name: (begin, end)")
-    seconds = property(lambda self: self._facts["seconds"], doc="of the run")
     facts = property(lambda self: dict(self._facts), doc="everything the file says about the run")
 
     def _range(self, part):
@@ -47,36 +36,6 @@ class Trace:
     def tile(self, layer, head, rows=slice(None), keys=slice(None)):
         """Weights [rows, keys], float32; rows and keys are slices or (begin, end). 0 where a key is not seen."""
         return self._trace.tile(layer, head, self._range(rows), self._range(keys))
-
-    def row(self, layer, head, row):
-        """Weights of one token on the keys up to itself, [row + 1]."""
-        return self._trace.row(layer, head, range(len(self))[row])
-
-    def top(self, layer, head, row, count=10):
-        """The strongest keys of one token: [(key, weight)], strongest first."""
-        return self._trace.top(layer, head, range(len(self))[row], count)
-
-    def rows(self, measure, layer, head):
-        """A measure (docs/measures.md) of every row, [N]."""
-        return self._trace.rows(measure, layer, head)
-
-    def mean(self, measure, layer=None, head=None):
-        """Its mean over rows 1 to N - 1, of one head; or of all, [layers, heads]."""
-        if layer is not None:
-            return self._trace.mean(measure, layer, head)
-        m = self.model
-        return np.array([[self._trace.mean(measure, l, h) for h in range(m["heads"])] for l in range(m["layers"])])
-
-    def received(self, layer, head):
-        """Weight received by each key, [N]."""
-        return self._trace.received(layer, head)
-
-    def max_key(self, layer, head):
-        """The strongest key of each row, [N]."""
-        return self._trace.max_key(layer, head)
-
-    def role(self, layer, head):
-        return Role(*self._trace.role(layer, head))
 
     @property
     def plot(self):

@@ -5,6 +5,8 @@
 namespace bareattn::python {
 
 void bind_backward(nanobind::module_& module);
+void bind_model(nanobind::module_& module);
+void bind_observation(nanobind::module_& module);  // before those whose runs it describes
 void bind_trace(nanobind::module_& module);
 
 }  // namespace bareattn::python

@@ -151,7 +151,9 @@ NB_MODULE(_native, module) {
   module.def("weights", &call_weights, "q"_a, "k"_a, "out"_a, "how"_a, "options"_a, "rectangle"_a);
   module.def("merge_partial", &call_merge, "o1"_a, "lse1"_a, "o2"_a, "lse2"_a);
   bind_backward(module);
+  bind_observation(module);
   bind_trace(module);
+  bind_model(module);
   nb::class_<AttentionCache>(module, "Cache")
       .def(
           "__init__",

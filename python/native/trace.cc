@@ -1,5 +1,5 @@
-// Traces in Python: what _trace.py gives names and documentation to. Arrays are new NumPy arrays. The GIL is released
-// while weights are made.
+// Traces in Python: what _trace.py gives names and documentation to; what every run has is observation.cc. Arrays are
+// new NumPy arrays. The GIL is released while weights are made.
 #include "bareattn/trace.h"
 
 #include <nanobind/ndarray.h>
@@ -9,10 +9,10 @@
 #include <nanobind/stl/vector.h>
 
 #include "bareattn/diff.h"
-#include "bareattn/error.h"
 #include "bareattn/highlights.h"
 #include "bareattn/page.h"
 #include "bind.h"
+#include "values.h"
 
 namespace bareattn::python {
 namespace {
@@ -20,43 +20,11 @@ namespace {
 namespace nb = nanobind;
 using namespace nanobind::literals;  // NOLINT: "name"_a
 
-// A NumPy array that owns the vector.
-template <class T>
-nb::ndarray<nb::numpy, T> array_of(std::vector<T> values, std::initializer_list<size_t> shape) {
-  auto* kept = new std::vector<T>(std::move(values));
-  const nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
-  return nb::ndarray<nb::numpy, T>(kept->data(), shape.size(), shape.begin(), owner);
-}
-template <class T>
-nb::ndarray<nb::numpy, T> array_of(std::vector<T> values) {
-  const size_t count = values.size();
-  return array_of(std::move(values), {count});
-}
-
-Measure measure_of(const std::string& name) {
-  std::string known;
-  for (int m = 0; m < measure_count; ++m) {
-    if (name == measure_info(static_cast<Measure>(m)).id) return static_cast<Measure>(m);
-    known += (m == 0 ? "" : ", ") + std::string(measure_info(static_cast<Measure>(m)).id);
-  }
-  throw std::invalid_argument("measure '" + name + "': one of " + known + " is needed");
-}
-
 nb::dict facts(const Trace& trace) {
-  const ModelConfig& c = trace.model().config();
-  nb::dict model, all;
-  model["name"] = c.name;
-  model["file"] = trace.model().path();
-  model["sha256"] = trace.model().sha256();
-  model["precision"] = precision_name(trace.model().precision());
-  model["layers"] = c.layers;
-  model["heads"] = c.heads;
-  model["kv_heads"] = c.kv_heads;
-  model["head_dim"] = c.head_dim;
-  model["context_length"] = c.context_length;
+  nb::dict all;
   nb::list spans;
   for (const NamedSpan& span : trace.spans()) spans.append(nb::make_tuple(span.name, span.begin, span.end));
-  all["model"] = model;
+  all["model"] = model_facts(trace.model());
   all["path"] = trace.path();
   all["store"] = store_name(trace.store());
   all["engine_version"] = trace.engine_version();
@@ -73,24 +41,11 @@ nb::dict facts(const Trace& trace) {
 }  // namespace
 
 void bind_trace(nb::module_& module) {
-  nb::register_exception_translator([](const std::exception_ptr& p, void*) {
-    try {
-      std::rethrow_exception(p);
-    } catch (const FileError& error) {
-      PyErr_SetString(PyExc_OSError, error.what());
-    } catch (const OutputError& error) {
-      PyErr_SetString(PyExc_OSError, error.what());
-    } catch (const InputError& error) {
-      PyErr_SetString(PyExc_ValueError, error.what());
-    }
-  });
   const auto release = nb::call_guard<nb::gil_scoped_release>();
-  nb::class_<Trace>(module, "Trace")
+  nb::class_<Trace, Observation>(module, "Trace")
       .def("facts", &facts)
       .def("check_model_file", &Trace::check_model_file, "path"_a, release)
       .def("verify", &Trace::verify, release)
-      .def("tokens", [](const Trace& t) { return array_of(std::vector<int32_t>(t.tokens())); })
-      .def("token_texts", &Trace::token_texts)
       .def("tile",
            [](const Trace& t, int layer, int head, std::pair<int64_t, int64_t> rows, std::pair<int64_t, int64_t> keys) {
              std::vector<float> weights;
@@ -100,35 +55,7 @@ void bind_trace(nb::module_& module) {
              }
              return array_of(std::move(weights), {static_cast<size_t>(rows.second - rows.first),
                                                   static_cast<size_t>(keys.second - keys.first)});
-           })
-      .def("row",
-           [](const Trace& t, int layer, int head, int64_t row) {
-             return array_of(t.row_weights({layer, head}, row));
-           })
-      .def("top",
-           [](const Trace& t, int layer, int head, int64_t row, int count) {
-             return t.top_keys({layer, head}, row, count);
-           })
-      .def("rows",
-           [](const Trace& t, const std::string& measure, int layer, int head) {
-             return array_of(t.rows(measure_of(measure), {layer, head}));
-           })
-      .def("mean",
-           [](const Trace& t, const std::string& measure, int layer, int head) {
-             return t.mean(measure_of(measure), {layer, head});
-           })
-      .def("received",
-           [](const Trace& t, int layer, int head) {
-             return array_of(t.received({layer, head}));
-           })
-      .def("max_key",
-           [](const Trace& t, int layer, int head) {
-             return array_of(t.max_key({layer, head}));
-           })
-      .def("role", [](const Trace& t, int layer, int head) {
-        const Role role = t.role({layer, head});
-        return nb::make_tuple(role.name, role.score, role.evidence);
-      });
+           });
   module.def("diff", [](const Trace& a, const Trace& b, int top, int threads) {
     RunDiff found;
     {

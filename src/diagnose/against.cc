@@ -44,7 +44,7 @@ Finding finding_of(const Raised& raised, const Observation& run, bool declared) 
   f.head = raised.most;
   f.heads = raised.heads;
   f.token = raised.begin;
-  f.last = one ? -1 : raised.end - 1;
+  f.last = raised.end - 1;
   f.value = raised.after - raised.before;
   f.limit = received_gain;
   const std::string where =

@@ -1,0 +1,79 @@
+"""What every finished run says, whether it is in memory (Model.run) or in a file (Trace)."""
+
+from collections import namedtuple
+
+import numpy as np
+
+Role = namedtuple("Role", ["name", "score", "evidence"])
+
+
+class Run:
+    """A run that was observed. Heads are (layer, head), both from 0; arrays are new.
+
+    IndexError for tokens outside the text; ValueError for heads and measures that there are not.
+    """
+
+    def __init__(self, native, model):
+        self._run, self.model = native, model
+        self.tokens = native.tokens()
+        self.texts = native.token_texts()
+
+    def __len__(self):
+        return len(self.tokens)
+
+    def __repr__(self):
+        return f"<bareattn.Run of {len(self)} tokens, {self.model['name']}>"
+
+    @property
+    def seconds(self):
+        """of the run"""
+        return self._run.seconds()
+
+    def row(self, layer, head, row):
+        """Weights of one token on the keys up to itself, [row + 1]."""
+        return self._run.row(layer, head, range(len(self))[row])
+
+    def top(self, layer, head, row, count=10):
+        """The strongest keys of one token: [(key, weight)], strongest first."""
+        return self._run.top(layer, head, range(len(self))[row], count)
+
+    def rows(self, measure, layer, head):
+        """A measure (docs/measures.md) of every row, [N]."""
+        return self._run.rows(measure, layer, head)
+
+    def mean(self, measure, layer=None, head=None):
+        """Its mean over rows 1 to N - 1, of one head; or of all, [layers, heads]."""
+        if layer is not None:
+            return self._run.mean(measure, layer, head)
+        m = self.model
+        return np.array([[self._run.mean(measure, l, h) for h in range(m["heads"])] for l in range(m["layers"])])
+
+    def received(self, layer, head):
+        """Weight received by each key, [N]."""
+        return self._run.received(layer, head)
+
+    def max_key(self, layer, head):
+        """The strongest key of each row, [N]."""
+        return self._run.max_key(layer, head)
+
+    def role(self, layer, head):
+        return Role(*self._run.role(layer, head))
+
+    def span(self, text):
+        """The tokens (begin, end) that the first occurrence of a text touches; ValueError where it is not there."""
+        return find_span(self.texts, text)
+
+
+def find_span(texts, text):
+    """The tokens (begin, end) that the first occurrence of `text` in the joined texts touches."""
+    at = "".join(texts).find(text) if text else -1
+    if at < 0:
+        raise ValueError(f"the span {text!r} is not in the text")
+    begin = end = position = 0
+    for index, piece in enumerate(texts):
+        if position <= at and piece:
+            begin = index
+        if position < at + len(text):
+            end = index + 1
+        position += len(piece)
+    return begin, end
