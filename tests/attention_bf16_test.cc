@@ -54,7 +54,7 @@ TEST(AttentionBf16, KernelsEqualTheirTwin) {
   std::mt19937 random(7);
   int compared = 0;
   for (int round = 0; round < 400; ++round) {
-    const int rows = 1 + static_cast<int>(random() % 6), columns = 1 + static_cast<int>(random() % 64);
+    const int rows = 1 + static_cast<int>(random() % 6), columns = 1 + static_cast<int>(random() % 192);
     const int64_t dims = 2 * (1 + random() % 40), keys = 2 * (1 + random() % 60), dv = 1 + random() % 150;
     const int64_t ldv = (dv + 15) / 16 * 16;
     // Any bits but infinities and NaN: denormals too.
@@ -67,25 +67,25 @@ TEST(AttentionBf16, KernelsEqualTheirTwin) {
       return to;
     };
     const auto q = bits(static_cast<size_t>(rows * dims)), p = bits(static_cast<size_t>(rows * keys));
-    base::AlignedBuffer panel(static_cast<size_t>(dims * 64 * 2)), v(static_cast<size_t>(keys * ldv * 2));
-    std::memcpy(panel.as<uint16_t>(), bits(static_cast<size_t>(dims * 64)).data(), panel.bytes());
+    base::AlignedBuffer panel(static_cast<size_t>(dims * 192 * 2)), v(static_cast<size_t>(keys * ldv * 2));
+    std::memcpy(panel.as<uint16_t>(), bits(static_cast<size_t>(dims * 192)).data(), panel.bytes());
     std::memcpy(v.as<uint16_t>(), bits(static_cast<size_t>(keys * ldv)).data(), v.bytes());
-    std::vector<float> s(static_cast<size_t>(rows * 64), 0.5F), o(static_cast<size_t>(rows * ldv));
+    std::vector<float> s(static_cast<size_t>(rows * 192), 0.5F), o(static_cast<size_t>(rows * ldv));
     const bool go_on = random() % 2 != 0, scaled = random() % 2 != 0;
     float scale[kernels::tile_rows];
     for (float& x : scale) x = static_cast<float>(random() % 1000) / 777.0F;
     const auto& twin = kernels::reference_table();
     std::vector<float> s0 = s, o0 = o;
-    twin.score_tile_bf16(q.data(), dims, rows, dims, panel.as<uint16_t>(), columns, s0.data(), 64, go_on,
+    twin.score_tile_bf16(q.data(), dims, rows, dims, panel.as<uint16_t>(), columns, s0.data(), 192, go_on,
                          scaled ? scale : nullptr);
     twin.blend_bf16(p.data(), keys, rows, keys, v.as<uint16_t>(), ldv, dv, o0.data(), ldv);
     for (int t = 0; t < count; ++t) {
       std::vector<float> s1 = s, o1 = o;
-      all[t]->score_tile_bf16(q.data(), dims, rows, dims, panel.as<uint16_t>(), columns, s1.data(), 64, go_on,
+      all[t]->score_tile_bf16(q.data(), dims, rows, dims, panel.as<uint16_t>(), columns, s1.data(), 192, go_on,
                               scaled ? scale : nullptr);
       all[t]->blend_bf16(p.data(), keys, rows, keys, v.as<uint16_t>(), ldv, dv, o1.data(), ldv);
       for (int r = 0; r < rows; ++r) {
-        ASSERT_EQ(0, std::memcmp(s0.data() + r * 64, s1.data() + r * 64, static_cast<size_t>(columns) * 4))
+        ASSERT_EQ(0, std::memcmp(s0.data() + r * 192, s1.data() + r * 192, static_cast<size_t>(columns) * 4))
             << all[t]->name;
         ASSERT_EQ(0, std::memcmp(o0.data() + r * ldv, o1.data() + r * ldv, static_cast<size_t>(dv) * 4))
             << all[t]->name;

@@ -106,14 +106,14 @@ int between(int low, int high) { return *rc::gen::inRange(low, high + 1); }
 
 TEST(AttentionKernels, ScoreTile) {
   check("score_tile", [](const KernelTable& table) {
-    const int rows = between(1, tile_rows), columns = between(1, 64), dims = between(0, 130),
+    const int rows = between(1, tile_rows), columns = between(1, 200), dims = between(0, 130),
               ldq = dims + between(0, 3);
     const bool accumulate = between(0, 1) == 1;
-    const int64_t lds = 64;
-    Guarded q(static_cast<size_t>((rows - 1) * ldq + dims) * 4), panel(static_cast<size_t>(dims) * 256 + 64);
+    const int64_t lds = 208, panels = (columns + 63) / 64;
+    Guarded q(static_cast<size_t>((rows - 1) * ldq + dims) * 4), panel(static_cast<size_t>(panels * dims) * 256 + 64);
     Guarded s(static_cast<size_t>(rows * lds) * 4), t(static_cast<size_t>(rows * lds) * 4);
     fill(q, numbers(static_cast<size_t>((rows - 1) * ldq + dims), true));
-    fill(panel, numbers(static_cast<size_t>(dims) * 64, true));
+    fill(panel, numbers(static_cast<size_t>(panels * dims) * 64, true));
     const auto start = numbers(static_cast<size_t>(rows * lds), false);
     fill(s, start);
     fill(t, start);
@@ -228,6 +228,14 @@ TEST(AttentionKernels, MergeStatesAndMergeAndExp) {
     reference_table().merge(o.as<float>(), block.as<float>(), a, b, dv);
     table.merge(u.as<float>(), block.as<float>(), a, b, dv);
     same(o.as<float>(), u.as<float>(), static_cast<size_t>(dv), "merge");
+    for (const bool divide : {false, true}) {  // any length, and nothing past it
+      Guarded from(static_cast<size_t>(dv) * 4), to(static_cast<size_t>(dv) * 4), also(static_cast<size_t>(dv) * 4);
+      fill(from, numbers(static_cast<size_t>(dv), true));
+      const auto with = [&](const KernelTable& one) { return divide ? one.divide : one.scale; };
+      with(reference_table())(from.as<float>(), a, to.as<float>(), dv);
+      with(table)(from.as<float>(), a, also.as<float>(), dv);
+      same(to.as<float>(), also.as<float>(), static_cast<size_t>(dv), divide ? "divide" : "scale");
+    }
     auto below = numbers(size, true);
     for (float& value : below) value = value > 0 ? -value * 20 : value * 20;
     fill(x, below);
@@ -246,6 +254,9 @@ TEST(AttentionKernels, MergeStatesAndMergeAndExp) {
     RC_ASSERT(one == two);
     RC_ASSERT(cells == cells2);
     same(tops.data(), tops2.data(), size / 16, "largest of cells");
+    table.carry({fixed.data(), nullptr, n, nullptr, cells2.data(), tops2.data()});  // the largest are not wanted
+    RC_ASSERT(cells == cells2);
+    same(tops.data(), tops2.data(), size / 16, "largest left alone");
   });
 }
 
@@ -267,6 +278,10 @@ TEST(AttentionKernels, FinishRows) {
     table.finish_rows({p.as<float>(), ldp, rows, padded, factor.data(), received2.data(), largest2.data()});
     RC_ASSERT(received == received2);
     same(largest.data(), largest2.data(), size, "largest");
+    auto received3 = received2;
+    reference_table().finish_rows({p.as<float>(), ldp, rows, padded, factor.data(), received2.data(), nullptr});
+    table.finish_rows({p.as<float>(), ldp, rows, padded, factor.data(), received3.data(), nullptr});
+    RC_ASSERT(received2 == received3);
   });
 }
 

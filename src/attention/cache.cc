@@ -21,12 +21,11 @@ KvCache::KvCache(int64_t kv_heads, int64_t head_dim, int64_t value_dim, Storage 
 void KvCache::resize(int64_t length) {
   const auto wanted = static_cast<size_t>((length + block_keys - 1) / block_keys);
   if (wanted < blocks_.size()) blocks_.resize(wanted);
-  while (blocks_.size() < wanted) {
-    Block block;
-    block.data =
-        base::AlignedBuffer(static_cast<size_t>(kv_heads_ * block_keys * (panel_dims() + value_stride_) * width()));
-    block.infinite.assign(static_cast<size_t>(kv_heads_), 0);
-    blocks_.push_back(std::move(block));
+  if (const size_t more = wanted - blocks_.size(); more > 0) {
+    const auto slab = std::make_shared<base::AlignedBuffer>(more * static_cast<size_t>(block_bytes()));
+    for (size_t i = 0; i < more; ++i)
+      blocks_.push_back({{slab, slab->as<std::byte>() + static_cast<int64_t>(i) * block_bytes()},
+                         std::vector<uint8_t>(static_cast<size_t>(kv_heads_), 0)});
   }
   length_ = length;
 }
@@ -38,8 +37,7 @@ void KvCache::reuse(int64_t length) {
 }
 
 std::byte* KvCache::k_of(int64_t block, int64_t head) const {
-  auto* data = const_cast<std::byte*>(blocks_[static_cast<size_t>(block)].data.as<std::byte>());
-  return data + head * block_keys * panel_dims() * width();
+  return blocks_[static_cast<size_t>(block)].data.get() + head * block_keys * panel_dims() * width();
 }
 
 std::byte* KvCache::v_of(int64_t block, int64_t head) const {
@@ -131,10 +129,6 @@ KvBlock KvCache::block(int64_t head, int64_t index) const {
           blocks_[static_cast<size_t>(index)].infinite[static_cast<size_t>(head)] == 0};
 }
 
-int64_t KvCache::bytes() const {
-  int64_t total = 0;
-  for (const Block& block : blocks_) total += static_cast<int64_t>(block.data.bytes());
-  return total;
-}
+int64_t KvCache::bytes() const { return static_cast<int64_t>(blocks_.size()) * block_bytes(); }
 
 }  // namespace bareattn::attend

@@ -1,9 +1,11 @@
 // Keys and values as the kernels want them, packed once when they arrive and read by every query tile and every head of
 // a group: K in panels of 64 keys, dim-major; V as rows. Memory comes in blocks of 512 keys (the contract's block), so
-// a cache grows without copying and takes O(keys); it is the KV cache of a Session and the scratch of one call alike.
+// a cache grows without copying and takes O(keys), in slabs (so that they may be huge pages) of what is asked for at
+// once; it is the KV cache of a Session and the scratch of one call alike.
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "bareattn/tensor_view.h"
@@ -47,14 +49,15 @@ class KvCache {
 
  private:
   struct Block {
-    base::AlignedBuffer data;       // K of every head, then V of every head
-    std::vector<uint8_t> infinite;  // per head
+    std::shared_ptr<std::byte> data;  // K of every head, then V of every head; of a slab that several blocks share
+    std::vector<uint8_t> infinite;    // per head
   };
   struct Run {
     int64_t head, key, row, rows;  // rows [row, row + rows) of what is given become keys from `key` on, of one panel
   };
   bool write_wide(const Run& run, TensorView<const float> k, TensorView<const float> v);  // whether V is finite
   bool write_narrow(const Run& run, TensorView<const float> k, TensorView<const float> v);
+  int64_t block_bytes() const { return kv_heads_ * kernels::block_keys * (panel_dims() + value_stride_) * width(); }
   int64_t width() const { return storage_ == Storage::f32 ? 4 : 2; }
   std::byte* k_of(int64_t block, int64_t head) const;
   std::byte* v_of(int64_t block, int64_t head) const;

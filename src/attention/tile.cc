@@ -64,9 +64,15 @@ void Tile::compute(const Sequence& sequence, std::span<const TileRow> rows, std:
       if (index == first_block_) load_queries(sequence, e);
       const Group here = group(e, index);
       if (here.all.begin >= here.all.end) continue;
-      block(sequence, kv, here);
       if (index == first_block_ + blocks_ - 1) expect_output(sequence, here);
-      merge(sequence, here, group_max_, group_sum_, block_o_.as<float>());
+      if (index == first_block_) {  // nothing to merge with: these are the states
+        block(sequence, kv, here, o_.as<float>() + e * sequence.cache->value_stride());
+        std::copy_n(group_max_, lanes, &max_[e / tile_rows * lanes]);
+        std::copy_n(group_sum_, lanes, &sum_[e / tile_rows * lanes]);
+      } else {
+        block(sequence, kv, here, block_o_.as<float>());
+        merge(sequence, here, group_max_, group_sum_, block_o_.as<float>());
+      }
     }
   }
   if (!sequence.terms.sinks.empty()) join_sinks(sequence);
@@ -78,12 +84,12 @@ int64_t Tile::kv_head(const Sequence& sequence) const {
   return rows_[0].head / (sequence.q.shape[1] / sequence.cache->kv_heads());
 }
 
-void Tile::block(const Sequence& sequence, const KvBlock& kv, const Group& group) {
+void Tile::block(const Sequence& sequence, const KvBlock& kv, const Group& group, float* o) {
   scores(sequence, kv, group);
   if (modify_) modify(sequence, group);
   softmax(group);
   if (columns_ != 0) sum_columns(sequence, group);
-  blend(sequence, kv, group);
+  blend(sequence, kv, group, o);
 }
 
 void Tile::merge(const Sequence& sequence, const Group& group, const float* max, const float* sum, const float* o) {
@@ -164,7 +170,7 @@ void Tile::load_queries(const Sequence& sequence, int64_t first) {
     } else if (narrow) {
       for (int64_t d = 0; d < dims; ++d) q16_[e * dims16 + d] = kernels::bf16_from_f32(from[d * step]);
     } else if (step == 1) {
-      for (int64_t d = 0; d < dims; ++d) to[d] = from[d] * scale_[e];
+      kernels_->scale(from, scale_[e], to, dims);
     } else {
       for (int64_t d = 0; d < dims; ++d) to[d] = from[d * step] * scale_[e];
     }
@@ -180,15 +186,13 @@ void Tile::scores(const Sequence& sequence, const KvBlock& kv, const Group& grou
   const int rows = static_cast<int>(group.rows);
   const bool narrow = sequence.cache->storage() == Storage::bf16;
   float* s = strip(group.e, group.index);
-  for (int64_t key = first; key < group.all.end; key += panel_keys) {
-    const int columns = static_cast<int>(std::min(panel_keys, group.all.end - key));
-    if (narrow)
-      kernels_->score_tile_bf16(q16_.data() + group.e * dims, dims, rows, dims, kv.k16 + key * dims, columns, s + key,
-                                strip_stride_, false, &scale_[static_cast<size_t>(group.e)]);
-    else
-      kernels_->score_tile(q_.as<float>() + group.e * dims, dims, rows, dims, kv.k + key * dims, columns, s + key,
-                           strip_stride_, false);
-  }
+  const int columns = static_cast<int>(group.all.end - first);
+  if (narrow)
+    kernels_->score_tile_bf16(q16_.data() + group.e * dims, dims, rows, dims, kv.k16 + first * dims, columns, s + first,
+                              strip_stride_, false, &scale_[static_cast<size_t>(group.e)]);
+  else
+    kernels_->score_tile(q_.as<float>() + group.e * dims, dims, rows, dims, kv.k + first * dims, columns, s + first,
+                         strip_stride_, false);
 }
 
 void Tile::softmax(const Group& group) {
@@ -213,27 +217,26 @@ void Tile::softmax(const Group& group) {
   }
 }
 
-void Tile::blend(const Sequence& sequence, const KvBlock& kv, const Group& group) {
+void Tile::blend(const Sequence& sequence, const KvBlock& kv, const Group& group, float* o) {
   const int64_t dv = sequence.cache->value_dim(), ldv = sequence.cache->value_stride();
   const Seen all = group.all;
-  float* block_o = block_o_.as<float>();
   if (kv.finite && sequence.cache->storage() == Storage::bf16) {
-    blend_bf16(kv, group, dv, ldv);
+    blend_bf16(kv, group, {dv, ldv, o});
   } else if (kv.finite) {  // a zero weight times a finite value adds nothing
     kernels_->blend(strip(group.e, group.index) + all.begin, strip_stride_, static_cast<int>(group.rows),
-                    all.end - all.begin, kv.v + all.begin * ldv, ldv, dv, block_o, ldv, false);
+                    all.end - all.begin, kv.v + all.begin * ldv, ldv, dv, o, ldv, false);
   } else {
-    for (int64_t r = 0; r < group.rows; ++r) blend_careful(sequence, kv, group, r, block_o + r * ldv);
+    for (int64_t r = 0; r < group.rows; ++r) blend_careful(sequence, kv, group, r, o + r * ldv);
   }
 }
 
-void Tile::blend_bf16(const KvBlock& kv, const Group& group, int64_t dv, int64_t ldv) {
+void Tile::blend_bf16(const KvBlock& kv, const Group& group, const Output& to) {
   constexpr int64_t ldp = block_keys + lanes;
   const int64_t begin = group.all.begin / 2 * 2, end = (group.all.end + 1) / 2 * 2;  // pairs; the strip is 0 around
   for (int64_t r = 0; r < group.rows; ++r)
     kernels_->narrow_bf16(strip(group.e + r, group.index), p16_.data() + r * ldp, group.padded);
-  kernels_->blend_bf16(p16_.data() + begin, ldp, static_cast<int>(group.rows), end - begin, kv.v16 + begin * ldv, ldv,
-                       dv, block_o_.as<float>(), ldv);
+  kernels_->blend_bf16(p16_.data() + begin, ldp, static_cast<int>(group.rows), end - begin, kv.v16 + begin * to.ldv,
+                       to.ldv, to.dv, to.o, to.ldv);
 }
 
 // Where some value is not finite, zero times it would be NaN: the row is blended over just the runs of keys it sees.
@@ -316,7 +319,7 @@ void Tile::write_output(const Sequence& sequence) {
     float* to = &sequence.o.at(rows_[e].row, rows_[e].head);
     const float sum = sum_[state_of(e)] == 0.0F ? 1.0F : sum_[state_of(e)];  // nothing seen: o is 0
     if (step == 1)
-      for (int64_t d = 0; d < dv; ++d) to[d] = o[d] / sum;
+      kernels_->divide(o, sum, to, dv);
     else
       for (int64_t d = 0; d < dv; ++d) to[d * step] = o[d] / sum;
   }

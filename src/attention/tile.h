@@ -50,17 +50,28 @@ class Tile {
   void scores(const Sequence& sequence, const KvBlock& kv, const Group& group);
   void modify(const Sequence& sequence, const Group& group);
   void softmax(const Group& group);
-  void blend(const Sequence& sequence, const KvBlock& kv, const Group& group);
-  void block(const Sequence& sequence, const KvBlock& kv, const Group& group);  // all of the above
+  void blend(const Sequence& sequence, const KvBlock& kv, const Group& group, float* o);  // o [rows, ldv]
+  void block(const Sequence& sequence, const KvBlock& kv, const Group& group, float* o);  // all of the above
   void merge(const Sequence& sequence, const Group& group, const float* max, const float* sum, const float* o);
-  void blend_bf16(const KvBlock& kv, const Group& group, int64_t dv, int64_t ldv);
+  struct Output {
+    int64_t dv, ldv;
+    float* o;
+  };
+  void blend_bf16(const KvBlock& kv, const Group& group, const Output& to);
   void blend_careful(const Sequence& sequence, const KvBlock& kv, const Group& group, int64_t r, float* o);
   void join_sinks(const Sequence& sequence);
   void expect_output(const Sequence& sequence, const Group& group) const;
   void write_output(const Sequence& sequence);
   void observe(const Sequence& sequence, std::span<std::mutex> locks);
   void observe_rows(int64_t begin, int64_t end);
-  void row_statistics(const Sequence& sequence, int64_t e);
+  /// Of the rows, before the last rounding: ln of the sum, -sum w ln w, sum w^2, sum w (position - key), and the
+  /// strongest key.
+  struct RowSums {
+    double log_sum[tile_height], entropy[tile_height], squares[tile_height], distance[tile_height];
+    int32_t max_key[tile_height];
+  };
+  void add_blocks(const Sequence& sequence, RowSums& sums) const;
+  void row_statistics(const Sequence& sequence, const RowSums& sums, int64_t e);
   void add_to_keys(const Sequence& sequence, int64_t begin);
   void visit(const Sequence& sequence) const;      // tile_visit.cc
   void prepare_columns(const Sequence& sequence);  // tile_columns.cc

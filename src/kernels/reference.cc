@@ -18,7 +18,8 @@ void score_tile(const float* q, int64_t ldq, int rows, int64_t dims, const float
   for (int r = 0; r < rows; ++r)
     for (int c = 0; c < columns; ++c) {
       float acc = accumulate ? s[r * lds + c] : 0.0F;
-      for (int64_t d = 0; d < dims; ++d) acc = std::fma(q[r * ldq + d], panel[d * panel_keys + c], acc);
+      const float* keys = panel + c / panel_keys * panel_keys * dims + c % panel_keys;
+      for (int64_t d = 0; d < dims; ++d) acc = std::fma(q[r * ldq + d], keys[d * panel_keys], acc);
       s[r * lds + c] = acc;
     }
 }
@@ -28,7 +29,8 @@ void score_tile_bf16(const uint16_t* q, int64_t ldq, int rows, int64_t dims, con
   for (int r = 0; r < rows; ++r)
     for (int c = 0; c < columns; ++c) {
       float acc = accumulate ? s[r * lds + c] : 0.0F;
-      for (int64_t d = 0; d < dims; d += 2) acc = dot_pair_bf16(q + r * ldq + d, panel + d * panel_keys + 2 * c, acc);
+      const uint16_t* keys = panel + c / panel_keys * panel_keys * dims + 2 * (c % panel_keys);
+      for (int64_t d = 0; d < dims; d += 2) acc = dot_pair_bf16(q + r * ldq + d, keys + d * panel_keys, acc);
       s[r * lds + c] = scale == nullptr ? acc : acc * scale[r];
     }
 }
@@ -53,7 +55,7 @@ void softmax_row(const SoftmaxArgs& args, int r) {
     const float p = exp_below(x);
     s[j] = p;
     sum[lane] += p;
-    entropy[lane] = std::fma(p, x > -1e30F ? x : -1e30F, entropy[lane]);
+    entropy[lane] = std::fma(p, x >= ExpConstants::lowest ? x : 0.0F, entropy[lane]);  // 0 * -inf would be NaN
     squares[lane] = std::fma(p, p, squares[lane]);
     distance[lane] = std::fma(p, measure ? args.origin[r] - static_cast<float>(j) : 0.0F, distance[lane]);
   }
@@ -114,11 +116,10 @@ void carry(const CarryArgs& args) {
   for (int64_t j = 0; j < args.keys && args.cell_sum != nullptr; ++j) {
     uint32_t& sum = args.cell_sum[j / lanes];
     float& max = args.cell_max[j / lanes];
-    if (j % lanes == 0) {
-      sum = 0;
-      max = 0.0F;
-    }
+    if (j % lanes == 0) sum = 0;
     sum += args.received[j];
+    if (args.largest == nullptr) continue;
+    if (j % lanes == 0) max = 0.0F;
     max = args.largest[j] > max ? args.largest[j] : max;
   }
 }
@@ -127,20 +128,29 @@ void merge(float* o, const float* block, float a, float b, int64_t dv) {
   for (int64_t e = 0; e < dv; ++e) o[e] = std::fma(o[e], a, block[e] * b);
 }
 
+void scale(const float* from, float by, float* to, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) to[i] = from[i] * by;
+}
+
+void divide(const float* from, float by, float* to, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) to[i] = from[i] / by;
+}
+
 void finish_rows(const FinishArgs& args) {
   for (int r = 0; r < args.rows; ++r)
     for (int64_t j = 0; j < args.padded; ++j) {
       const float w = args.p[r * args.ldp + j] * args.factor27[r];
       args.received[j] += static_cast<uint32_t>(static_cast<int32_t>(std::nearbyint(w)));
-      args.largest[j] = w > args.largest[j] ? w : args.largest[j];
+      if (args.largest != nullptr) args.largest[j] = w > args.largest[j] ? w : args.largest[j];
     }
 }
 
 }  // namespace
 
 const KernelTable& reference_table() {
-  static const KernelTable table = {"scalar", score_tile,  softmax_rows, blend,           merge_states, exp_array,
-                                    merge,    finish_rows, carry,        score_tile_bf16, blend_bf16,   narrow_bf16};
+  static const KernelTable table = {"scalar",  score_tile,      softmax_rows, blend,      merge_states,
+                                    exp_array, merge,           scale,        divide,     finish_rows,
+                                    carry,     score_tile_bf16, blend_bf16,   narrow_bf16};
   return table;
 }
 

@@ -109,18 +109,18 @@ struct RowSums {
   template <int N>
   HWY_INLINE void Take(float* s, VF m) {
     const DF d;
-    const VF lowest = hn::Set(d, -1e30F);
     VF x[N], p[N];
+    hn::Mask<DF> counts[N];  // p is not 0
 #pragma GCC unroll 8
     for (int i = 0; i < N; ++i) p[i] = x[i] = hn::Sub(hn::LoadU(d, s + i * kLanes), m);
-    ExpBelow(d, p);
+    ExpBelow<true>(d, p, counts);
 #pragma GCC unroll 8
     for (int i = 0; i < N; ++i) {
       const int part = i % kParts;
       hn::StoreU(p[i], d, s + i * kLanes);
       sum[part] = hn::Add(sum[part], p[i]);
       if constexpr (kMeasure) {
-        entropy[part] = hn::MulAdd(p[i], hn::Max(x[i], lowest), entropy[part]);  // 0 * -inf would be NaN
+        entropy[part] = hn::MulAdd(p[i], hn::IfThenElseZero(counts[i], x[i]), entropy[part]);  // 0 * -inf: NaN
         squares[part] = hn::MulAdd(p[i], p[i], squares[part]);
         distance[part] = hn::MulAdd(p[i], away[part], distance[part]);
         away[part] = hn::Sub(away[part], hn::Set(d, static_cast<float>(lanes)));
@@ -187,7 +187,7 @@ HWY_INLINE hn::Vec<hn::RebindToUnsigned<DF>> RoundSmall(VF x) {
 #endif
 }
 
-template <int R>
+template <int R, bool kLargest>
 HWY_INLINE void FinishRows(const FinishArgs& args) {
   const DF d;
   const hn::RebindToUnsigned<DF> du;
@@ -196,33 +196,38 @@ HWY_INLINE void FinishRows(const FinishArgs& args) {
   for (int r = 0; r < R; ++r) f[r] = hn::Set(d, args.factor27[r]);
   for (int64_t j = 0; j < args.padded; j += kLanes) {
     auto fixed = hn::LoadU(du, args.received + j);
-    VF largest = hn::LoadU(d, args.largest + j);
+    VF largest = kLargest ? hn::LoadU(d, args.largest + j) : hn::Zero(d);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const VF w = hn::Mul(hn::LoadU(d, args.p + r * args.ldp + j), f[r]);
       fixed = hn::Add(fixed, RoundSmall(w));
-      largest = hn::Max(w, largest);
+      if constexpr (kLargest) largest = hn::Max(w, largest);
     }
     hn::StoreU(fixed, du, args.received + j);
-    hn::StoreU(largest, d, args.largest + j);
+    if constexpr (kLargest) hn::StoreU(largest, d, args.largest + j);
+  }
+}
+
+template <bool kLargest>
+HWY_INLINE void FinishRowsOf(const FinishArgs& args) {
+  switch (args.rows) {
+    case 6:
+      return FinishRows<6, kLargest>(args);
+    case 5:
+      return FinishRows<5, kLargest>(args);
+    case 4:
+      return FinishRows<4, kLargest>(args);
+    case 3:
+      return FinishRows<3, kLargest>(args);
+    case 2:
+      return FinishRows<2, kLargest>(args);
+    default:
+      return FinishRows<1, kLargest>(args);
   }
 }
 
 inline void FinishRowsAny(const FinishArgs& args) {
-  switch (args.rows) {
-    case 6:
-      return FinishRows<6>(args);
-    case 5:
-      return FinishRows<5>(args);
-    case 4:
-      return FinishRows<4>(args);
-    case 3:
-      return FinishRows<3>(args);
-    case 2:
-      return FinishRows<2>(args);
-    default:
-      return FinishRows<1>(args);
-  }
+  args.largest != nullptr ? FinishRowsOf<true>(args) : FinishRowsOf<false>(args);
 }
 
 inline void MergeStatesAny(float* max, float* sum, const float* block_max, const float* block_sum, float* a, float* b,
@@ -257,16 +262,16 @@ inline void CarryAny(const CarryArgs& args) {
                args.sums + j);
   for (int64_t j = 0; j < args.keys && args.cell_sum != nullptr; j += lanes) {
     auto sum = hn::LoadU(di, reinterpret_cast<const int32_t*>(args.received + j));
-    VF max = hn::LoadU(d, args.largest + j);
-    for (int i = 1; i < kParts; ++i) {
+    for (int i = 1; i < kParts; ++i)
       sum = hn::Add(sum, hn::LoadU(di, reinterpret_cast<const int32_t*>(args.received + j + i * kLanes)));
-      max = hn::Max(max, hn::LoadU(d, args.largest + j + i * kLanes));
-    }
     // In two halves: the compiler's own reduction adds signed lanes, where passing 2^31 is undefined.
     const auto low = hn::SumOfLanes(di, hn::And(sum, hn::Set(di, 0xFFFF)));
     const auto high = hn::SumOfLanes(di, hn::BitCast(di, hn::ShiftRight<16>(hn::BitCast(du, sum))));
     args.cell_sum[j / lanes] =
         static_cast<uint32_t>(hn::GetLane(low)) + (static_cast<uint32_t>(hn::GetLane(high)) << 16);
+    if (args.largest == nullptr) continue;
+    VF max = hn::LoadU(d, args.largest + j);
+    for (int i = 1; i < kParts; ++i) max = hn::Max(max, hn::LoadU(d, args.largest + j + i * kLanes));
     args.cell_max[j / lanes] = hn::GetLane(hn::MaxOfLanes(d, max));
   }
 }

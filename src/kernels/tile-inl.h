@@ -20,8 +20,12 @@ using DF = hn::CappedTag<float, 16>;
 using VF = hn::Vec<DF>;
 constexpr int kLanes = static_cast<int>(hn::MaxLanes(DF()));
 constexpr int kMaxVectors = HWY_MAX_BYTES >= 64 ? 4 : 2;
+// What lies ahead is asked for early: decode over a cache in memory reads up to 1.7 times as fast (no hardware looks
+// past a page of 4 KB), and where all is in the cache the load pipes have room for it.
+HWY_INLINE void Expect(const void* p) { __builtin_prefetch(static_cast<const char*>(p) + ahead_bytes); }
 
-// s[R][NV vectors] over d. GCC keeps acc[][] in registers only when every index is a constant: hence the unrolling.
+// s[R][NV vectors] over d, of one panel. GCC keeps acc[][] in registers only when every index is a constant: hence the
+// unrolling.
 template <int R, int NV>
 HWY_INLINE void ScoreTile(const float* HWY_RESTRICT q, int64_t ldq, int64_t d_count, const float* HWY_RESTRICT panel,
                           float* HWY_RESTRICT s, int64_t lds, bool accumulate) {
@@ -41,7 +45,10 @@ HWY_INLINE void ScoreTile(const float* HWY_RESTRICT q, int64_t ldq, int64_t d_co
   for (int64_t i = 0; i < d_count; ++i) {
     VF k[NV];
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) k[v] = hn::Load(d, panel + i * panel_keys + v * kLanes);
+    for (int v = 0; v < NV; ++v) {
+      k[v] = hn::Load(d, panel + i * panel_keys + v * kLanes);
+      Expect(panel + i * panel_keys + v * kLanes);
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const VF x = hn::Set(d, q[r * ldq + i]);
@@ -67,7 +74,10 @@ HWY_INLINE void BlendTile(const float* HWY_RESTRICT p, int64_t ldp, int64_t keys
   for (int64_t j = 0; j < keys; ++j) {
     VF x[NV];
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) x[v] = hn::LoadU(d, values + j * ldv + v * kLanes);
+    for (int v = 0; v < NV; ++v) {
+      x[v] = hn::LoadU(d, values + j * ldv + v * kLanes);
+      Expect(values + j * ldv + v * kLanes);
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const VF w = hn::Set(d, p[r * ldp + j]);
@@ -112,16 +122,25 @@ HWY_INLINE void WithTile(int rows, int vectors, F&& f) {
 
 inline void ScoreTileAny(const float* q, int64_t ldq, int rows, int64_t dims, const float* panel, int columns, float* s,
                          int64_t lds, bool accumulate) {
-  for (int left = (columns + kLanes - 1) / kLanes, at = 0; left > 0; left -= kMaxVectors, at += kMaxVectors * kLanes)
-    WithTile(rows, HWY_MIN(left, kMaxVectors),
-             [&](auto r, auto v) HWY_ATTR { ScoreTile<r(), v()>(q, ldq, dims, panel + at, s + at, lds, accumulate); });
+  constexpr int kWide = kMaxVectors * kLanes, kPanel = static_cast<int>(panel_keys);
+  if (const int whole = columns / kPanel; whole > 0)  // all in one call, which costs 7 % of a panel of 64 dims
+    WithTile(rows, kMaxVectors, [=](auto r, auto v) HWY_ATTR {
+      for (int p = 0; p < whole; ++p)
+        for (int at = 0; at < kPanel; at += kWide)
+          ScoreTile<r(), v()>(q, ldq, dims, panel + p * dims * panel_keys + at, s + p * kPanel + at, lds, accumulate);
+    });
+  const int first = columns / kPanel * kPanel;
+  for (int left = (columns - first + kLanes - 1) / kLanes, at = 0; left > 0; left -= kMaxVectors, at += kWide)
+    WithTile(rows, HWY_MIN(left, kMaxVectors), [=](auto r, auto v) HWY_ATTR {
+      ScoreTile<r(), v()>(q, ldq, dims, panel + first * dims + at, s + first + at, lds, accumulate);
+    });
 }
 
 inline void BlendAny(const float* p, int64_t ldp, int rows, int64_t keys, const float* v, int64_t ldv, int64_t dv,
                      float* o, int64_t ldo, bool accumulate) {
   for (int64_t left = (dv + kLanes - 1) / kLanes, at = 0; left > 0; left -= kMaxVectors, at += kMaxVectors * kLanes)
     WithTile(rows, static_cast<int>(HWY_MIN(left, int64_t{kMaxVectors})),
-             [&](auto r, auto n) HWY_ATTR { BlendTile<r(), n()>(p, ldp, keys, v + at, ldv, o + at, ldo, accumulate); });
+             [=](auto r, auto n) HWY_ATTR { BlendTile<r(), n()>(p, ldp, keys, v + at, ldv, o + at, ldo, accumulate); });
 }
 
 inline void MergeAny(float* o, const float* block, float a, float b, int64_t dv) {
@@ -129,6 +148,27 @@ inline void MergeAny(float* o, const float* block, float a, float b, int64_t dv)
   const VF va = hn::Set(d, a), vb = hn::Set(d, b);
   for (int64_t e = 0; e < dv; e += kLanes)  // padded to 16
     hn::StoreU(hn::MulAdd(hn::LoadU(d, o + e), va, hn::Mul(hn::LoadU(d, block + e), vb)), d, o + e);
+}
+
+// to[i] = f(from[i]), the last few under a mask.
+template <class F>
+HWY_INLINE void Each(const float* from, float* to, int64_t n, F&& f) {
+  const DF d;
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) hn::StoreU(f(hn::LoadU(d, from + i)), d, to + i);
+  if (i == n) return;
+  const auto rest = hn::FirstN(d, static_cast<size_t>(n - i));
+  hn::BlendedStore(f(hn::MaskedLoad(rest, d, from + i)), rest, d, to + i);
+}
+
+inline void ScaleAny(const float* from, float by, float* to, int64_t n) {
+  const VF v = hn::Set(DF(), by);
+  Each(from, to, n, [=](VF x) HWY_ATTR { return hn::Mul(x, v); });
+}
+
+inline void DivideAny(const float* from, float by, float* to, int64_t n) {
+  const VF v = hn::Set(DF(), by);
+  Each(from, to, n, [=](VF x) HWY_ATTR { return hn::Div(x, v); });
 }
 
 }  // namespace bareattn::kernels::HWY_NAMESPACE

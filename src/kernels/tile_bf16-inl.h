@@ -55,7 +55,8 @@ inline void ScoreTileBf16Emulated(const uint16_t* q, int64_t ldq, int rows, int6
   for (int c = 0; c < columns; c += kLanes)
     for (int r = 0; r < rows; ++r) {
       float* to = s + r * lds + c;
-      EmulatedTile<1>(q + r * ldq, ldq, dims, panel + 2 * c, to, lds, accumulate);
+      const int64_t in_panel = c % panel_keys;
+      EmulatedTile<1>(q + r * ldq, ldq, dims, panel + (c - in_panel) * dims + 2 * in_panel, to, lds, accumulate);
       if (scale != nullptr) hn::StoreU(hn::Mul(hn::LoadU(d, to), hn::Set(d, scale[r])), d, to);
     }
 }

@@ -14,6 +14,8 @@
 namespace bareattn::kernels {
 namespace {
 
+inline void Expect(const void* p) { __builtin_prefetch(static_cast<const char*>(p) + ahead_bytes); }
+
 template <int R, int NV>
 inline void Tile(const uint16_t* __restrict q, int64_t ldq, int64_t dims, const uint16_t* __restrict panel,
                  float* __restrict s, int64_t lds, bool accumulate, const float* __restrict scale) {
@@ -25,7 +27,10 @@ inline void Tile(const uint16_t* __restrict q, int64_t ldq, int64_t dims, const 
   for (int64_t i = 0; i < dims; i += 2) {
     __m512bh k[NV];
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) k[v] = reinterpret_cast<__m512bh>(_mm512_load_si512(panel + i * panel_keys + v * 32));
+    for (int v = 0; v < NV; ++v) {
+      k[v] = reinterpret_cast<__m512bh>(_mm512_load_si512(panel + i * panel_keys + v * 32));
+      Expect(panel + i * panel_keys + v * 32);
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       int pair;
@@ -45,6 +50,8 @@ inline void Tile(const uint16_t* __restrict q, int64_t ldq, int64_t dims, const 
 template <int R>
 void Rows(const uint16_t* q, int64_t ldq, int64_t dims, const uint16_t* panel, int columns, float* s, int64_t lds,
           bool accumulate, const float* scale) {
+  for (; columns >= panel_keys; columns -= panel_keys, panel += dims * panel_keys, s += panel_keys)
+    Tile<R, 4>(q, ldq, dims, panel, s, lds, accumulate, scale);
   switch ((columns + 15) / 16) {
     case 4:
       return Tile<R, 4>(q, ldq, dims, panel, s, lds, accumulate, scale);
@@ -52,7 +59,7 @@ void Rows(const uint16_t* q, int64_t ldq, int64_t dims, const uint16_t* panel, i
       return Tile<R, 3>(q, ldq, dims, panel, s, lds, accumulate, scale);
     case 2:
       return Tile<R, 2>(q, ldq, dims, panel, s, lds, accumulate, scale);
-    default:
+    case 1:
       return Tile<R, 1>(q, ldq, dims, panel, s, lds, accumulate, scale);
   }
 }
@@ -88,7 +95,10 @@ inline void Blend(const uint16_t* __restrict p, int64_t ldp, int64_t keys, const
   for (int64_t j = 0; j < keys; j += 2) {
     __m512bh x[NV];
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) x[v] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(values + j * ldv + v * 32));
+    for (int v = 0; v < NV; ++v) {
+      x[v] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(values + j * ldv + v * 32));
+      Expect(values + j * ldv + v * 32);
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       int pair;
