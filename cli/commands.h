@@ -33,6 +33,7 @@ void add_steer(CLI::App& app, Action& action);
 void add_roles(CLI::App& app, Action& action);
 void add_stream(CLI::App& app, Action& action);
 void add_agree(CLI::App& app, Action& action);
+void add_measures(CLI::App& app, Action& action);
 void add_diff(CLI::App& app, Action& action);
 void add_quantize(CLI::App& app, Action& action);
 void add_diagnose(CLI::App& app, Action& action);

@@ -151,6 +151,11 @@ int look(const LookOptions& options) {
   report.value_weighted = options.value_weighted;
   report.last = last_look(*observation, options.top, options.value_weighted);
   std::string html, json;
+  if (const SweepGroups swept = options.measures.swept(); swept.any() && json_wanted) {
+    ProgressBar bar("Measuring heads", "layers");
+    report.sweep = sweep(*observation, {.groups = swept, .threads = options.model.threads}, bar.callback());
+    report.swept = swept;
+  }
   if (measures.agreement) {
     ProgressBar bar("Comparing heads", "layers");
     report.agreement = head_agreement(*observation, {.threads = options.model.threads}, bar.callback());
@@ -180,7 +185,7 @@ void add_look(CLI::App& app, Action& action) {
   options->model.declare(*command);
   options->encoding.declare_chat(*command, "the text");
   options->reach.declare_beyond(*command);
-  options->measures.declare(*command);
+  options->measures.declare(*command, true);
   options->encoding.declare_bos(*command);
   command->add_option("-o,--output", options->page, "write the page: one HTML file that needs no network")
       ->type_name("PAGE");

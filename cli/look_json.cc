@@ -2,23 +2,19 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "agreement_report.h"
 #include "bareattn/highlights.h"
 #include "look_report.h"
+#include "sweep_json.h"
 
 namespace bareattn::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Seven significant digits: as much as the f32 behind it holds. NaN and infinities become null.
-Json number(double value) {
-  if (!std::isfinite(value)) return nullptr;
-  return std::stod(fmt::format("{:.7g}", value));
-}
+Json number(double value) { return json_number(value); }
 
 std::string name(HeadId head) { return fmt::format("{}.{}", head.layer, head.head); }
 
@@ -37,13 +33,14 @@ Json model_json(const Model& model) {
           {"warnings", model.warnings()}};
 }
 
-Json measures_json(const MeasureGroups& measured) {
+Json measures_json(const MeasureGroups& measured, const SweepGroups& swept) {
   Json all = Json::array();
   for (int m = 0; m < measure_count; ++m) {
     if (!measured.has(static_cast<Measure>(m))) continue;
     const MeasureInfo& info = measure_info(static_cast<Measure>(m));
     all.push_back({{"id", info.id}, {"title", info.title}, {"unit", info.unit}, {"description", info.description}});
   }
+  append_swept_infos(all, swept);
   return all;
 }
 
@@ -69,7 +66,9 @@ Json recipe_role_json(const HeadRoles* roles, HeadId head) {
   return {{"source", "recipes"}, {"name", role.name}, {"sure", role.sure}, {"roles", all}, {"evidence", role.evidence}};
 }
 
-Json heads_json(const Observation& o, const HeadRoles* roles) {
+Json heads_json(const LookReport& report) {
+  const Observation& o = *report.observation;
+  const HeadRoles* roles = report.roles;
   const ModelConfig& c = o.model().config();
   const MeasureGroups measured = o.measured();
   const auto sets = o.span_sets();
@@ -95,6 +94,7 @@ Json heads_json(const Observation& o, const HeadRoles* roles) {
       Json spans = Json::object();
       for (size_t s = 0; s < sets.size(); ++s) spans[sets[s].name] = number(mean_span_mass(o, static_cast<int>(s), id));
       one["spans"] = std::move(spans);
+      if (report.sweep) add_sweep(one, report.sweep->heads[all.size()], report.swept);
       all.push_back(std::move(one));
     }
   }
@@ -166,8 +166,8 @@ std::string look_json(const LookReport& report) {
         {"length", length},
         {"ids", o.tokens()},
         {"tokens", o.token_texts()}}},
-      {"measures", measures_json(o.measured())},
-      {"heads", heads_json(o, report.roles)},
+      {"measures", measures_json(o.measured(), report.swept)},
+      {"heads", heads_json(report)},
       {"spans", spans_json(o)},
       {"agreement", report.agreement ? agreement_json(*report.agreement) : Json(nullptr)},
       {"highlights", std::move(shown)},

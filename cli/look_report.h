@@ -7,6 +7,7 @@
 #include "bareattn/agreement.h"
 #include "bareattn/head_roles.h"
 #include "bareattn/observation.h"
+#include "bareattn/sweep.h"
 #include "last_look.h"
 #include "terminal.h"
 
@@ -16,6 +17,8 @@ struct LookReport {
   const Observation* observation = nullptr;
   const HeadRoles* roles = nullptr;  // by the recipes, where the cache has them
   LastLook last;
+  std::optional<Sweep> sweep;  // of the groups `swept`
+  SweepGroups swept;
   bool value_weighted = false;         // last
   std::optional<Agreement> agreement;  // where the group was asked for
   std::string origin;                  // "story.txt", "standard input" or empty

@@ -61,6 +61,7 @@ int run(int argc, char** argv) {
   add_roles(app, action);
   add_stream(app, action);
   add_agree(app, action);
+  add_measures(app, action);
   add_diff(app, action);
   add_quantize(app, action);
   add_diagnose(app, action);

@@ -11,17 +11,30 @@
 
 namespace bareattn::cli {
 
-void MeasuresChoice::declare(CLI::App& command) {
-  command
-      .add_option(
-          "--measures", groups,
-          "what is measured, and paid for: rows, distance, spans, columns, map; values (what a weight on each key "
-          "carries); spread, agreement (between the heads of a layer); roles (what they need); all, none")
+namespace {
+
+bool any_of(const std::vector<std::string>& groups, std::initializer_list<const char*> names) {
+  return std::any_of(groups.begin(), groups.end(), [&](const std::string& group) {
+    return std::any_of(names.begin(), names.end(), [&](const char* name) { return group == name; });
+  });
+}
+
+}  // namespace
+
+void MeasuresChoice::declare(CLI::App& command, bool with_swept) {
+  std::vector<std::string> known{"rows",   "distance",  "spans", "columns", "map", "spread",
+                                 "values", "agreement", "roles", "all",     "none"};
+  std::string text =
+      "what is measured, and paid for: rows, distance, spans, columns, map; values (what a weight on each key "
+      "carries); spread, agreement (between the heads of a layer); roles (what they need); all, none";
+  if (with_swept) {
+    known.insert(known.end(), {"coverage", "scores", "repeats", "offsets"});
+    text += "; in the JSON, by a second look: coverage, scores, repeats, offsets";
+  }
+  command.add_option("--measures", groups, text)
       ->type_name("GROUPS")
       ->delimiter(',')
-      ->check(CLI::IsMember({"rows", "distance", "spans", "columns", "map", "spread", "values", "agreement", "roles",
-                             "all", "none"})
-                  .description(""))
+      ->check(CLI::IsMember(known).description(""))
       ->default_str(fmt::format("{}", fmt::join(groups, ",")));
   command
       .add_option("--span", spans,
@@ -32,11 +45,7 @@ void MeasuresChoice::declare(CLI::App& command) {
 }
 
 MeasureGroups MeasuresChoice::measures() const {
-  const auto wanted = [&](std::initializer_list<const char*> names) {
-    return std::any_of(groups.begin(), groups.end(), [&](const std::string& group) {
-      return std::any_of(names.begin(), names.end(), [&](const char* name) { return group == name; });
-    });
-  };
+  const auto wanted = [&](std::initializer_list<const char*> names) { return any_of(groups, names); };
   MeasureGroups measures;
   measures.rows = wanted({"rows", "roles", "all"});
   measures.distance = wanted({"distance", "roles", "all"});
@@ -48,6 +57,13 @@ MeasureGroups MeasuresChoice::measures() const {
   measures.agreement = wanted({"agreement", "all"});
   if (!spans.empty() && !measures.spans) throw InputError("--span: the weight on it needs 'spans' among --measures");
   return measures;
+}
+
+SweepGroups MeasuresChoice::swept() const {
+  return {.coverage = any_of(groups, {"coverage", "all"}),
+          .scores = any_of(groups, {"scores", "all"}),
+          .repeats = any_of(groups, {"repeats", "all"}),
+          .offsets = any_of(groups, {"offsets", "all"})};
 }
 
 std::vector<NamedSpan> MeasuresChoice::find(const Tokenizer& tokenizer, const std::vector<int32_t>& tokens,

@@ -23,6 +23,7 @@
 #include "bareattn/spans.h"               // named parts of a text: given, found by expression, of the chat template
 #include "bareattn/steering.h"            // named interventions: boost, knock out, ablate, ...
 #include "bareattn/stream.h"              // the residual stream of a text: massive activations, rank collapse
+#include "bareattn/sweep.h"               // measures that need a second look at every weight
 #include "bareattn/tensor.h"              // a view whose element type is known at run time
 #include "bareattn/tensor_view.h"         // data, shape, strides
 #include "bareattn/tokenizer.h"           // text becomes tokens

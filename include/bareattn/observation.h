@@ -147,6 +147,16 @@ class Observation {
   virtual std::vector<std::pair<int32_t, float>> top_keys(HeadId head, int64_t row, int count) const = 0;
 };
 
+/// How one named span looks at another: mean over the rows of span set `from` of the weight on span set `to`, 0 in rows
+/// that see none of it. With a question and a document it is the head's part of a QR score (2506.09944).
+double span_flow(const Observation& observation, int from, int to, HeadId head);
+/// Lookback ratio (2407.07071): mean over the rows of span set `fresh` of c / (c + f), c the weight on `context` per
+/// token of it, f that on `fresh` per token of it that the row sees. Means per token, not sums, as published.
+double lookback_ratio(const Observation& observation, int context, int fresh, HeadId head);
+/// Focus score (2411.00348), this head's: of what the last row gives to `instruction` and `data`, the share of the
+/// first. NaN where it gives nothing to either.
+double focus_score(const Observation& observation, int instruction, int data, HeadId head);
+
 /// Value-weighted attention, |p_ij v_j W_O| = p_ij |v_j W_O|: [rows, keys], and the `count` largest of one row, largest
 /// first, the lower key on a tie. Needs the group `values`.
 std::vector<float> value_weighted(const Observation& observation, HeadId head, TokenRange rows, TokenRange keys);
