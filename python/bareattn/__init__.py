@@ -14,19 +14,20 @@ its page in a notebook; merge_partial(): results over parts of the keys; referen
 
 Model: runs with every head observed, steered or not, and generation; load_steering(), save_steering(): interventions in a
 file to share; calibrate(), adaptive_temperature(): interventions made from runs; diagnose(): what is wrong with how a
-model attends, over a text or of a finished run.
+model attends, over a text or of a finished run; roles(): what every head is for.
 """
 
 from ._attention import STAGES, STATISTICS, attention, merge_partial, reference_attention, weights
 from ._cache import AttentionCache
 from ._diagnosis import Finding, diagnose
 from ._model import Model
+from ._roles import Roles, roles
 from ._run import Run
 from ._show import Page, show
 from ._steering import adaptive_temperature, calibrate, load_steering, save_steering
 from ._trace import Trace, diff
 
-__all__ = ["AttentionCache", "Finding", "Model", "Page", "Run", "STAGES", "STATISTICS", "Trace", "adaptive_temperature",
+__all__ = ["AttentionCache", "Finding", "Model", "Page", "Roles", "Run", "STAGES", "STATISTICS", "Trace", "adaptive_temperature",
            "attention", "calibrate", "diagnose", "diff", "load_steering", "merge_partial", "reference_attention",
-           "save_steering", "show", "weights"]
+           "roles", "save_steering", "show", "weights"]
 __version__ = "0.1.0"

@@ -46,9 +46,11 @@ class Model:
         pieces = [self._model.piece(i).decode("latin-1") for i in self._tokens(tokens)]  # a character per byte
         return find_span(pieces, text.encode().decode("latin-1"))
 
-    def run(self, text, steering=None):
-        """One run over a text or token ids with every head observed: a Run. Its weights are those of the steered pass."""
-        return Run(self._model.run(self._tokens(text), text_of(steering), self.threads), self.facts)
+    def run(self, text, steering=None, measures=("rows", "distance", "spans", "columns", "map"), spans=()):
+        """One run over a text or token ids with every head observed: a Run. Its weights are those of the steered pass.
+        `measures` are groups of docs/measures.md; `spans` names tokens: (name, begin, end), a name may come again."""
+        named = [(str(name), int(begin), int(end)) for name, begin, end in spans]
+        return Run(self._model.run(self._tokens(text), text_of(steering), list(measures), named, self.threads), self.facts)
 
     def generate(self, prompt, count=64, steering=None, temperature=0.0, top_k=0, top_p=1.0, seed=0):
         """What the model goes on with after a prompt (text or token ids), as text; temperature 0 takes the likeliest."""

@@ -4,10 +4,12 @@ from collections import namedtuple
 
 import numpy as np
 
+from ._heads import Heads
+
 Role = namedtuple("Role", ["name", "score", "evidence"])
 
 
-class Run:
+class Run(Heads):
     """A run that was observed. Heads are (layer, head), both from 0; arrays are new.
 
     IndexError for tokens outside the text; ValueError for heads and measures that there are not.

@@ -24,19 +24,6 @@ class Trace(Run):
     spans = property(lambda self: {name: (b, e) for name, b, e in self._facts["spans"]}, doc="name: (begin, end)")
     facts = property(lambda self: dict(self._facts), doc="everything the file says about the run")
 
-    def _range(self, part):
-        if isinstance(part, slice):
-            if part.step not in (None, 1):
-                raise IndexError("a trace's rows and keys are taken without a step")
-            begin, end, _ = part.indices(len(self))
-            return begin, max(begin, end)
-        begin, end = part
-        return int(begin), int(end)
-
-    def tile(self, layer, head, rows=slice(None), keys=slice(None)):
-        """Weights [rows, keys], float32; rows and keys are slices or (begin, end). 0 where a key is not seen."""
-        return self._trace.tile(layer, head, self._range(rows), self._range(keys))
-
     @property
     def plot(self):
         """Pictures for papers, by matplotlib: plot.head(l, h), plot.grid(measure), plot.text(row)."""

@@ -5,6 +5,7 @@
 namespace bareattn::python {
 
 void bind_backward(nanobind::module_& module);
+void bind_heads(nanobind::module_& module);
 void bind_model(nanobind::module_& module);
 void bind_observation(nanobind::module_& module);  // before those whose runs it describes
 void bind_trace(nanobind::module_& module);

@@ -7,9 +7,12 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <fstream>
+#include <iterator>
 
 #include "bareattn/diagnosis.h"
 #include "bareattn/error.h"
@@ -48,10 +51,32 @@ std::vector<int32_t> encode(const Model& model, const std::string& text, bool ch
   return tokenizer.encode(tokenizer.apply_chat_template({&message, 1}, true), true, bos.value_or(false));
 }
 
+MeasureGroups groups_of(const std::vector<std::string>& names) {
+  MeasureGroups groups{.rows = false, .distance = false, .spans = false, .columns = false, .map = false};
+  const std::pair<const char*, bool MeasureGroups::*> known[] = {
+      {"rows", &MeasureGroups::rows},     {"distance", &MeasureGroups::distance},
+      {"spans", &MeasureGroups::spans},   {"columns", &MeasureGroups::columns},
+      {"map", &MeasureGroups::map},       {"spread", &MeasureGroups::spread},
+      {"values", &MeasureGroups::values}, {"agreement", &MeasureGroups::agreement}};
+  for (const std::string& name : names) {
+    const auto at =
+        std::find_if(std::begin(known), std::end(known), [&](const auto& one) { return name == one.first; });
+    if (at == std::end(known)) {
+      throw std::invalid_argument("measures '" + name +
+                                  "': rows, distance, spans, columns, map, spread, values and agreement there are");
+    }
+    groups.*at->second = true;
+  }
+  return groups;
+}
+
 std::shared_ptr<Observation> run(const SharedModel& model, std::vector<int32_t> tokens, const std::string& steering,
-                                 int threads) {
-  const Release free;
+                                 const std::vector<std::string>& measures,
+                                 const std::vector<std::tuple<std::string, int64_t, int64_t>>& spans, int threads) {
   ObservationOptions options;
+  options.measures = groups_of(measures);
+  for (const auto& [name, begin, end] : spans) options.spans.push_back({name, begin, end});
+  const Release free;
   options.table = table_of(steering, *model, tokens.size());
   return observe(model, std::move(tokens), options, threads, interruptible());
 }
