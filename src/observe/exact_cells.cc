@@ -58,6 +58,8 @@ void exact_cells(const CellSource& source, ScoreStage stage, TokenRange rows, To
     const ConstTensor k = vectors(source.k(from, to), source.dtype, to - from, source.dim);
     const int64_t late = std::max(rows.begin, begin);  // rows before see none of these keys
     const int64_t skip = late - rows.begin;
+    const Reach& reach = source.reach;
+    if (reach.window >= 0 && begin >= reach.sinks && end <= late - reach.window) return;  // no row sees any of them
     ConstTensor some_q = q;
     some_q.data = static_cast<const std::byte*>(q.data) + skip * width;
     some_q.shape[2] = count - skip;
