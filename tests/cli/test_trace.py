@@ -1,12 +1,14 @@
 """Traces from outside: the file that `bareattn trace` writes opens with the safetensors package, what it holds gives the
 weights that `tile` and `row` print, and what cannot be done is one sentence and leaves nothing."""
 import json
+import resource
+import subprocess
 
 import numpy as np
 import pytest
 from safetensors import safe_open
 
-from test_cli import MODEL, SHORT, TOM, refused, run
+from test_cli import BIN, MODEL, SHORT, TOM, refused, run
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +176,12 @@ def test_beyond_the_context(tmp_path):
     text.write_text("word " * 9000)
     refused(run("trace", text, "-o", tmp_path / "run"), 2, "context holds", "'extrapolate'", "'scale'")
     assert [p.name for p in tmp_path.iterdir()] == ["long.txt"]
+
+
+def test_full_disk(tmp_path):
+    def small():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))  # less than the file of these eleven tokens
+    done = subprocess.run([BIN, "trace", "-m", MODEL, SHORT, "-o", tmp_path / "run"], capture_output=True, preexec_fn=small)
+    assert done.returncode == 1 and done.stdout == b"", done.stderr
+    assert done.stderr.startswith(b"bareattn: ") and b"run" in done.stderr and done.stderr.count(b"\n") == 1
+    assert list(tmp_path.iterdir()) == []
