@@ -3,6 +3,8 @@ Writes detection rate, right name (the expected check comes first), false positi
 remedy brings back, to docs/figures/diagnosis.json and, as tables between markers, to docs/faults.md and
 docs/diagnosis.md. Limits were set on the texts and seeds of --calibrate, which the report does not use.
 
+Pairs of runs too: the model with less precision, and with fewer bits in its keys, against the model as it is.
+
     ./x bench diagnose [--calibrate] [--texts N] [--seeds N] [--tokens N] [--fault NAME ...] [--tables]
 """
 import argparse
@@ -10,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,12 +25,12 @@ BIN = os.environ.get("BAREATTN_BIN", str(ROOT / "build/bareattn"))
 MODEL = os.environ.get("BAREATTN_MODEL", str(ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf"))
 FIGURES = ROOT / "docs/figures/diagnosis.json"
 GOLDEN = "tests/golden/text/"
-# Slices [file, from, to) in characters: no slice for calibration touches one for reporting.
+# Slices [file, from, to) in characters: no slice of one list touches one of another.
 CALIBRATION = [(GOLDEN + "opticks.txt", at, at + 1200) for at in range(0, 6000, 1200)] + [
     (GOLDEN + "tom-sawyer.txt", 0, 1200), ("examples/text/alice.txt", 0, 1200)]
 REPORT = [(GOLDEN + "tom-sawyer.txt", 3600, 4800), (GOLDEN + "opticks.txt", 7200, 8400), (GOLDEN + "program.txt", 0, 1594),
           (GOLDEN + "tom-sawyer.txt", 8400, 9600), (GOLDEN + "opticks.txt", 10800, 12000)]
-HEALTHY = [(GOLDEN + "tom-sawyer.txt", 6000, 7500), (GOLDEN + "opticks.txt", 9000, 10500), (GOLDEN + "program.txt", 0, 1594),
+HEALTHY = [(GOLDEN + "tom-sawyer.txt", 6000, 7500), (GOLDEN + "opticks.txt", 9000, 10500), ("tools/x-test.sh", 0, 1500),
            ("examples/text/alice.txt", 1300, 2800), ("LICENSE", 0, 1500), ("CONTRIBUTING.md", 0, 1500),
            ("docs/measures.md", 0, 1500), ("src/text/bpe.cc", 0, 1500), ("tools/check_floors.py", 1500, 3000),
            ("viewer/package.json", 0, 1500)]
@@ -82,10 +85,50 @@ def measure(choice):
             for number, text in enumerate(texts):
                 chosen = 1 + 100 * number + seed + (0 if choice.calibrate else 10000)
                 jobs.append(("runs", pool.submit(spoil, text, chosen, seed == 0 and number < choice.restore)))
+        results["against"] = against(texts if choice.calibrate else HEALTHY)
         for done, (kind, job) in enumerate(jobs, 1):
             results[kind] += job.result()
             choice.output.write_text(json.dumps(results, indent=1) + "\n")
             print(f"{done} of {len(jobs)}, {time.time() - start:.0f} s", file=sys.stderr)
+
+
+def against(texts):
+    """Per kind of run, over each text: which of the checks that compare it with the model as it is speak."""
+    kinds = {}
+    with tempfile.TemporaryDirectory() as folder:
+        def bareattn(*arguments):
+            done = subprocess.run([BIN, *map(str, arguments), "-t", "1"], capture_output=True)
+            return done.stdout if done.returncode == 0 else sys.exit(f"bareattn {arguments[0]}: {done.stderr.decode()}")
+
+        def speak(findings):
+            return [f["check"] for f in findings]
+
+        models = {kind: f"{folder}/{kind}.gguf" for kind in ("q8_0", "q4_0")}
+        for kind, path in models.items():
+            subprocess.run([BIN, "quantize", "-m", MODEL, "--type", kind, "-o", path], check=True, capture_output=True)
+        for text in texts:
+            content, control, run = slice_of(text)[:900], f"{folder}/control.safetensors", f"{folder}/run.safetensors"
+            bareattn("trace", "-m", MODEL, "--text", content, "-o", control)
+            for kind, more in (("bf16", ("-m", MODEL, "--precision", "bf16")), ("q8_0", ("-m", models["q8_0"])),
+                               ("q4_0", ("-m", models["q4_0"]))):
+                bareattn("trace", *more, "--text", content, "-o", run)
+                found = json.loads(bareattn("diagnose", run, "--against", control, "--json", *more[:2]))
+                kinds.setdefault(kind, []).append(speak(found["findings"]))
+            for bits in (4, 3, 2):
+                found = json.loads(bareattn("break", "-m", MODEL, "--fault", f"keys-quantised:{bits}", "--fast", "--json", "--checks",
+                                            "sink-lost,peripheral-made-central,noise-as-signal", "--text", content))
+                kinds.setdefault(f"keys {bits}", []).append(speak(found["runs"][0]["findings"]))
+    return kinds
+
+
+def against_table(kinds):
+    what = {"bf16": "projections in bf16", "q8_0": "weights as Q8_0", "q4_0": "weights as Q4_0"}
+    lines = ["| run | texts | nothing | `sink-lost` | `noise-as-signal` | `peripheral-made-central` |", "|---|--:|--:|--:|--:|--:|"]
+    for kind, runs in kinds.items():
+        count = [sum(check in run for run in runs) for check in ("sink-lost", "noise-as-signal", "peripheral-made-central")]
+        lines.append(f"| {what.get(kind) or kind.replace('keys ', 'keys of ') + ' bits'} | {len(runs)} | {runs.count([])} | "
+                     + " | ".join(map(str, count)) + " |")
+    return lines
 
 
 def matrix(results):
@@ -152,9 +195,10 @@ def main():
     if not choice.tables:
         measure(choice)
     results = json.loads(choice.output.read_text())
-    print("\n".join(healthy(results) + [""] + matrix(results)))
+    print("\n".join(healthy(results) + [""] + against_table(results["against"]) + [""] + matrix(results)))
     if choice.output == FIGURES:
         between(ROOT / "docs/diagnosis.md", "healthy", healthy(results))
+        between(ROOT / "docs/diagnosis.md", "against", against_table(results["against"]))
         between(ROOT / "docs/faults.md", "matrix", matrix(results))
         between(ROOT / "docs/faults.md", "restored", restored(results))
 

@@ -16,7 +16,8 @@ namespace {
 constexpr double rests = 0.3;           // mean weight on the first token: a sink (Gu et al. 2410.10781)
 constexpr double kept_of_sink = 0.5;    // of that weight; below it the head's sink is lost
 constexpr double most_lost = 0.1;       // of the heads that rest on the first token
-constexpr double received_gain = 0.05;  // of a key's mean received weight, over the rows that see it
+constexpr double received_gain = 0.15;  // of a key's mean received weight, over the rows that see it
+constexpr double token_gain = 0.05;     // ... of each key of a span
 constexpr double received_ratio = 3;    // ... and against the control
 constexpr int64_t fewest_rows = 16;     // that see a key: the mean of fewer says little
 constexpr size_t most_places = 3;       // more raised places are a scattered weighting, no single one is meant
@@ -94,8 +95,8 @@ double mean_received(const std::vector<double>& received, int64_t begin, int64_t
   return sum / static_cast<double>(static_cast<int64_t>(received.size()) - begin);
 }
 
-void consider(Raised& raised, HeadId head, double before, double after) {
-  if (!(after - before > received_gain && after > received_ratio * before)) return;
+void consider(Raised& raised, HeadId head, double before, double after, double gain = received_gain) {
+  if (!(after - before > gain && after > received_ratio * before)) return;
   raised.heads.push_back(head);
   if (raised.most.layer >= 0 && after - before <= raised.after - raised.before) return;
   raised.most = head;
@@ -155,7 +156,8 @@ std::vector<Finding> check_received_against(const Observation& control, const Ob
   for (const HeadId head : all_heads(run.model().config())) {
     const auto before = control.received(head), after = run.received(head);
     for (int64_t j = 1; j + fewest_rows <= n; ++j)  // the first token is nobody's periphery
-      consider(of_token[static_cast<size_t>(j)], head, mean_received(before, j, j + 1), mean_received(after, j, j + 1));
+      consider(of_token[static_cast<size_t>(j)], head, mean_received(before, j, j + 1), mean_received(after, j, j + 1),
+               token_gain);
     for (Raised& span : of_span)
       consider(span, head, mean_received(before, span.begin, span.end), mean_received(after, span.begin, span.end));
   }
@@ -174,30 +176,14 @@ std::vector<Finding> check_received_against(const Observation& control, const Ob
              of_token[static_cast<size_t>(at)].heads.size() >= fewest_heads;
     };
     if (!raised(j)) continue;
-    Raised whole = of_token[static_cast<size_t>(j)];
+    Raised whole;  // what neighbouring tokens received together
     whole.begin = j;
     while (raised(j + 1)) ++j;
     whole.end = j + 1;
-    if (whole.end - whole.begin > 1) {  // what the whole span received, in the heads where any of its tokens is raised
-      std::vector<HeadId> heads;
-      for (const HeadId head : all_heads(run.model().config()))
-        for (int64_t at = whole.begin; at < whole.end; ++at) {
-          const auto& some = of_token[static_cast<size_t>(at)].heads;
-          if (std::find(some.begin(), some.end(), head) == some.end()) continue;
-          heads.push_back(head);
-          break;
-        }
-      whole.heads.clear();
-      whole.most = {-1, -1};
-      for (const HeadId head : heads) {
-        const double before = mean_received(control.received(head), whole.begin, whole.end),
-                     after = mean_received(run.received(head), whole.begin, whole.end);
-        if (whole.most.layer < 0 || after - before > whole.after - whole.before)
-          whole.most = head, whole.before = before, whole.after = after;
-      }
-      whole.heads = std::move(heads);
-    }
-    findings.push_back(finding_of(whole, run, false));
+    for (const HeadId head : all_heads(run.model().config()))
+      consider(whole, head, mean_received(control.received(head), whole.begin, whole.end),
+               mean_received(run.received(head), whole.begin, whole.end));
+    if (whole.heads.size() >= fewest_heads) findings.push_back(finding_of(whole, run, false));
   }
   if (findings.size() > declared + most_places) {
     findings.resize(declared);
