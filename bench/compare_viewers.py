@@ -3,9 +3,9 @@ takes to open, what it asks of the network, what axe-core finds, what the Tab ke
 
 compare_viewers.py [--lengths 32,64,...] [--libraries FOLDER]. The weights are those of a trace (every head of
 SmolLM2-135M over the opening of Alice, cut to the length); each viewer gets all 270 heads, as its documentation shows.
-Needs bertviz, circuitsvis and torch in this Python, the module of python/, and tests/browser set up. FOLDER/node_modules holds npm
-packages (d3 5, jquery 2, requirejs 2, and circuitsvis from its wheel) that stand in for the CDNs, so that opening is not a measure of the
-network; without it viewers that need a CDN show nothing. Prints a table and writes out/bench/compare_viewers.json, of
+Needs bertviz, circuitsvis and torch in this Python, the module of python/, and tests/browser set up. FOLDER/node_modules
+holds npm packages (d3 5, jquery 2, requirejs 2, and circuitsvis from its wheel) that stand in for the CDNs, so that
+opening is not a measure of the network; without it viewers that need a CDN show nothing. Prints a table and writes out/bench/compare_viewers.json, of
 which docs/figures/compare_viewers.json is a copy. A viewer that fails is a result, not an error.
 """
 import argparse
@@ -28,6 +28,7 @@ from look import machine  # noqa: E402
 
 BIN = os.environ.get("BAREATTN_BIN", str(ROOT / "build/bareattn"))
 MODEL = os.environ.get("BAREATTN_MODEL", str(ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf"))
+MAKE_AT_MOST = 2_500_000_000  # bytes: as a string in Python several times as much
 OPEN_AT_MOST = 500_000_000  # bytes: a script's text past 512 MB is more than the browser's engine can hold
 
 
@@ -37,7 +38,8 @@ def ours(trace):
 
 def layers_of(trace):
     m = trace.model
-    return [torch.stack([torch.from_numpy(trace.tile(l, h)) for h in range(m["heads"])])[None] for l in range(m["layers"])]
+    return [torch.stack([torch.from_numpy(trace.tile(l, h)) for h in range(m["heads"])])[None]
+            for l in range(m["layers"])]
 
 
 def bertviz_model(trace):
@@ -99,7 +101,7 @@ def main():
     parser.add_argument("--lengths", default="16,64,128,256,1800")
     parser.add_argument("--libraries", default="-")
     options = parser.parse_args()
-    results, given_up = [], {}
+    results, given_up, sizes = [], {}, {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
         for length in map(int, options.lengths.split(",")):
@@ -108,12 +110,24 @@ def main():
                 entry = {"viewer": name, "tokens": len(trace)}
                 if name in given_up and length > given_up[name]:
                     continue
+                if name in sizes and name != "Bare Attention":
+                    before, weighed = sizes[name]
+                    expected = weighed * (length / before) ** 2  # every weight as text: N x N of them
+                    if expected > MAKE_AT_MOST:
+                        entry.update({"opens": False, "bytes": int(expected), "made": False,
+                                      "why": f"not made: its file would be about {expected / 1e9:.0f} GB"})
+                        given_up[name] = length
+                        results.append(entry)
+                        write(results)
+                        print(json.dumps(entry), file=sys.stderr, flush=True)
+                        continue
                 begin = time.perf_counter()
                 text = make(trace)
                 entry["seconds_to_make"] = round(time.perf_counter() - begin, 2)
                 file = folder / "page.html"
                 file.write_text(text, encoding="utf-8")
                 entry["bytes"] = file.stat().st_size
+                sizes[name] = (length, entry["bytes"])
                 del text
                 if entry["bytes"] > OPEN_AT_MOST:
                     entry.update({"opens": False, "why": "more than the browser's engine takes as one script"})

@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "bareattn/error.h"
 #include "bareattn/files.h"
 #include "bareattn/head_roles.h"
@@ -18,22 +21,42 @@ namespace bareattn::cli {
 namespace {
 
 struct PageChoice {
-  std::string run, output, title, model;
+  std::string run, against, output, title, model;
   double budget_megabytes = 25;
 };
 
+std::string title_of(const Trace& trace, const std::string& path) {
+  return !trace.title().empty() ? trace.title() : printable(path.substr(path.rfind('/') + 1));
+}
+
+/// The second run, how much each head changed, and the heads that changed most first.
+void compare(const PageChoice& choice, const Trace& first, PageOptions& options) {
+  const auto second = Trace::open(choice.against);
+  {
+    ProgressBar bar("Comparing", "rows");
+    options.changes = std::make_shared<const RunDiff>(diff(first, *second, {}, bar.callback()));
+  }
+  std::vector<HeadDiff> heads = options.changes->heads;
+  const auto change = [](const HeadDiff& head) { return std::isnan(head.js) ? INFINITY : head.js; };
+  std::stable_sort(heads.begin(), heads.end(),
+                   [&](const HeadDiff& a, const HeadDiff& b) { return change(a) > change(b); });
+  options.telling.clear();
+  for (const HeadDiff& head : heads) options.telling.push_back(head.head);
+  options.against_title = title_of(*second, choice.against);
+  options.against = second;
+}
+
 int write_page(const PageChoice& choice) {
   check_writable(choice.output);
-  for (const std::string& in : {choice.run, choice.model}) refuse_same_file(choice.output, in);
+  for (const std::string& in : {choice.run, choice.against, choice.model}) refuse_same_file(choice.output, in);
   const auto trace = Trace::open(choice.run);
   if (!choice.model.empty()) trace->check_model_file(choice.model);
-  const ProgressBar bar("Writing the page", "");
   PageOptions options;
   options.size_budget = static_cast<int64_t>(choice.budget_megabytes * 1e6);
   options.telling = telling_heads(*trace);
-  options.title = !choice.title.empty()     ? choice.title
-                  : !trace->title().empty() ? trace->title()
-                                            : printable(choice.run.substr(choice.run.rfind('/') + 1));
+  options.title = !choice.title.empty() ? choice.title : title_of(*trace, choice.run);
+  if (!choice.against.empty()) compare(choice, *trace, options);
+  const ProgressBar bar("Writing the page", "");
   if (auto known = cached_roles(trace->model())) {
     options.recipe_roles = std::make_shared<HeadRoles>(std::move(*known));
   }
@@ -50,6 +73,8 @@ void add_page(CLI::App& app, Action& action) {
   auto choice = std::make_shared<PageChoice>();
   CLI::App* command = app.add_subcommand("page", "write the page of a trace: one HTML file");
   command->add_option("RUN", choice->run, "a file made by bareattn trace")->type_name("")->required();
+  command->add_option("--against", choice->against, "a second trace over the same tokens: both, and their difference")
+      ->type_name("RUN");
   command->add_option("-o,--output", choice->output, "the page")->type_name("PAGE")->required();
   command->add_option("--title", choice->title, "title of the page (default: the trace's)")->type_name("TEXT");
   command->add_option("--budget", choice->budget_megabytes, "largest page, in MB")
@@ -58,7 +83,10 @@ void add_page(CLI::App& app, Action& action) {
       ->capture_default_str();
   command->add_option("--check-model", choice->model, "refuse a trace that was not made with this model file")
       ->type_name("FILE");
-  command->footer("Example:\n  bareattn page story.safetensors -o story.html");
+  command->footer(
+      "Examples:\n"
+      "  bareattn page story.safetensors -o story.html\n"
+      "  bareattn page before.safetensors --against after.safetensors -o both.html");
   command->callback([choice, &action] { action = [choice] { return write_page(*choice); }; });
 }
 

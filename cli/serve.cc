@@ -30,7 +30,7 @@ struct ServeChoice {
   ReachChoice reach;
   TokenChoice encoding;
   bool open = false, json = false;
-  std::string store = "f16", title;
+  std::string store = "f16", title, against;
   int port = 0;
   int64_t live_tokens = ServeOptions{}.live_tokens;
 };
@@ -91,6 +91,7 @@ int serve(const ServeChoice& choice) {
   if (!choice.model.path.empty()) options.model = choice.model.load();
   const std::shared_ptr<const Trace> trace =
       from_file ? Trace::open(choice.input.argument) : run_text(choice, options.model);
+  if (!choice.against.empty()) options.against = Trace::open(choice.against);
   std::unique_ptr<Server> server;
   {
     ProgressBar bar("Reading", "heads");
@@ -109,6 +110,8 @@ void add_serve(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("serve", "show a run of any length in the browser, from this machine");
   choice->input.declare(*command, "RUN|TEXT", "a trace (*.safetensors), or with -m a text");
   choice->model.declare(*command);
+  command->add_option("--against", choice->against, "a second trace over the same tokens, shown beside the first")
+      ->type_name("RUN");
   command->add_option("-p,--port", choice->port, "port of 127.0.0.1; 0 takes a free one")
       ->type_name("N")
       ->check(within(0, 65535))
@@ -129,6 +132,7 @@ void add_serve(CLI::App& app, Action& action) {
   command->footer(
       "Examples:\n"
       "  bareattn serve story.safetensors\n"
+      "  bareattn serve before.safetensors --against after.safetensors\n"
       "  bareattn serve -m MODEL.gguf \"The cat sat on the mat because it was tired.\" --open\n"
       "  bareattn serve -m MODEL.gguf story.txt --port 8080\n"
       "It prints the address, which holds a token that is new each time, and serves until Ctrl-C (exit status 0).\n"

@@ -6,6 +6,7 @@
 
 #include "bareattn/error.h"
 #include "bareattn/files.h"
+#include "bareattn/steering.h"
 #include "commands.h"
 #include "input.h"
 #include "interrupt.h"
@@ -22,7 +23,7 @@ struct TraceChoice {
   InputChoice input;
   ReachChoice reach;
   TokenChoice encoding;
-  std::string output, store = "f16", title;
+  std::string output, store = "f16", title, table;
   MeasuresChoice measures;
 };
 
@@ -39,13 +40,18 @@ int trace(const TraceChoice& choice) {
   TraceOptions options = options_of(choice, input);
   const Reach reach = choice.reach.reach();
   check_writable(choice.output);
-  for (const std::string& in : {choice.input.path(), choice.model.path}) refuse_same_file(choice.output, in);
+  for (const std::string& in : {choice.input.path(), choice.model.path, choice.table})
+    refuse_same_file(choice.output, in);
   const auto model = choice.model.load();
   const Tokenizer& tokenizer = model->tokenizer();
   std::vector<int32_t> tokens = choice.encoding.encode(tokenizer, input.text);
   const auto count = static_cast<int64_t>(tokens.size());
   options.spans = choice.measures.find(tokenizer, tokens, choice.encoding.chat ? input.text : "");
   choice.reach.warn(model->config(), count);
+  if (!choice.table.empty()) {
+    const auto all = steering_from_json(read_file(choice.table, most_input_bytes, stop_if_interrupted));
+    options.table = std::make_shared<const ScoreTable>(make_table(all, model->config(), count));
+  }
   {
     ProgressBar bar("Tracing", "tokens");
     write_trace(choice.output, model, std::move(tokens), options, reach, choice.model.threads, bar.callback());
@@ -69,6 +75,8 @@ void add_trace(CLI::App& app, Action& action) {
       ->check(CLI::IsMember({"f16", "bf16", "f32"}).description(""))
       ->capture_default_str();
   choice->measures.groups.push_back("values");  // what tile and row --value-weighted need
+  command->add_option("--table", choice->table, "steer the run by a steering file (docs/steering.md)")
+      ->type_name("FILE");
   choice->measures.declare(*command);
   choice->encoding.declare_chat(*command, "the text");
   choice->encoding.declare_bos(*command);

@@ -131,6 +131,9 @@ class Observation {
     return {};
   }
 
+  /// What steered the run; null where nothing did. Weights recomputed from Q, K and LSE have to follow it.
+  virtual const ScoreTable* table() const { return nullptr; }
+
   virtual Role role(HeadId head) const = 0;
   /// Weights [rows, keys] of a head, from the kept Q and K; 0 where a key is not seen. The same cells before the
   /// softmax: scale q.k with what steering adds, -inf where a key is not seen. From the kept f16 the scores are within

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "bareattn/diff.h"
 #include "bareattn/head_roles.h"
 #include "bareattn/observation.h"
 
@@ -19,6 +20,11 @@ struct PageOptions {
   std::vector<HeadId> telling;  // heads, most telling first: who goes in first, and what the page opens with
   /// A sentence of at most 16 tokens, observed with keep_v: the page's tour is told on it. Null: no tour.
   std::shared_ptr<const Observation> lesson = {};
+  /// A second run over the same tokens: the page shows the two beside each other and as a difference, second less
+  /// first. Heads are exact in both or in neither. Null: one run.
+  std::shared_ptr<const Observation> against = {};
+  std::string against_title = {};
+  std::shared_ptr<const RunDiff> changes = {};  // of the two (diff.h): how much each head changed; or null
 };
 
 /// The page as HTML text. Deterministic for the same observation and options.

@@ -25,18 +25,19 @@ struct ServeLimits {
 };
 
 struct ServeOptions {
-  int port = 0;                             // 0: any free one
-  int threads = 0;                          // that compute; 0: all cores, at least two: one is kept for rows
-  std::string title;                        // of the page; empty: the trace's
-  std::shared_ptr<const Model> model = {};  // live mode: runs the texts that are typed into the page; null: none
-  int64_t live_tokens = 8192;               // the longest of them, in tokens; the model's context is a limit as well
+  int port = 0;                               // 0: any free one
+  int threads = 0;                            // that compute; 0: all cores, at least two: one is kept for rows
+  std::string title;                          // of the page; empty: the trace's
+  std::shared_ptr<const Model> model = {};    // live mode: runs the texts that are typed into the page; null: none
+  std::shared_ptr<const Trace> against = {};  // a second run over the same tokens, shown beside the first; null: none
+  int64_t live_tokens = 8192;                 // the longest of them, in tokens; the model's context is a limit as well
   ServeLimits limits = {};
 };
 
 class Server {
  public:
-  /// Binds 127.0.0.1. InputError where the trace lacks what the page needs, OutputError where the port cannot be had,
-  /// Cancelled where `progress` says so while the heads are read.
+  /// Binds 127.0.0.1. InputError where the trace lacks what the page needs or the two do not go together, OutputError
+  /// where the port cannot be had, Cancelled where `progress` says so while the heads are read.
   Server(std::shared_ptr<const Trace> trace, const ServeOptions& options = {}, const Progress& progress = {});
   ~Server();
   Server(const Server&) = delete;

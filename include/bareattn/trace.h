@@ -24,7 +24,8 @@ struct TraceOptions {
   MeasureGroups measures = {};  // beside LSE, maximum and sum of each row, which are always kept
   int pool_block = 0;           // 0: chosen from the length; else a multiple of 16
   std::string title = {};
-  std::vector<NamedSpan> spans = {};  // go into the file, and the weight on them if measures.spans
+  std::vector<NamedSpan> spans = {};             // go into the file, and the weight on them if measures.spans
+  std::shared_ptr<const ScoreTable> table = {};  // steers the run (write_trace), and goes into the file
 };
 
 /// How a run went: into the file, for whoever reads it.
@@ -57,7 +58,7 @@ class TraceWriter final : public Observer {
   std::unique_ptr<Impl> impl_;
 };
 
-/// One run, layer by layer, into a file. Errors as TraceWriter and run_by_layer (model.h).
+/// One run into a file, layer by layer unless it is steered. Errors as TraceWriter and run_by_layer (model.h).
 void write_trace(const std::string& path, const std::shared_ptr<const Model>& model, std::vector<int32_t> tokens,
                  const TraceOptions& options = {}, const Reach& reach = {}, int threads = 0,
                  const Progress& progress = {});
@@ -110,6 +111,7 @@ class Trace final : public Observation {
   std::vector<float> pool_max(HeadId head) const override;
   std::vector<uint16_t> q_f16(HeadId head) const override;
   std::vector<uint16_t> k_f16(int layer, int kv_head) const override;
+  const ScoreTable* table() const override;  // its changes of scores alone: what is recomputed here follows it
   Role role(HeadId head) const override;
   std::vector<float> row_weights(HeadId head, int64_t row) const override;  // as tile()
   std::vector<std::pair<int32_t, float>> top_keys(HeadId head, int64_t row, int count) const override;

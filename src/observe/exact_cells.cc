@@ -37,6 +37,20 @@ ConstTensor vectors(std::span<const std::byte> bytes, DType dtype, int64_t rows,
   return tensor;
 }
 
+// What a table does to a head's scores, where positions count from `first`. Its spans reach to the end of the text.
+SpanBias bias_of(const ScoreTable& table, HeadId head, int64_t first) {
+  const LayerTable& layer = table.layers[static_cast<size_t>(head.layer)];
+  const size_t cells = static_cast<size_t>(table.row_spans) * static_cast<size_t>(table.key_spans);
+  SpanBias bias;
+  bias.row_spans = table.row_spans;
+  bias.key_spans = table.key_spans;
+  bias.row_span = std::span(table.row_span).subspan(static_cast<size_t>(first));
+  bias.key_span = std::span(table.key_span).subspan(static_cast<size_t>(first));
+  bias.value = std::span(layer.value).subspan(static_cast<size_t>(head.head) * cells, cells);
+  bias.head_scale = std::span(layer.head_scale).subspan(static_cast<size_t>(head.head), 1);
+  return bias;
+}
+
 }  // namespace
 
 void exact_cells(const CellSource& source, ScoreStage stage, TokenRange rows, TokenRange keys, float* out) {
@@ -71,6 +85,11 @@ void exact_cells(const CellSource& source, ScoreStage stage, TokenRange rows, To
     const std::vector<uint8_t> mask = window_mask(source.reach, {late, rows.end}, {from, to});
     if (!mask.empty()) {
       params.attn_mask = ConstTensor(TensorView<const uint8_t>(mask.data(), {1, 1, rows.end - late, to - from}));
+    }
+    SpanBias bias;
+    if (source.table != nullptr) {
+      bias = bias_of(*source.table, source.head, from);
+      params.bias = &bias;
     }
     Rectangle rectangle;
     rectangle.key_begin = begin - from;

@@ -10,6 +10,7 @@
 
 #include "bareattn/length.h"
 #include "bareattn/observation.h"
+#include "bareattn/score_table.h"
 #include "bareattn/tensor.h"
 #include "bareattn/weights.h"
 
@@ -18,6 +19,8 @@ namespace bareattn::observing {
 struct CellSource {
   DType dtype = DType::f16;  // of Q and K
   int64_t tokens = 0, dim = 0;
+  HeadId head = {};
+  const ScoreTable* table = nullptr;  // of a steered run: what is done to this head's scores
   Reach reach = {};                                                                      // window and sinks of the run
   std::function<std::span<const std::byte>(int64_t begin, int64_t end)> q;               // rows [begin, end) of [N, D]
   std::function<std::span<const std::byte>(int64_t begin, int64_t end)> k;               // the same of the keys

@@ -39,6 +39,7 @@ class RunObservation final : public Observation {
     return {mass, mass + length()};
   }
   double seconds() const override { return facts_.seconds; }
+  const ScoreTable* table() const override { return recorder_->table(); }
   int threads() const override { return facts_.threads; }
 
   double mean(Measure measure, HeadId head) const override {

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "bareattn/error.h"
+#include "bareattn/score_table.h"
 #include "base/sha256.h"
 #include "observe/exact_cells.h"
 #include "observe/strongest.h"
@@ -40,6 +41,38 @@ Trace::Impl::Impl(const std::string& path) : file(path), facts(read_facts(file))
   for (size_t i = 0; i + 1 < offsets.size(); ++i)
     pieces.emplace_back(text.data() + offsets[i], static_cast<size_t>(offsets[i + 1] - offsets[i]));
   texts = observing::token_texts(pieces);
+  table = read_table();
+}
+
+std::shared_ptr<const ScoreTable> Trace::Impl::read_table() const {
+  const TraceShape& s = facts.shape;
+  if (s.row_spans == 0) return nullptr;
+  auto made = std::make_shared<ScoreTable>();
+  made->row_spans = s.row_spans;
+  made->key_spans = s.key_spans;
+  made->heads = s.heads;
+  made->head_dim = s.head_dim;
+  const auto spans = [&](const char* name, int most) {
+    const auto ids = pages.values<uint8_t>(stored(name), 0, static_cast<uint64_t>(s.tokens));
+    if (const auto wrong = std::find_if(ids.begin(), ids.end(), [&](int id) { return id >= most; }); wrong != ids.end())
+      file.fail(file.offset_of(name), "the trace's '" + std::string(name) + "' names span " + std::to_string(*wrong) +
+                                          "; there are " + std::to_string(most));
+    return std::vector<uint8_t>(ids.begin(), ids.end());
+  };
+  made->row_span = spans("steer_row_span", s.row_spans);
+  made->key_span = spans("steer_key_span", s.key_spans);
+  const int64_t cells = int64_t{s.heads} * s.row_spans * s.key_spans;
+  for (int layer = 0; layer < s.layers; ++layer) {
+    const auto part = [&](const char* name, int64_t count) {
+      const auto values =
+          pages.values<float>(stored(name), static_cast<uint64_t>(layer * count), static_cast<uint64_t>(count));
+      return std::vector<float>(values.begin(), values.end());
+    };
+    LayerTable& to = made->layers.emplace_back();
+    to.value = part("steer_value", cells);
+    to.head_scale = part("steer_scale", s.heads);
+  }
+  return made;
 }
 
 const StoredTensor& Trace::Impl::stored(const std::string& name) const {
@@ -77,6 +110,8 @@ void Trace::Impl::cells(ScoreStage stage, HeadId head, TraceRange rows, TraceRan
   source.row_sum = [&](int64_t begin, int64_t end) {
     return of_head<float>("row_sum", head, s.tokens, begin, end - begin);
   };
+  source.head = head;
+  source.table = table.get();
   exact_cells(source, stage, rows, keys, out);
 }
 
@@ -92,6 +127,7 @@ Store Trace::store() const { return impl_->facts.shape.store; }
 const TraceRun& Trace::run() const { return impl_->facts.run; }
 const std::string& Trace::engine_version() const { return impl_->facts.engine; }
 const std::string& Trace::title() const { return impl_->facts.title; }
+const ScoreTable* Trace::table() const { return impl_->table.get(); }
 const std::vector<NamedSpan>& Trace::spans() const { return impl_->facts.spans; }
 void Trace::verify() const { impl_->pages.check_all(); }
 

@@ -200,12 +200,20 @@ std::vector<StoredTensor> trace_tensors(const TraceShape& s) {
   if (s.groups.agreement) tensors.push_back({"output_cosine", "F32", {s.layers, s.heads, s.heads}});
   if (s.span_sets != 0) tensors.push_back({"span_mass", "F32", {s.layers, s.heads, s.span_sets, s.tokens}});
   if (s.pool_block != 0) tensors.push_back({"pool_max", "F32", {s.layers, s.heads, s.cells()}});
+  if (s.row_spans != 0) {
+    tensors.push_back({"steer_value", "F32", {s.layers, s.heads, s.row_spans, s.key_spans}});
+    tensors.push_back({"steer_scale", "F32", {s.layers, s.heads}});
+  }
   add_rows(tensors, s, "I32", true);
   tensors.push_back({"tokens", "I32", {s.tokens}});
   const std::string dtype = s.store == Store::f32 ? "F32" : s.store == Store::bf16 ? "BF16" : "F16";
   for (int layer = 0; layer < s.layers; ++layer) {
     tensors.push_back({q_name(layer), dtype, {s.heads, s.tokens, s.head_dim}});
     tensors.push_back({k_name(layer), dtype, {s.kv_heads, s.tokens, s.head_dim}});
+  }
+  if (s.row_spans != 0) {
+    tensors.push_back({"steer_row_span", "U8", {s.tokens}});
+    tensors.push_back({"steer_key_span", "U8", {s.tokens}});
   }
   tensors.push_back({"text", "U8", {s.text_bytes}});
   const auto place = [&](base::CheckedSize at) {
@@ -306,6 +314,16 @@ TraceFacts read_facts(const SafetensorsFile& file) {
   read_spans(file, facts);
   if (file.find("span_mass") != nullptr)
     shape.span_sets = static_cast<int>(span_sets(facts.spans, shape.tokens).size());
+  if (const StoredTensor* value = file.find("steer_value")) {
+    const auto spans = [&](size_t axis) {
+      if (value->shape.size() != 4 || value->shape[axis] < 1 || value->shape[axis] > 256)
+        file.fail(file.offset_of("steer_value"),
+                  "the trace's 'steer_value' has not 1 to 256 spans of rows and of keys");
+      return static_cast<int>(value->shape[axis]);
+    };
+    shape.row_spans = spans(2);
+    shape.key_spans = spans(3);
+  }
   try {
     check_tensors(file, shape);
   } catch (const base::SizeError& error) {

@@ -18,7 +18,8 @@ struct TraceShape {
   int64_t tokens = 0, text_bytes = 0;
   int pool_block = 0;  // 0: no map
   MeasureGroups groups;
-  int span_sets = 0;  // whose weight is kept
+  int span_sets = 0;                 // whose weight is kept
+  int row_spans = 0, key_spans = 0;  // of the table that steered the run; 0: none
   Store store = Store::f16;
   int64_t blocks() const { return pool_block == 0 ? 0 : (tokens + pool_block - 1) / pool_block; }
   int64_t cells() const { return blocks() * (blocks() + 1) / 2; }

@@ -44,9 +44,11 @@ struct Trace::Impl {
   }
   /// InputError where the trace does not have it.
   const observing::StoredTensor& stored(const std::string& name) const;
-  void check(HeadId head) const;                       // std::invalid_argument where there is no such head
-  AttentionStatistics statistics(HeadId head) const;   // what row_measure reads; null where not kept
-  const observing::Means& means(HeadId head) const;    // made when first asked for
+  void check(HeadId head) const;                      // std::invalid_argument where there is no such head
+  AttentionStatistics statistics(HeadId head) const;  // what row_measure reads; null where not kept
+  const observing::Means& means(HeadId head) const;   // made when first asked for
+  /// What steered the run, from its tensors; null where nothing did. FileError for spans that the table has not.
+  std::shared_ptr<const ScoreTable> read_table() const;
   /// [rows, keys], weights or biased scores.
   void cells(ScoreStage stage, HeadId head, TraceRange rows, TraceRange keys, float* out) const;
 
@@ -56,6 +58,7 @@ struct Trace::Impl {
   TracedModel traced;
   std::vector<int32_t> tokens;
   std::vector<std::string> texts;
+  std::shared_ptr<const ScoreTable> table;
   mutable std::mutex mutex;  // of means_of
   mutable std::map<std::pair<int, int>, observing::Means> means_of;
 };

@@ -10,6 +10,7 @@
 
 #include "bareattn/attention.h"
 #include "bareattn/error.h"
+#include "bareattn/score_table.h"
 #include "base/aligned.h"
 #include "base/page_sums.h"
 #include "base/thread_pool.h"
@@ -53,6 +54,8 @@ TraceFacts facts_of(const Model& model, const std::vector<int32_t>& tokens, cons
                  .pool_block = options.measures.map ? block : 0,
                  .groups = options.measures,
                  .span_sets = options.measures.spans ? static_cast<int>(sets.size()) : 0,
+                 .row_spans = options.table ? options.table->row_spans : 0,
+                 .key_spans = options.table ? options.table->key_spans : 0,
                  .store = options.store};
   for (const int32_t id : tokens) {
     if (id < 0 || id >= model.tokenizer().size()) {
@@ -103,6 +106,28 @@ struct TraceWriter::Impl {
     put(file.tensor("text"), 0, std::as_bytes(std::span(text)));
     put(file.tensor("text_offsets"), 0, std::as_bytes(std::span(offsets)));
     put(file.tensor("tokens"), 0, std::as_bytes(std::span(tokens)));
+    if (options.table) put_table(*options.table);
+  }
+
+  /// What the table does to scores, whole: layers it leaves alone get zeros and ones.
+  void put_table(const ScoreTable& table) {
+    const auto layers = static_cast<size_t>(facts.shape.layers), heads = static_cast<size_t>(facts.shape.heads);
+    require(table.layers.size() == layers && table.heads == facts.shape.heads, "the table is of another model");
+    const size_t cells = heads * static_cast<size_t>(table.row_spans) * static_cast<size_t>(table.key_spans);
+    std::vector<float> value, scale;
+    for (const LayerTable& layer : table.layers) {
+      value.insert(value.end(), layer.value.begin(), layer.value.end());
+      if (layer.value.empty()) value.resize(value.size() + cells, 0.0F);
+      scale.insert(scale.end(), layer.head_scale.begin(), layer.head_scale.end());
+      if (layer.head_scale.empty()) scale.resize(scale.size() + heads, 1.0F);
+    }
+    require(value.size() == layers * cells && scale.size() == layers * heads, "an array of the table is not whole");
+    put(file.tensor("steer_value"), 0, std::as_bytes(std::span(value)));
+    put(file.tensor("steer_scale"), 0, std::as_bytes(std::span(scale)));
+    for (auto [name, spans] : {std::pair{"steer_row_span", table.row_span}, {"steer_key_span", table.key_span}}) {
+      spans.resize(static_cast<size_t>(facts.shape.tokens));  // positions past the table's belong to span 0
+      put(file.tensor(name), 0, std::as_bytes(std::span(spans)));
+    }
   }
 
   std::vector<int64_t>& rows_of(Point point) {
@@ -313,7 +338,14 @@ void write_trace(const std::string& path, const std::shared_ptr<const Model>& mo
   run.reach = reach;
   run.threads = threads > 0 ? threads : base::available_cores();
   const auto start = std::chrono::steady_clock::now();
-  run_by_layer(model, tokens, writer, run_options, progress);
+  if (options.table) {
+    run_options.table = options.table;
+    run_options.max_tokens = static_cast<int64_t>(tokens.size());
+    Session session(model, run_options);
+    session.run(tokens, Logits::none, &writer, progress);
+  } else {
+    run_by_layer(model, tokens, writer, run_options, progress);
+  }
   run.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   writer.commit(run);
 }

@@ -11,9 +11,12 @@ namespace {
 
 using nlohmann::json;
 
+std::string dumped(const json& value) { return value.dump(-1, ' ', true, json::error_handler_t::replace); }
+
 }  // namespace
 
-Live::Live(const ServeOptions& options, Install install) : options_(options), install_(std::move(install)) {}
+Live::Live(const ServeOptions& options, Current current, Install install)
+    : options_(options), current_(std::move(current)), install_(std::move(install)) {}
 
 Live::~Live() {
   stop_ = true;
@@ -25,11 +28,25 @@ Answer Live::start(const Request& request) {
   if (request.header("content-type") != "application/json")
     return error_answer(415, "Content-Type: application/json is needed");
   const json body = json::parse(request.body, nullptr, false);
-  if (!body.is_object() || !body.contains("text") || !body["text"].is_string())
-    return error_answer(400, "the body is a JSON object with a string 'text'");
+  const bool text = body.is_object() && body.contains("text"), steering = body.is_object() && body.contains("steering");
+  if (text == steering || (text && !body["text"].is_string()) || (steering && !body["steering"].is_object()))
+    return error_answer(400, "the body is a JSON object with a string 'text' or an object 'steering'");
   if (body.contains("page") && !body["page"].is_string()) return error_answer(400, "'page' is a string");
-  std::string text = body["text"].get<std::string>();
-  if (text.empty()) return error_answer(400, "the text is empty");
+  Job job;
+  if (text) {
+    job.text = body["text"].get<std::string>();
+    if (job.text.empty()) return error_answer(400, "the text is empty");
+  } else {
+    job.before = current_()->shared_trace();
+    try {
+      job.steering = steering_from_json(dumped(body["steering"]));
+      if (job.steering.empty()) return error_answer(400, "the steering holds no interventions");
+      static_cast<void>(
+          make_table(job.steering, options_.model->config(), static_cast<int64_t>(job.before->tokens().size())));
+    } catch (const InputError& error) {
+      return error_answer(400, error.what());
+    }
+  }
   const std::lock_guard lock(mutex_);
   if (running_) return error_answer(409, "a text is running; cancel it first");
   if (thread_.joinable()) thread_.join();
@@ -39,7 +56,7 @@ Answer Live::start(const Request& request) {
   done_ = total_ = 0;
   stop_ = false;
   running_ = true;
-  thread_ = std::thread([this, text = std::move(text)] { run(text); });
+  thread_ = std::thread([this, job = std::move(job)] { run(job); });
   return json_answer(202, R"({"state":"running"})");
 }
 
@@ -48,7 +65,7 @@ Answer Live::state() const {
   json state = {{"state", phase_}, {"done", done_.load()}, {"total", total_.load()}};
   if (!error_.empty()) state["error"] = error_;
   if (!shown_.empty()) state["run"] = shown_;
-  return json_answer(200, state.dump(-1, ' ', true, json::error_handler_t::replace));
+  return json_answer(200, dumped(state));
 }
 
 Answer Live::cancel() {
@@ -56,9 +73,11 @@ Answer Live::cancel() {
   return state();
 }
 
-void Live::left(const std::string& page) {
+bool Live::left(const std::string& page) {
   const std::lock_guard lock(mutex_);
-  if (running_ && !page.empty() && page == page_) stop_ = true;
+  const bool its = !page.empty() && page == page_;
+  if (running_ && its) stop_ = true;
+  return its;
 }
 
 bool Live::progress(int64_t done, int64_t total) {
@@ -67,30 +86,50 @@ bool Live::progress(int64_t done, int64_t total) {
   return !stop_;
 }
 
-std::shared_ptr<const Shown> Live::traced(const std::string& text) {
-  const Tokenizer& tokenizer = options_.model->tokenizer();
-  std::vector<int32_t> tokens = tokenizer.encode(text, false, tokenizer.spec().add_bos);
+void Live::prepare(const Job& job, std::vector<int32_t>& tokens, TraceOptions& how) const {
+  if (job.before == nullptr) {
+    const Tokenizer& tokenizer = options_.model->tokenizer();
+    tokens = tokenizer.encode(job.text, false, tokenizer.spec().add_bos);
+    how.title = job.text.size() <= 60 ? job.text : job.text.substr(0, 57) + "...";
+  } else {
+    if (options_.model->sha256() != job.before->model().sha256())
+      throw InputError("the run that is shown was made with another model than the one given with -m");
+    tokens = job.before->tokens();
+    how.store = job.before->store();
+    how.measures = job.before->measured();
+    how.pool_block = job.before->pool_block();
+    how.spans = job.before->spans();
+    how.title = "steered";
+    how.table = std::make_shared<const ScoreTable>(
+        make_table(job.steering, options_.model->config(), static_cast<int64_t>(tokens.size())));
+  }
   const auto count = static_cast<int64_t>(tokens.size());
   if (count > options_.live_tokens)
     throw InputError("the text has " + std::to_string(count) + " tokens; live mode runs at most " +
                      std::to_string(options_.live_tokens));
-  const base::TemporaryFolder folder;
-  const std::string path = folder.file("run.safetensors");
-  TraceOptions how;
-  how.title = text.size() <= 60 ? text : text.substr(0, 57) + "...";
-  write_trace(path, options_.model, std::move(tokens), how, {}, options_.threads,
-              [this](int64_t done, int64_t total) { return progress(done, total); });
-  const auto trace = Trace::open(path);
-  return std::make_shared<const Shown>(trace, "", true, options_.limits.cache_bytes,
-                                       [this](int64_t, int64_t) { return !stop_; });
 }
 
-void Live::run(const std::string& text) {
+std::shared_ptr<const Shown> Live::traced(const Job& job) {
+  std::vector<int32_t> tokens;
+  TraceOptions how;
+  prepare(job, tokens, how);
+  const base::TemporaryFolder folder;
+  const std::string path = folder.file("run.safetensors");
+  write_trace(path, options_.model, std::move(tokens), how, job.before ? job.before->run().reach : Reach{},
+              options_.threads, [this](int64_t done, int64_t total) { return progress(done, total); });
+  ShownOptions shown;
+  shown.live = true;
+  shown.before = job.before;
+  shown.cache_bytes = options_.limits.cache_bytes;
+  return std::make_shared<const Shown>(Trace::open(path), shown, [this](int64_t, int64_t) { return !stop_; });
+}
+
+void Live::run(const Job& job) {
   std::string phase = "done", error, id;
   try {
-    std::shared_ptr<const Shown> shown = traced(text);
+    std::shared_ptr<const Shown> shown = traced(job);
     id = shown->id();
-    install_(std::move(shown));
+    install_(std::move(shown), job.before ? Place::beside : Place::instead);
   } catch (const Cancelled&) {
     phase = "cancelled";
   } catch (const std::exception& problem) {

@@ -8,33 +8,47 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "bareattn/serve.h"
+#include "bareattn/steering.h"
 #include "serve/shown.h"
 
 namespace bareattn::serving {
 
 class Live {
  public:
-  using Install = std::function<void(std::shared_ptr<const Shown>)>;
-  Live(const ServeOptions& options, Install install);
+  /// Where what was run goes: instead of what is shown, or (steered) beside it.
+  enum class Place { instead, beside };
+  using Install = std::function<void(std::shared_ptr<const Shown>, Place)>;
+  using Current = std::function<std::shared_ptr<const Shown>()>;
+  Live(const ServeOptions& options, Current current, Install install);
   ~Live();  // stops what runs
   Live(const Live&) = delete;
   Live& operator=(const Live&) = delete;
 
-  Answer start(const Request& request);  // 202, or why not
+  /// 202, or why not. The body: {"text"} to run another text, or {"steering"} (docs/steering.md) to run the text that
+  /// is shown once more with its weighting changed; and {"page"}, the name that the page gave itself.
+  Answer start(const Request& request);
   Answer state() const;
   Answer cancel();
-  /// The page that started it has gone: as cancel().
-  void left(const std::string& page);
+  /// The page that started it has gone: as cancel(). Whether the last run was that page's.
+  bool left(const std::string& page);
   bool running() const { return running_; }
 
  private:
-  void run(const std::string& text);
-  std::shared_ptr<const Shown> traced(const std::string& text);
+  struct Job {
+    std::string text;
+    std::shared_ptr<const Trace> before;  // of a steered run: the one that it changes
+    std::vector<Intervention> steering;
+  };
+  void run(const Job& job);
+  std::shared_ptr<const Shown> traced(const Job& job);
+  void prepare(const Job& job, std::vector<int32_t>& tokens, TraceOptions& how) const;
   bool progress(int64_t done, int64_t total);
 
   const ServeOptions options_;
+  const Current current_;
   const Install install_;
   mutable std::mutex mutex_;  // of what follows
   std::thread thread_;

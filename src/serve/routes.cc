@@ -87,8 +87,11 @@ Answer tile(const Shown& shown, std::span<const std::string_view> at, const Quer
       choice<Pool>(query, "pool", Pool::sum, {{"sum", Pool::sum}, {"max", Pool::max}, {"both", Pool::both}});
   const auto type = choice<Type>(query, "type", Type::f16, {{"f16", Type::f16}, {"f32", Type::f32}, {"u8", Type::u8}});
   const auto first = choice<bool>(query, "first", true, {{"shown", true}, {"hidden", false}});
-  if (!pool || !type || !first) return bad_query();
-  return shown.tile({{*head, *x, *y, *first}, *z, *pool, *type}, gone);
+  const auto norm = choice<Parts>(query, "norm", Parts::of_row, {{"row", Parts::of_row}, {"key", Parts::of_key}});
+  const auto value = choice<bool>(query, "value", false, {{"raw", false}, {"weighted", true}});
+  if (!pool || !type || !first || !norm || !value || (*value && *norm == Parts::of_key)) return bad_query();
+  const Parts parts = *value ? Parts::carried : *norm;
+  return shown.tile({{*head, *x, *y, *first, parts}, *z, *pool, *type}, gone);
 }
 
 Answer row(const Shown& shown, std::span<const std::string_view> at, const Query& query) {
@@ -106,7 +109,7 @@ Answer of_run(const Shown& shown, const Request& request, std::string_view path,
               const Gone& gone) {
   const std::vector<std::string_view> all = split(path, '/');  // "", "api", ...
   const std::span<const std::string_view> parts = std::span(all).subspan(2);
-  const auto query = parts[0] == "tile"  ? query_of(asked, {"v", "pool", "type", "first"})
+  const auto query = parts[0] == "tile"  ? query_of(asked, {"v", "pool", "type", "first", "norm", "value"})
                      : parts[0] == "row" ? query_of(asked, {"v", "top"})
                                          : query_of(asked, {"v"});
   if (!query) return bad_query();
@@ -128,7 +131,7 @@ Answer of_run(const Shown& shown, const Request& request, std::string_view path,
   if (parts.size() == 4 && parts[0] == "row") return row(shown, parts.subspan(1), *query);
   if (parts.size() == 1 && parts[0] == "text") return shown.text();
   if (parts.size() == 2 && parts[0] == "section" && parts[1] == "thumbs") return shown.section("thumbs", {});
-  if (parts.size() == 3 && parts[0] == "section" && (parts[1] == "pool" || parts[1] == "rows")) {
+  if (parts.size() == 3 && parts[0] == "section" && (parts[1] == "pool" || parts[1] == "rows" || parts[1] == "keys")) {
     const auto names = split(parts[2], '.');
     if (names.size() != 2) return not_found();
     const auto head = head_of(shown.trace(), names[0], names[1]);
@@ -143,11 +146,13 @@ Answer of_run(const Shown& shown, const Request& request, std::string_view path,
 
 }  // namespace
 
-Routes::Routes(std::shared_ptr<const Shown> shown, const ServeOptions& options)
-    : shown_(std::move(shown)), live_(options, [this](std::shared_ptr<const Shown> next) {
-        const std::lock_guard lock(mutex_);
-        shown_ = std::move(next);
-      }) {
+Routes::Routes(std::shared_ptr<const Shown> shown, std::shared_ptr<const Shown> against, const ServeOptions& options)
+    : shown_(std::move(shown)),
+      against_(std::move(against)),
+      given_(against_),
+      live_(
+          options, [this] { return this->shown(); },
+          [this](std::shared_ptr<const Shown> next, Live::Place place) { install(std::move(next), place); }) {
   const view::PageAssets assets = view::page_assets();
   if (assets.script.empty() || assets.style.empty())
     throw std::runtime_error("this build of bareattn has no page (it was configured with -DBAREATTN_PAGE=OFF)");
@@ -167,17 +172,37 @@ std::shared_ptr<const Shown> Routes::shown() const {
   return shown_;
 }
 
-void Routes::forget() { shown()->cache().clear(); }
+std::shared_ptr<const Shown> Routes::against() const {
+  const std::lock_guard lock(mutex_);
+  return against_;
+}
+
+void Routes::install(std::shared_ptr<const Shown> next, Live::Place place) {
+  const std::lock_guard lock(mutex_);
+  if (place == Live::Place::beside) {
+    against_ = std::move(next);
+    return;
+  }
+  shown_ = std::move(next);
+  against_ = given_ = nullptr;  // they were over another text
+}
+
+void Routes::forget() {
+  shown()->cache().clear();
+  if (const auto beside = against()) beside->cache().clear();
+}
 
 Lane Routes::lane(const Request& request) {
-  return request.target.starts_with("/api/tile/") ? Lane::tile : Lane::quick;
+  const bool tile = request.target.starts_with("/api/tile/") || request.target.starts_with("/api/against/tile/");
+  return tile ? Lane::tile : Lane::quick;
 }
 
 Answer Routes::status() {
-  const auto now = shown();
+  const auto now = shown(), beside = against();
   const nlohmann::json status = {{"run", now->id()},
                                  {"connections", connections()},
-                                 {"cache_bytes", now->cache().bytes()},
+                                 {"against", beside ? nlohmann::json(beside->id()) : nlohmann::json(nullptr)},
+                                 {"cache_bytes", now->cache().bytes() + (beside ? beside->cache().bytes() : 0)},
                                  {"cache_limit", now->cache().limit()},
                                  {"running", live_.running()}};
   return json_answer(200, status.dump());
@@ -187,8 +212,11 @@ Answer Routes::change(const Request& request, const std::string& path) {
   if (path == "/api/run") return request.method == "POST" ? live_.start(request) : live_.cancel();
   if (path != "/api/leave") return wrong_method("GET");
   if (request.method != "POST") return wrong_method("POST");
-  // The body is the name that the page gave itself.
-  live_.left(request.body.substr(0, 64));
+  // The body is the name that the page gave itself; a run that it steered goes with it.
+  if (live_.left(request.body.substr(0, 64))) {
+    const std::lock_guard lock(mutex_);
+    against_ = given_;
+  }
   forget();
   return json_answer(200, "{}");
 }
@@ -209,7 +237,11 @@ Answer Routes::answer(const Request& request, const Gone& gone) {
   if (path == "/api/run") return asked.empty() ? live_.state() : bad_query();
   if (path == "/api/status") return asked.empty() ? status() : bad_query();
   if (path == "/api/leave") return wrong_method("POST");
-  return of_run(*shown(), request, path, asked, gone);
+  constexpr std::string_view second = "/api/against/";
+  if (!path.starts_with(second)) return of_run(*shown(), request, path, asked, gone);
+  const auto beside = against();
+  if (!beside) return error_answer(404, "no second run is shown");
+  return of_run(*beside, request, "/api/" + path.substr(second.size()), asked, gone);
 }
 
 }  // namespace bareattn::serving

@@ -15,7 +15,8 @@ namespace bareattn::serving {
 
 class Routes {
  public:
-  Routes(std::shared_ptr<const Shown> shown, const ServeOptions& options);
+  /// `against`: a second run over the same tokens, or null.
+  Routes(std::shared_ptr<const Shown> shown, std::shared_ptr<const Shown> against, const ServeOptions& options);
 
   /// May throw what a trace throws; Cancelled once `gone`.
   Answer answer(const Request& request, const Gone& gone);
@@ -26,11 +27,14 @@ class Routes {
 
  private:
   std::shared_ptr<const Shown> shown() const;
+  std::shared_ptr<const Shown> against() const;
+  void install(std::shared_ptr<const Shown> next, Live::Place place);
   Answer change(const Request& request, const std::string& path);
   Answer status();
 
-  mutable std::mutex mutex_;  // of shown_
-  std::shared_ptr<const Shown> shown_;
+  mutable std::mutex mutex_;                      // of what follows
+  std::shared_ptr<const Shown> shown_, against_;  // the run, and the one that it is compared with, or null
+  std::shared_ptr<const Shown> given_;            // what the run was compared with from the start
   Answer shell_;
   Live live_;  // last: its thread uses the others
 };

@@ -43,14 +43,30 @@ struct Server::Impl {
 
   Impl(std::shared_ptr<const Trace> trace, const ServeOptions& options, const Progress& progress)
       : bound(bind(options.port)),  // first: a port that is taken is found before the heads are read
-        routes(std::make_shared<serving::Shown>(std::move(trace), options.title, options.model != nullptr,
-                                                options.limits.cache_bytes, progress),
-               options) {
+        routes(shown(trace, options, progress), beside(trace, options, progress), options) {
     routes.connections = [crowd = crowd] { return crowd->size.load(); };
     const int threads = options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
     work = std::make_unique<serving::Work>(threads);
     house = std::make_unique<serving::House>(
         serving::House{{port(), token, options.limits.headers}, routes, *work, options.limits, Clock::now()});
+  }
+
+  static std::shared_ptr<const serving::Shown> shown(const std::shared_ptr<const Trace>& trace,
+                                                     const ServeOptions& options, const Progress& progress) {
+    serving::ShownOptions how;
+    how.title = options.title;
+    how.live = options.model != nullptr;
+    how.against = options.against != nullptr;
+    how.cache_bytes = options.limits.cache_bytes;
+    return std::make_shared<const serving::Shown>(trace, how, progress);
+  }
+  static std::shared_ptr<const serving::Shown> beside(const std::shared_ptr<const Trace>& trace,
+                                                      const ServeOptions& options, const Progress& progress) {
+    if (!options.against) return nullptr;
+    serving::ShownOptions how;
+    how.before = trace;
+    how.cache_bytes = options.limits.cache_bytes;
+    return std::make_shared<const serving::Shown>(options.against, how, progress);
   }
 
   ~Impl() {

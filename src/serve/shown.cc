@@ -8,6 +8,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "bareattn/diff.h"
 #include "bareattn/error.h"
 #include "bareattn/head_roles.h"
 #include "bareattn/highlights.h"
@@ -21,7 +22,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t most_blocks = 512;  // a side of the map that the page reads whole
+constexpr int64_t most_compared = 2048;  // tokens up to which how much each head changed is known: 2 s on two cores
+constexpr int64_t most_blocks = 512;     // a side of the map that the page reads whole
 
 std::shared_ptr<const std::string> shared(std::string text) {
   return std::make_shared<const std::string>(std::move(text));
@@ -40,10 +42,10 @@ void check_kept(const Trace& trace) {
 
 }  // namespace
 
-Shown::Shown(std::shared_ptr<const Trace> trace, const std::string& title, bool live, int64_t cache_bytes,
-             const Progress& progress)
-    : trace_(std::move(trace)), id_(random_token().substr(0, 16)), cache_(cache_bytes) {
+Shown::Shown(std::shared_ptr<const Trace> trace, const ShownOptions& options, const Progress& progress)
+    : trace_(std::move(trace)), id_(random_token().substr(0, 16)), cache_(options.cache_bytes) {
   check_kept(*trace_);
+  if (options.before) view::check_comparable(*options.before, *trace_);
   levels_ = levels_of(*trace_);
   int merge = 1;
   while (view::pool_layout(*trace_, merge).blocks > most_blocks) merge *= 2;
@@ -72,6 +74,7 @@ Shown::Shown(std::shared_ptr<const Trace> trace, const std::string& title, bool 
 
   view::PageContent content;
   content.layout = layout_;
+  content.has_sizes = trace_->measured().values;
   const int64_t thumb = view::thumb_merge(layout_);
   content.thumb_size = (layout_.blocks + thumb - 1) / thumb;
   content.telling = view::telling_order(*trace_, telling_heads(*trace_));
@@ -79,14 +82,22 @@ Shown::Shown(std::shared_ptr<const Trace> trace, const std::string& title, bool 
     content.exact.push_back({static_cast<int>(i / config.heads), static_cast<int>(i % config.heads)});
   }
   const auto roles = cached_roles(trace_->model());
-  json page = view::page_description(*trace_, title.empty() ? trace_->title() : title, roles ? &*roles : nullptr);
+  json page = view::page_description(*trace_, options.title.empty() ? trace_->title() : options.title,
+                                     roles ? &*roles : nullptr);
   view::add_content(page, config, content);
   const auto exact = std::count_if(levels_.begin(), levels_.end(), [](const Level& level) { return level.exact; });
   page["source"] = {{"base", "/api"}, {"levels", exact}};
   const Reach& reach = trace_->run().reach;
-  page["served"] = {{"run", id_}, {"live", live}, {"store", store_name(trace_->store())}};
+  page["served"] = {{"run", id_},
+                    {"live", options.live},
+                    {"against", options.against},
+                    {"steered", trace_->table() != nullptr},
+                    {"store", store_name(trace_->store())}};
   page["served"]["window"] = reach.window >= 0 ? json(reach.window) : json(nullptr);
   page["served"]["sinks"] = reach.sinks;
+  if (options.before && tokens <= most_compared)
+    view::add_changes(page, diff(*options.before, *trace_, {},
+                                 [&](int64_t, int64_t) { return !progress || progress(heads, heads); }));
   page_ = shared(dumped(page));
 }
 
@@ -100,8 +111,9 @@ Answer Shown::section(const std::string& kind, HeadId head) const {
   if (kind == "thumbs") return bytes_answer(thumbs_);
   const std::string key = kind + "/" + head_name(head);
   if (Cache::Value kept = cache_.find(key)) return bytes_answer(kept);
-  const view::Bytes bytes =
-      kind == "pool" ? view::pool_bytes(view::pooled_map(*trace_, head, layout_)) : view::row_bytes(*trace_, head);
+  const view::Bytes bytes = kind == "pool"   ? view::pool_bytes(view::pooled_map(*trace_, head, layout_))
+                            : kind == "keys" ? view::key_bytes(*trace_, head)
+                                             : view::row_bytes(*trace_, head);
   Cache::Value value = shared(std::string(bytes.begin(), bytes.end()));
   cache_.put(key, value);
   return bytes_answer(value);
@@ -127,8 +139,11 @@ Answer Shown::tile(const Tile& tile, const Gone& gone) const {
   if (tile.at.x >= level.tiles || tile.at.y >= level.tiles)
     return error_answer(404,
                         "x and y are 0 to " + std::to_string(level.tiles - 1) + " at z = " + std::to_string(tile.z));
+  if (tile.at.parts == Parts::carried && sizes_of(*trace_, tile.at.head).empty())
+    return error_answer(404, "this trace does not hold the size of what keys carry");
   const std::string key = "tile/" + head_name(tile.at.head) + "/" + std::to_string(tile.z) + "/" +
                           std::to_string(tile.at.x) + "/" + std::to_string(tile.at.y) + (tile.at.first ? "/1" : "/0") +
+                          std::to_string(static_cast<int>(tile.at.parts)) +
                           std::to_string(static_cast<int>(tile.pool)) + std::to_string(static_cast<int>(tile.type));
   Cache::Value value = cache_.find(key);
   std::string took;
@@ -139,7 +154,7 @@ Answer Shown::tile(const Tile& tile, const Gone& gone) const {
       planes = exact_planes(*trace_, tile.at, level.cell, gone);
     } else {
       const view::PoolLayout layout = view::pool_layout(*trace_, static_cast<int>(level.cell / trace_->pool_block()));
-      planes = pooled_planes(view::pooled_map(*trace_, tile.at.head, layout), layout, tile.at);
+      planes = pooled_planes(*trace_, layout, tile.at);
     }
     value = shared(encode(planes, tile.pool, tile.type));
     cache_.put(key, value);

@@ -11,20 +11,28 @@
 
 namespace bareattn::serving {
 
+struct ShownOptions {
+  std::string title = {};               // empty: the trace's
+  bool live = false;                    // a model is at hand to run other texts, and this one steered
+  bool against = false;                 // a second run is served beside this one
+  std::shared_ptr<const Trace> before;  // of a second run: the first, over the same tokens
+  int64_t cache_bytes = 64 << 20;
+};
+
 class Shown {
  public:
   /// Reads the means of all heads and their thumbnails. InputError where the trace was made without the rows' measures,
-  /// the columns or the map; Cancelled where `progress` (in heads) says so.
-  Shown(std::shared_ptr<const Trace> trace, const std::string& title, bool live, int64_t cache_bytes,
-        const Progress& progress);
+  /// the columns or the map, or cannot be compared with the one before; Cancelled where `progress` (in heads) says so.
+  Shown(std::shared_ptr<const Trace> trace, const ShownOptions& options, const Progress& progress);
 
   /// Names the run in addresses: what was kept under another id is not of this run.
   const std::string& id() const { return id_; }
   const Trace& trace() const { return *trace_; }
+  const std::shared_ptr<const Trace>& shared_trace() const { return trace_; }
   Cache& cache() const { return cache_; }
 
   Answer text() const;  // the description of docs/page-format.md, with the tokens
-  Answer section(const std::string& kind, HeadId head) const;  // "thumbs" (of all heads), "pool", "rows"
+  Answer section(const std::string& kind, HeadId head) const;  // "thumbs" (of all heads), "pool", "rows", "keys"
   Answer tileset(HeadId head) const;
   struct Tile {
     TileAddress at;

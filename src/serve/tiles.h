@@ -27,22 +27,31 @@ std::vector<Level> levels_of(const Trace& trace);  // fine to coarse; the last i
 enum class Pool { sum, max, both };
 enum class Type { f16, f32, u8 };
 
+/// What a cell is a part of: of what its rows give; of what its keys receive from all rows; or the weights times the
+/// size of what the keys carry, |W_O v|, as a part of the largest such size.
+enum class Parts { of_row, of_key, carried };
+
 struct TileAddress {
   HeadId head;
   int64_t x = 0, y = 0;  // tile column (keys) and row
   bool first = true;     // the first token's weight counts
+  Parts parts = Parts::of_row;
 };
+
+/// The size of what each key carries, [N]; empty where the trace does not hold it: then nothing is `carried`.
+std::vector<float> sizes_of(const Trace& trace, HeadId head);
 
 /// Set when nobody waits for the answer any more.
 using Gone = std::atomic<bool>;
 
 /// Share and largest weight of each cell, [256, 256] each, rows first; 0 above the diagonal and past the text. The
-/// largest weight of a pooled cell of column 0 without the first token is not known: NaN. Throws Cancelled once `gone`.
+/// largest weight of a pooled cell of column 0 without the first token is not known, nor is any but of_row: NaN. Throws
+/// Cancelled once `gone`.
 struct Planes {
   std::vector<float> share, max;
 };
 Planes exact_planes(const Trace& trace, const TileAddress& at, int64_t cell, const Gone& gone);
-Planes pooled_planes(const view::PooledMap& map, const view::PoolLayout& layout, const TileAddress& at);
+Planes pooled_planes(const Trace& trace, const view::PoolLayout& layout, const TileAddress& at);
 
 /// Little-endian, the planes that `pool` names one after the other. u8: the log code of docs/page-format.md.
 std::string encode(const Planes& planes, Pool pool, Type type);

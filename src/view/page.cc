@@ -49,8 +49,22 @@ std::string render_page(const Observation& observation, const PageOptions& optio
   const int64_t chosen_json = 512 + 2 * 12 * static_cast<int64_t>(config.layers) * config.heads;
   const int64_t fixed =
       static_cast<int64_t>(head.size() + assets.script.size() + to_script_json(data).size()) + chosen_json + 256;
-  PageContent content = view::choose_content(observation, options, fixed);
+  PageOptions of_first = options;
+  json against;
+  if (options.against) {
+    against = view::against_description(observation, *options.against, options.against_title, options.changes.get());
+    of_first.size_budget -= (of_first.size_budget - fixed) / 2;  // the second run's heads take as much again
+  }
+  PageContent content = view::choose_content(observation, of_first, fixed);
   view::add_content(data, config, content);
+  view::add_steering(data, observation, content.exact);
+  PageContent second;
+  if (options.against) {
+    second = view::same_content(*options.against, content);
+    view::add_content(against, config, second);
+    view::add_steering(against, *options.against, second.exact);
+    data["against"] = std::move(against);
+  }
 
   std::string page = std::move(head);
   page.reserve(static_cast<size_t>(std::max<int64_t>(options.size_budget, fixed)));
@@ -62,10 +76,12 @@ std::string render_page(const Observation& observation, const PageOptions& optio
   };
   // The thumbnails stand before the script and the rest behind it: the grid is on screen while the rest is still read.
   add_section(content.sections.front());
+  if (options.against) add_section(second.sections.front());
   page += "<script>";
   page += assets.script;
   page += "</script>\n";
   for (size_t i = 1; i < content.sections.size(); ++i) add_section(content.sections[i]);
+  for (size_t i = 1; i < second.sections.size(); ++i) add_section(second.sections[i]);
   page += "</body>\n</html>\n";
   return page;
 }

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "bareattn/error.h"
+#include "bareattn/score_table.h"
 #include "bareattn/trace.h"
 
 namespace bareattn::view {
@@ -19,16 +21,11 @@ json flat(const ModelConfig& config, const std::vector<HeadId>& heads) {
   return out;
 }
 
-}  // namespace
-
-nlohmann::json page_description(const Observation& observation, const std::string& title,
-                                const HeadRoles* recipe_roles) {
+/// What one run says of itself, and the measures and roles of its heads.
+void add_run(json& data, const Observation& observation) {
   const Model& model = observation.model();
   const ModelConfig& config = model.config();
   const double n = static_cast<double>(observation.tokens().size());
-  json data;
-  data["schema_version"] = page_schema_version;
-  data["title"] = title;
   data["model"] = {{"name", config.name},
                    {"architecture", config.architecture},
                    {"file_type", config.file_type},
@@ -48,16 +45,7 @@ nlohmann::json page_description(const Observation& observation, const std::strin
     data["run"]["window"] = trace->run().reach.window;
     data["run"]["sinks"] = trace->run().reach.sinks;
   }
-  data["tokens"] = observation.token_texts();
-  data["token_ids"] = observation.tokens();
-  data["measures"] = json::array();
   const MeasureGroups measured = observation.measured();
-  for (int m = 0; m < measure_count; ++m) {
-    if (!measured.has(static_cast<Measure>(m))) continue;
-    const MeasureInfo& info = measure_info(static_cast<Measure>(m));
-    data["measures"].push_back(
-        {{"id", info.id}, {"title", info.title}, {"unit", info.unit}, {"description", info.description}});
-  }
   data["means"] = json::array();
   data["roles"] = json::array();
   for (int layer = 0; layer < config.layers; ++layer) {
@@ -72,6 +60,26 @@ nlohmann::json page_description(const Observation& observation, const std::strin
       data["roles"].push_back({{"name", role.name}, {"score", number(role.score)}, {"evidence", role.evidence}});
     }
   }
+}
+
+}  // namespace
+
+nlohmann::json page_description(const Observation& observation, const std::string& title,
+                                const HeadRoles* recipe_roles) {
+  const ModelConfig& config = observation.model().config();
+  json data;
+  data["schema_version"] = page_schema_version;
+  data["title"] = title;
+  add_run(data, observation);
+  data["tokens"] = observation.token_texts();
+  data["token_ids"] = observation.tokens();
+  data["measures"] = json::array();
+  for (int m = 0; m < measure_count; ++m) {
+    if (!observation.measured().has(static_cast<Measure>(m))) continue;
+    const MeasureInfo& info = measure_info(static_cast<Measure>(m));
+    data["measures"].push_back(
+        {{"id", info.id}, {"title", info.title}, {"unit", info.unit}, {"description", info.description}});
+  }
   if (recipe_roles != nullptr) {
     if (recipe_roles->layers != config.layers || recipe_roles->heads != config.heads) {
       throw std::invalid_argument("recipe_roles: they are of " + std::to_string(recipe_roles->layers) + " layers of " +
@@ -83,6 +91,61 @@ nlohmann::json page_description(const Observation& observation, const std::strin
     }
   }
   return data;
+}
+
+void check_comparable(const Observation& first, const Observation& second) {
+  const ModelConfig &a = first.model().config(), &b = second.model().config();
+  const auto refuse = [](const std::string& what) { throw InputError("the two runs cannot be compared: " + what); };
+  if (first.tokens() != second.tokens()) refuse("they are not over the same tokens");
+  if (a.layers != b.layers || a.heads != b.heads || a.kv_heads != b.kv_heads || a.head_dim != b.head_dim)
+    refuse("their models have not the same layers and heads");
+  if (first.pool_block() != second.pool_block())
+    refuse("their maps have blocks of " + std::to_string(first.pool_block()) + " and " +
+           std::to_string(second.pool_block()) + " tokens");
+  for (int m = 0; m < measure_count; ++m) {
+    const auto measure = static_cast<Measure>(m);
+    if (first.measured().has(measure) != second.measured().has(measure))
+      refuse(std::string("only one was measured by ") + measure_info(measure).id);
+  }
+}
+
+nlohmann::json against_description(const Observation& first, const Observation& second, const std::string& title,
+                                   const RunDiff* changes) {
+  check_comparable(first, second);
+  json data;
+  data["title"] = title;
+  add_run(data, second);
+  if (changes != nullptr) add_changes(data, *changes);
+  return data;
+}
+
+void add_changes(json& data, const RunDiff& changes) {
+  data["js"] = json::array();
+  for (const HeadDiff& head : changes.heads) data["js"].push_back(number(head.js));
+}
+
+void add_steering(json& data, const Observation& observation, const std::vector<HeadId>& exact) {
+  const ScoreTable* table = observation.table();
+  if (table == nullptr || exact.empty()) return;
+  const size_t tokens = observation.tokens().size();
+  const size_t cells = static_cast<size_t>(table->row_spans) * static_cast<size_t>(table->key_spans);
+  const auto whole = [&](std::vector<uint8_t> spans) {
+    spans.resize(tokens);
+    return spans;
+  };
+  json& to = data["steering"];
+  to = {{"key_spans", table->key_spans}, {"row_span", whole(table->row_span)}, {"key_span", whole(table->key_span)}};
+  to["value"] = json::array();
+  to["scale"] = json::array();
+  for (const HeadId id : exact) {
+    const LayerTable& layer = table->layers[static_cast<size_t>(id.layer)];
+    const auto head = static_cast<size_t>(id.head);
+    json values = json::array();
+    for (size_t i = 0; i < cells && !layer.value.empty(); ++i)
+      values.push_back(number(static_cast<double>(layer.value[head * cells + i])));  // null: minus infinity, a cut
+    to["value"].push_back(values);
+    to["scale"].push_back(layer.head_scale.empty() ? 1.0 : static_cast<double>(layer.head_scale[head]));
+  }
 }
 
 void add_content(json& data, const ModelConfig& config, const PageContent& content) {

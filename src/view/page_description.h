@@ -18,6 +18,20 @@ inline constexpr int page_schema_version = 1;
 nlohmann::json page_description(const Observation& observation, const std::string& title,
                                 const HeadRoles* recipe_roles = nullptr);
 /// What does: layout of the pooled maps, exact heads, the order of telling.
+/// InputError where two runs are not over the same tokens and heads, or were not measured alike.
+void check_comparable(const Observation& first, const Observation& second);
+
+/// What tells a second run from the first, as `against`: title, model, run, means, roles, and its exact heads' content;
+/// with `changes` how much each head changed.
+nlohmann::json against_description(const Observation& first, const Observation& second, const std::string& title,
+                                   const RunDiff* changes);
+
+/// How much each head changed from the first run to this one.
+void add_changes(nlohmann::json& data, const RunDiff& changes);
+
+/// How the scores of the exact heads were steered, so that the page recomputes what was; nothing where they were not.
+void add_steering(nlohmann::json& data, const Observation& observation, const std::vector<HeadId>& exact);
+
 void add_content(nlohmann::json& data, const ModelConfig& config, const PageContent& content);
 
 /// The page up to its data, and the policy that it carries: the script and the style sheet by hash, nothing inline.

@@ -71,6 +71,24 @@ void pack_pools(base::ThreadPool& pool, const Observation& observation, PageCont
   content.sections = pack_all(pool, jobs);
 }
 
+/// The measures along the edges of these heads, in their order.
+std::vector<Section> pack_rows(base::ThreadPool& pool, const Observation& observation,
+                               const std::vector<HeadId>& heads) {
+  std::vector<Job> jobs;
+  for (const HeadId id : heads) jobs.push_back({"rows/" + head_name(id), row_bytes(observation, id), Pack::text});
+  return pack_all(pool, jobs);
+}
+
+/// Each head's edge measures beside its map: both are read when the head is opened.
+void put_rows_beside_maps(PageContent& content, std::vector<Section> rows) {
+  std::vector<Section> ordered;
+  for (size_t i = 0; i < content.sections.size(); ++i) {
+    ordered.push_back(std::move(content.sections[i]));
+    if (i > 0 && content.has_rows) ordered.push_back(std::move(rows[i - 1]));
+  }
+  content.sections = std::move(ordered);
+}
+
 int first_merge(const Observation& observation, int64_t budget, int64_t heads) {
   // Codes shrink to about half; the rest of the budget is better spent on exact heads than on finer blocks.
   for (int merge = 1;; merge *= 2) {
@@ -172,11 +190,7 @@ PageContent choose_content(const Observation& observation, const PageOptions& op
   base::ThreadPool pool;
   PageContent content;
   content.telling = telling_order(observation, options.telling);
-  std::vector<Job> row_jobs;
-  for (const HeadId id : content.telling) {
-    row_jobs.push_back({"rows/" + head_name(id), row_bytes(observation, id), Pack::text});
-  }
-  std::vector<Section> rows = pack_all(pool, row_jobs);
+  std::vector<Section> rows = pack_rows(pool, observation, content.telling);
   if (total(rows) > room / 2) {
     rows.clear();
     content.has_rows = false;
@@ -194,14 +208,23 @@ PageContent choose_content(const Observation& observation, const PageOptions& op
     }
   }
   const int64_t used = total(content.sections) + total(rows);
-  // Each head's edge measures beside its map: both are read when the head is opened.
-  std::vector<Section> ordered;
-  for (size_t i = 0; i < content.sections.size(); ++i) {
-    ordered.push_back(std::move(content.sections[i]));
-    if (i > 0 && content.has_rows) ordered.push_back(std::move(rows[i - 1]));
-  }
-  content.sections = std::move(ordered);
+  put_rows_beside_maps(content, std::move(rows));
   if (!options.pooled_only) add_exact(pool, observation, content, room - used, options.exact);
+  return content;
+}
+
+PageContent same_content(const Observation& against, const PageContent& first) {
+  base::ThreadPool pool;
+  PageContent content;
+  content.telling = first.telling;
+  content.layout = first.layout;
+  content.has_rows = first.has_rows;
+  pack_pools(pool, against, content);
+  std::vector<Section> rows;
+  if (content.has_rows) rows = pack_rows(pool, against, content.telling);
+  put_rows_beside_maps(content, std::move(rows));
+  if (!first.exact.empty()) add_exact(pool, against, content, 0, first.exact);
+  for (Section& section : content.sections) section.name = "against/" + section.name;
   return content;
 }
 

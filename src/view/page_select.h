@@ -24,6 +24,9 @@ struct PageContent {
 /// std::invalid_argument for a head that the model has not.
 PageContent choose_content(const Observation& observation, const PageOptions& options, int64_t fixed_size);
 
+/// The same heads of a second run, laid out as the first: its sections are named "against/...".
+PageContent same_content(const Observation& against, const PageContent& first);
+
 /// `given`, then all others: by role in turn, best score of each first, so that the first few differ.
 std::vector<HeadId> telling_order(const Observation& observation, const std::vector<HeadId>& given);
 

@@ -1,8 +1,8 @@
 // The page from the real `bareattn serve`: what is shown is what the command prints, only this server is asked, the token
 // leaves the address, a typed text runs, leaving frees, the keyboard and axe are content, and other sites get nothing.
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -10,74 +10,21 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { closeAll, launch, settled } from './open.mjs';
+import { bin, endAll, model, serve, visit } from './serving.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const bin = process.env.BAREATTN_BIN ?? join(root, 'build', 'bareattn');
-const model = process.env.BAREATTN_MODEL ?? join(root, 'models', 'SmolLM2-135M-Instruct.Q4_1.gguf');
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const folder = mkdtempSync(join(tmpdir(), 'bareattn-serve-'));
 const trace = join(folder, 'alice.safetensors');
-const servers = [];
 
 before(() => {
-  for (const path of [bin, model]) assert.ok(existsSync(path), `${path} is missing (./x build, ./x model)`);
   execFileSync(bin, ['trace', '-m', model, join(root, 'examples', 'text', 'alice.txt'), '-o', trace]);
 });
 after(async () => {
   await closeAll();
-  for (const s of servers) s.process.kill('SIGINT');
+  await endAll();
   rmSync(folder, { recursive: true });
 });
-
-async function serve(...args) {
-  const child = spawn(bin, ['serve', '--json', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const line = await new Promise((done, fail) => {
-    let text = '';
-    child.stdout.on('data', (part) => {
-      text += part;
-      if (text.includes('\n')) done(text);
-    });
-    child.on('exit', (code) => fail(new Error(`serve ended with ${code}`)));
-  });
-  const server = { process: child, ...JSON.parse(line) };
-  server.status = async () =>
-    (
-      await fetch(`http://127.0.0.1:${server.port}/api/status`, { headers: { Authorization: `Bearer ${server.token}` } })
-    ).json();
-  servers.push(server);
-  return server;
-}
-
-async function visit(server, { hash = '', ...options } = {}) {
-  const context = await (
-    await launch('gpu')
-  ).newContext({ viewport: { width: 1400, height: 900 }, reducedMotion: 'reduce', ...options });
-  const page = await context.newPage();
-  const wrong = [];
-  const origin = `http://127.0.0.1:${server.port}/`;
-  page.on('console', (m) => {
-    if (m.type() === 'error') wrong.push(m.text());
-  });
-  page.on('pageerror', (e) => wrong.push(`exception: ${e.message}`));
-  page.on('request', (r) => {
-    if (!r.url().startsWith(origin)) wrong.push(`request: ${r.url()}`);
-  });
-  await page.addInitScript(() => {
-    window.violations = [];
-    document.addEventListener('securitypolicyviolation', (e) => window.violations.push(e.violatedDirective));
-    window.alert = () => window.violations.push('alert was called');
-  });
-  await page.goto(`${server.url}${hash && `&${hash}`}`);
-  await page.waitForSelector(hash.includes('head=') ? '#map-how' : '[role=gridcell]');
-  return {
-    page,
-    clean: async () => {
-      assert.deepEqual(await page.evaluate(() => window.violations), []);
-      assert.deepEqual(wrong, []);
-      await context.close();
-    },
-  };
-}
 
 test('the served page shows what the command prints, exactly', async () => {
   const server = await serve(trace);

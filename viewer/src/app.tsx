@@ -4,6 +4,7 @@ import { count, parameters } from './format';
 import { HeadPage } from './head_page';
 import { LivePanel } from './live';
 import { Overview } from './overview';
+import { SteerPanel } from './steer';
 import { type Store, useDark, useStore } from './state';
 import { Tour } from './tour';
 
@@ -61,6 +62,9 @@ export function App({ store }: { store: Store }) {
       <Header store={store} />
       <main ref={main} tabIndex={-1}>
         {store.source.live && <LivePanel live={store.source.live} />}
+        {store.source.live && state.tour === null && (
+          <SteerPanel store={store} state={state} live={store.source.live} />
+        )}
         {state.tour !== null && store.data.lesson ? (
           <Tour store={store} state={state} lesson={store.data.lesson} />
         ) : state.head === null ? (

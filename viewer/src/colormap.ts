@@ -3,6 +3,7 @@
 // Measures: one warm ramp per theme, so that nobody takes a measure for a weight. Places on a scale: linear,
 // logarithmic (2^-16 .. 1) or by rank.
 import { interpolateCividis, interpolateMagma, interpolatePuOr, interpolateViridis } from 'd3-scale-chromatic';
+import { isDark } from './theme';
 
 export type Palette = 'viridis' | 'cividis' | 'magma';
 export type Scale = 'log' | 'linear' | 'rank';
@@ -16,12 +17,22 @@ export const NOT_A_NUMBER = -2; // a cell whose weight is NaN or infinite: drawn
 export const FAULT = [255, 0, 255] as const;
 
 export type Ramp = Palette | 'difference';
-const ramps: Record<Ramp, (t: number) => string> = {
+/// Differences on a dark ground: no difference is dark, so that what differs is what shines.
+const DARK_STOPS = ['#b79cff', '#6a549f', '#262a33', '#a05f28', '#ffb366'];
+const ramps: Record<Ramp | 'differenceDark', (t: number) => string> = {
   difference: interpolatePuOr, // orange above zero
+  differenceDark: (t) => between(DARK_STOPS, t),
   viridis: interpolateViridis,
   cividis: interpolateCividis,
   magma: interpolateMagma,
 };
+
+function between(stops: string[], t: number): string {
+  const at = Math.min(stops.length - 2, Math.floor(t * (stops.length - 1)));
+  const part = t * (stops.length - 1) - at;
+  const [a, b] = [rgb(stops[at]!), rgb(stops[at + 1]!)];
+  return `rgb(${a.map((v, c) => Math.round(v + (b[c]! - v) * part)).join(', ')})`;
+}
 
 function rgb(colour: string): [number, number, number] {
   if (colour.startsWith('#')) {
@@ -32,10 +43,11 @@ function rgb(colour: string): [number, number, number] {
   return [Number(parts[0] ?? 0), Number(parts[1] ?? 0), Number(parts[2] ?? 0)];
 }
 
-const tables = new Map<Ramp, Uint8Array>();
+const tables = new Map<keyof typeof ramps, Uint8Array>();
 
-/// RGBA [256, 4].
-export function table(palette: Ramp): Uint8Array {
+/// RGBA [256, 4]. Of a difference that of the theme.
+export function table(of: Ramp): Uint8Array {
+  const palette = of === 'difference' && isDark() ? 'differenceDark' : of;
   let out = tables.get(palette);
   if (!out) {
     out = new Uint8Array(1024);

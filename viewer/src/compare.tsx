@@ -6,6 +6,26 @@ import { count, percent, percentSigned, quoted } from './format';
 import type { RowView } from './head';
 import type { State, Store } from './state';
 
+/// What a head is compared with: another head, or itself in the second run. A difference of heads is first less second,
+/// of runs second less first: what is more, after, is orange.
+export interface Pair {
+  kind: 'heads' | 'runs';
+  as: 'side' | 'difference';
+  names: [string, string]; // on the maps and in words
+  short: [string, string]; // in tables
+}
+
+export const differenceOf = (pair: Pair, a: number, b: number): number => (pair.kind === 'runs' ? b - a : a - b);
+
+/// Its name: "B \u2212 A".
+export const differenceName = ({ kind, short: [a, b] }: Pair): string =>
+  kind === 'runs' ? `${b} \u2212 ${a}` : `${a} \u2212 ${b}`;
+
+/// The difference of the same row of both, key by key.
+export function rowDifference(pair: Pair, a: RowView, b: RowView): Float32Array {
+  return Float32Array.from(a.weights, (w, j) => differenceOf(pair, w, b.weights[j] ?? NaN));
+}
+
 export function CompareBar({ store, state, head }: { store: Store; state: State; head: number }) {
   const { data } = store;
   const all = data.means.length;
@@ -52,16 +72,19 @@ export function agreement(a: Float32Array, b: Float32Array): number {
 
 interface ComparePanelProps {
   data: PageData;
-  names: [string, string];
+  pair: Pair;
   a: RowView;
   b: RowView;
   onKey: (key: number) => void;
 }
 
-export function ComparePanel({ data, names, a, b, onKey }: ComparePanelProps) {
+export function ComparePanel({ data, pair, a, b, onKey }: ComparePanelProps) {
   const size = Math.min(a.weights.length, b.weights.length);
+  // Of heads where either looks; of runs what changed most.
+  const telling = (j: number): number =>
+    pair.kind === 'runs' ? Math.abs(a.weights[j]! - b.weights[j]!) : Math.max(a.weights[j]!, b.weights[j]!);
   const keys = Array.from({ length: size }, (_, j) => j)
-    .sort((i, j) => Math.max(a.weights[j]!, b.weights[j]!) - Math.max(a.weights[i]!, b.weights[i]!))
+    .sort((i, j) => telling(j) - telling(i))
     .slice(0, 10);
   const both = agreement(a.weights, b.weights);
   return (
@@ -74,9 +97,9 @@ export function ComparePanel({ data, names, a, b, onKey }: ComparePanelProps) {
         <thead>
           <tr>
             <th scope="col">Key</th>
-            <th scope="col">{names[0]}</th>
-            <th scope="col">{names[1]}</th>
-            <th scope="col">Difference</th>
+            <th scope="col">{pair.short[0]}</th>
+            <th scope="col">{pair.short[1]}</th>
+            <th scope="col">{differenceName(pair)}</th>
           </tr>
         </thead>
         <tbody>
@@ -89,7 +112,7 @@ export function ComparePanel({ data, names, a, b, onKey }: ComparePanelProps) {
               </th>
               <td class="number">{percent(a.weights[j]!)}</td>
               <td class="number">{percent(b.weights[j]!)}</td>
-              <td class="number">{percentSigned(a.weights[j]! - b.weights[j]!)}</td>
+              <td class="number">{percentSigned(differenceOf(pair, a.weights[j]!, b.weights[j]!))}</td>
             </tr>
           ))}
         </tbody>

@@ -50,8 +50,49 @@ export interface PageData {
   lesson?: Lesson | null;
   exact: number[]; // layer * heads + head
   telling: number[];
+  steering?: Steering; // of the exact heads: absent where the run was not steered
+  against?: SecondRun; // a second run over the same tokens
+  js?: (number | null)[]; // of a second run: how much each head changed, nats; null: infinite or not a number
   source?: { base: string; levels?: number }; // numbers come by HTTP from here; Z of exact tiles: 0 to levels - 1
-  served?: { run: string; live: boolean };
+  served?: { run: string; live: boolean; against?: boolean };
+}
+/// Biases by spans and scales of scores: head e of `exact` at row i and key j gets
+/// value[e][row_span[i] * key_spans + key_span[j]] added to its score times scale[e]. null is minus infinity: not seen.
+export interface Steering {
+  key_spans: number;
+  row_span: number[]; // [N]
+  key_span: number[]; // [N]
+  value: (number | null)[][]; // [exact][row spans * key spans]; empty: no bias
+  scale: number[]; // [exact]
+}
+/// What tells the second run from the first. All else is the first's.
+export type SecondRun = Pick<
+  PageData,
+  'title' | 'model' | 'run' | 'means' | 'roles' | 'pool' | 'thumbs' | 'has_rows' | 'has_sizes' | 'exact' | 'telling'
+> &
+  Partial<Pick<PageData, 'steering' | 'js'>>;
+
+const CHANGED: MeasureInfo = {
+  id: 'changed',
+  title: 'Change between the runs',
+  unit: 'nats',
+  description:
+    'how far the weights of the two runs lie apart: Jensen-Shannon divergence, mean over the rows, ' +
+    '0 where they are the same, 0.69 where they share nothing',
+};
+
+/// The second run's description, whole: as the first's where it says nothing, and with the change of each head as one
+/// more measure where it is known.
+export function secondData(first: PageData, second: SecondRun): PageData {
+  const { against: _, steering: __, ...common } = first;
+  const data: PageData = { ...common, ...second };
+  const { js } = second;
+  if (!js) return data;
+  return {
+    ...data,
+    measures: [...first.measures, CHANGED],
+    means: second.means.map((m, h) => [...m, Math.max(0, js[h] ?? Infinity)]),
+  };
 }
 
 /// The description as it stands in the page.

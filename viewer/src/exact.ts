@@ -7,6 +7,15 @@ export interface Exact {
   dim: number; // D
   window: number; // row i sees the first `sinks` keys and keys [i - window, i]
   sinks: number;
+  steer?: Steer;
+}
+/// How the scores of a steered head were changed: times `scale`, plus value[rowSpan[i] * keySpans + keySpan[j]].
+export interface Steer {
+  rowSpan: ArrayLike<number>; // [N]
+  keySpan: ArrayLike<number>; // [N]
+  keySpans: number;
+  value: Float32Array; // empty: nothing is added
+  scale: number;
 }
 
 /// Weights of row i on keys [from, to), to <= i + 1, into out.
@@ -16,6 +25,9 @@ export function exactWeights(x: Exact, i: number, from: number, to: number, out:
   const qi = i * dim;
   const whole = dim - (dim % 4);
   const begin = i - x.window;
+  const { steer } = x;
+  const spanned = steer && steer.value.length > 0;
+  const spans = spanned ? steer.rowSpan[i]! * steer.keySpans : 0;
   for (let j = from; j < to; ++j) {
     if (j < begin && j >= sinks) {
       out[j - from] = 0; // outside the window: no weight at all
@@ -34,6 +46,8 @@ export function exactWeights(x: Exact, i: number, from: number, to: number, out:
       e += q[qi + d + 3]! * k[kj + d + 3]!;
     }
     for (; d < dim; ++d) a += q[qi + d]! * k[kj + d]!;
-    out[j - from] = Math.exp((a + b + (c + e)) * scale - lse);
+    let score = (a + b + (c + e)) * scale;
+    if (steer) score = score * steer.scale + (spanned ? steer.value[spans + steer.keySpan[j]!]! : 0);
+    out[j - from] = Math.exp(score - lse);
   }
 }

@@ -3,8 +3,9 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { headName, headOf, layerOf } from './data';
 import { value } from './format';
+import { seen } from './seen';
 import { type State, type Store, useDark } from './state';
-import { type Thumbs, badge, drawTile, loadThumbs, places, thumbImage, tint } from './thumbs';
+import { type Thumbs, badge, drawTile, loadThumbs, places, thumbDifference, thumbImage, tint } from './thumbs';
 
 interface Layout {
   columns: number;
@@ -44,24 +45,42 @@ export function Grid({ store, state, onHover }: GridProps) {
     observer.observe(node);
     return () => observer.disconnect();
   }, []);
-  useEffect(() => void loadThumbs(store.source).then(setThumbs), [store]);
+  const shown = useMemo(() => seen(store, state), [store, state.measure, state.against, state.runs]);
+  const { source, before, values, signed, measure } = shown;
+  const [earlier, setEarlier] = useState<Thumbs | null>(null); // of a difference: the first run's
+  useEffect(() => {
+    let current = true;
+    setThumbs(null);
+    setEarlier(null);
+    loadThumbs(source).then((t) => current && setThumbs(t), console.error);
+    if (before) loadThumbs(before).then((t) => current && setEarlier(t), console.error);
+    return () => {
+      current = false;
+    };
+  }, [source, before]);
 
+  const { roles } = shown.data;
   const { columns, cell, across } = layout(width, layers, heads, LABELS);
   const sorted = state.order === 'measure';
   const order = useMemo(() => {
     const all = Array.from({ length: layers * heads }, (_, i) => i);
     if (sorted) {
-      const mean = (h: number): number => data.means[h]?.[state.measure] ?? -Infinity;
-      return all.sort((a, b) => mean(b) - mean(a) || a - b);
+      const known = (v: number | undefined): number => (v === undefined || Number.isNaN(v) ? -Infinity : v);
+      const mean = (h: number): number => known(signed ? Math.abs(values[h] ?? NaN) : values[h]);
+      return all.sort((a, b) => (mean(a) === mean(b) ? a - b : mean(b) - mean(a)));
     }
     // Rows of the picture: heads when the layers go across, layers otherwise.
     return across === 'layers' ? all.map((i) => (i % layers) * heads + Math.floor(i / layers)) : all;
-  }, [sorted, across, state.measure, data, layers, heads]);
-  const scale = useMemo(() => places(data, state.measure), [data, state.measure]);
+  }, [sorted, across, values, signed, layers, heads]);
+  const scale = useMemo(() => places(values, signed), [values, signed]);
   const rows = Math.ceil(order.length / columns);
   const images = useMemo(
-    () => thumbs && data.means.map((_, h) => thumbImage(thumbs, h, state.palette, state.first)),
-    [thumbs, data, state.palette, state.first],
+    () =>
+      thumbs &&
+      (before
+        ? earlier && values.map((_, h) => thumbDifference(earlier, thumbs, h, state.first))
+        : values.map((_, h) => thumbImage(thumbs, h, state.palette, state.first))),
+    [thumbs, earlier, before, values, state.palette, state.first, dark],
   );
 
   useLayoutEffect(() => {
@@ -75,7 +94,7 @@ export function Grid({ store, state, onHover }: GridProps) {
     const c = node.getContext('2d')!;
     c.setTransform(dpr, 0, 0, dpr, 0, 0);
     order.forEach((head, place) => {
-      const role = data.roles[head]?.name ?? '';
+      const role = roles[head]?.name ?? '';
       drawTile(
         c,
         {
@@ -83,7 +102,7 @@ export function Grid({ store, state, onHover }: GridProps) {
           x: (place % columns) * cell,
           y: Math.floor(place / columns) * cell,
           size: cell - GAP,
-          tint: tint(scale.at[head] ?? NaN, dark),
+          tint: tint(scale.at[head] ?? NaN, dark, signed),
           badge: badge(role),
           dim: state.role !== null && state.role !== role,
         },
@@ -91,7 +110,7 @@ export function Grid({ store, state, onHover }: GridProps) {
       );
     });
     if (images) performance.mark('bareattn-grid-painted');
-  }, [width, columns, cell, rows, order, scale, images, dark, state.role, data]);
+  }, [width, columns, cell, rows, order, scale, images, dark, state.role, roles, signed]);
 
   const onKey = (e: KeyboardEvent): void => {
     const moves: Record<string, number> = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns };
@@ -107,10 +126,9 @@ export function Grid({ store, state, onHover }: GridProps) {
     box.current?.querySelector<HTMLElement>(`[data-place="${next}"]`)?.focus();
   };
 
-  const measure = data.measures[state.measure];
   const describe = (head: number): string =>
-    `Layer ${layerOf(data, head)}, head ${headOf(data, head)}: ${data.roles[head]?.name ?? ''}, ` +
-    `${measure?.title ?? ''} ${value(data.means[head]?.[state.measure], measure?.unit ?? '')}` +
+    `Layer ${layerOf(data, head)}, head ${headOf(data, head)}: ${roles[head]?.name ?? ''}, ` +
+    `${signed ? 'change of ' : ''}${measure.title} ${value(values[head], measure.unit)}` +
     (data.recipe_roles ? `, by recipes ${data.recipe_roles[head]?.name ?? ''}` : '');
   const name = (i: number): string => (sorted ? '' : String(i));
 
@@ -119,7 +137,7 @@ export function Grid({ store, state, onHover }: GridProps) {
       <canvas ref={canvas} aria-hidden="true" class="grid-canvas" />
       <div
         role="grid"
-        aria-label={`All heads, coloured by ${measure?.title ?? ''}`}
+        aria-label={`All heads, coloured by ${signed ? 'the change of ' : ''}${measure.title}`}
         aria-rowcount={rows}
         aria-colcount={columns}
         class="grid"
@@ -170,7 +188,8 @@ export function Grid({ store, state, onHover }: GridProps) {
       </div>
       <p class="axis-names" aria-hidden="true">
         {sorted
-          ? `All heads, from the highest ${measure?.title.toLowerCase() ?? ''} to the lowest`
+          ? `All heads, from the ${signed ? 'most changed' : 'highest'} ${measure.title.toLowerCase()} to the ` +
+            (signed ? 'least' : 'lowest')
           : across === 'layers'
             ? 'Across: layers. Down: heads.'
             : 'Across: heads. Down: layers.'}

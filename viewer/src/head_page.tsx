@@ -1,6 +1,6 @@
 // One head: its map, the focused row in words, and the text coloured by that row.
 import { useMemo, useRef, useState } from 'preact/hooks';
-import { CompareBar, ComparePanel } from './compare';
+import { CompareBar, ComparePanel, type Pair, differenceName, rowDifference } from './compare';
 import { headName, headOf, layerOf } from './data';
 import { count, percent, value } from './format';
 import type { Cell } from './map';
@@ -11,15 +11,34 @@ import { LiveRow, RowPanel, sentence } from './row_panel';
 import { useHead } from './use_head';
 import { useRowView } from './use_row';
 import { Search, findMatches } from './search';
-import { type Store, useDark, useStore } from './state';
+import { RunsChoice } from './runs';
+import { type State, type Store, useDark, useStore } from './state';
 import { TextPane, fullColour } from './text_pane';
+
+function pairOf(store: Store, state: State, head: number, other: number, runs: boolean): Pair {
+  if (runs)
+    return { kind: 'runs', as: state.runs === 'side' ? 'side' : 'difference', names: ['A', 'B'], short: ['A', 'B'] };
+  const { data } = store;
+  const name = (h: number): string => `layer ${layerOf(data, h)}, head ${headOf(data, h)}`;
+  return {
+    kind: 'heads',
+    as: state.compare,
+    names: [name(head), name(other)],
+    short: [headName(data, head), headName(data, other)],
+  };
+}
 
 export function HeadPage({ store, head: index }: { store: Store; head: number }) {
   const { data } = store;
   const state = useStore(store);
-  const { head: ready, failure } = useHead(store.source, index);
-  const otherIndex = state.other === index ? null : state.other;
-  const { head: other } = useHead(store.source, otherIndex);
+  const { against } = state;
+  const runs = against ? state.runs : 'first';
+  const two = runs === 'side' || runs === 'difference';
+  const source = against && runs === 'second' ? against : store.source;
+  const { head: ready, failure } = useHead(source, index);
+  const otherIndex = two ? index : state.other === index ? null : state.other;
+  const { head: other } = useHead(two ? against! : source, otherIndex);
+  const pair = otherIndex === null ? null : pairOf(store, state, index, otherIndex, two);
   const [hover, setHover] = useState<Cell | null>(null);
   const waiting = useRef<Cell | null>(null);
   const frame = useRef(0);
@@ -39,8 +58,13 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
   const shown = hovered ?? focused;
   const otherRow = useRowView(other, shown?.row ?? null);
   const keyToken = state.key >= 0 ? Math.min(state.key, state.row) : (focused?.top[0]?.from ?? 0);
+  const both = pair && other && shown && otherRow?.row === shown.row ? otherRow : null;
+  const signed = useMemo(
+    () => (both && shown && pair?.as === 'difference' ? rowDifference(pair, shown, both) : null),
+    [both, shown, pair?.as, pair?.kind],
+  );
   const matches = useMemo(() => findMatches(data.tokens, state.find), [data, state.find]);
-  const role = data.roles[index];
+  const role = source.data.roles[index];
   const recipe = data.recipe_roles?.[index];
   const go = (by: number): void => {
     const all = data.means.length;
@@ -76,7 +100,8 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
           </button>
         </div>
       </nav>
-      <CompareBar store={store} state={state} head={index} />
+      <RunsChoice store={store} state={state} />
+      {!two && <CompareBar store={store} state={state} head={index} />}
       {failure && (
         <p class="failure" role="alert">
           {failure}
@@ -89,6 +114,7 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
             state={state}
             head={ready}
             other={otherIndex === null ? null : other}
+            pair={pair}
             onHover={onHover}
             hover={hover}
             keyToken={keyToken}
@@ -101,22 +127,25 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
               tokens={data.tokens}
               row={state.row}
               view={shown}
+              signed={signed}
               first={state.first}
               matches={matches}
               dark={dark}
               onFocus={(row) => focusOn(store, row, STRONGEST)}
             />
             <p class="text-note">
-              Coloured by what row {count(shown.row)} gives{shown.exact ? '' : ', mean of its block'}. Full colour:{' '}
-              {percent(fullColour(shown))}
+              {signed && pair
+                ? `Orange: row ${count(shown.row)} gives more (${differenceName(pair)}); purple: less.`
+                : `Coloured by what row ${count(shown.row)} gives${shown.exact ? '' : ', mean of its block'}.`}{' '}
+              Full colour: {percent(fullColour(signed ?? shown.weights))}
               {state.first ? ', or more on the first token' : '; the first token is left out'}.
             </p>
-            {other && otherRow && otherRow.row === shown.row && (
+            {both && pair && (
               <ComparePanel
                 data={data}
-                names={[headName(data, index), headName(data, other.index)]}
+                pair={pair}
                 a={shown}
-                b={otherRow}
+                b={both}
                 onKey={(key) => focusOn(store, shown.row, key)}
               />
             )}
@@ -136,7 +165,11 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
                   <div key={m.id}>
                     <dt>{m.title}</dt>
                     <dd>
-                      <b>{value(data.means[index]?.[i], m.unit)}</b> {m.description}
+                      <b>
+                        {value(source.data.means[index]?.[i], m.unit)}
+                        {two && ` \u2192 ${value(against?.data.means[index]?.[i], m.unit)}`}
+                      </b>{' '}
+                      {m.description}
                     </dd>
                   </div>
                 ))}

@@ -1,10 +1,9 @@
 // Live mode: a text typed here is run by the server's model, and the page begins anew with it. Shown only where the
 // source can run texts.
-import { useEffect, useRef, useState } from 'preact/hooks';
-import { count, errorText } from './format';
+import { useState } from 'preact/hooks';
+import { count } from './format';
+import { useRunning } from './running';
 import type { Live, RunState } from './source';
-
-const ASK_MS = 250;
 
 /// The same page over another run: nothing of the old view fits it.
 function beginAnew(): void {
@@ -12,7 +11,7 @@ function beginAnew(): void {
   location.reload();
 }
 
-function Progress({ state }: { state: RunState }) {
+export function Progress({ state }: { state: RunState }) {
   const { done, total } = state;
   return (
     <p class="live-state">
@@ -24,29 +23,9 @@ function Progress({ state }: { state: RunState }) {
 
 export function LivePanel({ live }: { live: Live }) {
   const [text, setText] = useState('');
-  const [state, setState] = useState<RunState | null>(null);
-  const [failure, setFailure] = useState('');
-  const asking = useRef(0);
-  const running = state?.state === 'running';
-
-  const fail = (error: unknown): void => {
-    setState(null);
-    setFailure(errorText(error));
-  };
-  const follow = (): void => {
-    live.state().then((now) => {
-      setState(now);
-      if (now.state === 'done') beginAnew();
-      else if (now.state === 'failed') setFailure(now.error ?? 'the run failed');
-      else if (now.state === 'running') asking.current = window.setTimeout(follow, ASK_MS);
-    }, fail);
-  };
-  useEffect(() => () => window.clearTimeout(asking.current), []);
-
+  const { state, failure, running, start, stop } = useRunning(live);
   const run = (): void => {
-    if (running || !text) return;
-    setFailure('');
-    live.start(text).then(follow, fail);
+    if (text) start(() => live.start(text), beginAnew);
   };
 
   return (
@@ -75,13 +54,13 @@ export function LivePanel({ live }: { live: Live }) {
             Run it
           </button>
           {running && (
-            <button type="button" class="quiet" onClick={() => void live.cancel().catch(fail)}>
+            <button type="button" class="quiet" onClick={stop}>
               Stop
             </button>
           )}
           <span class="legend">Ctrl+Enter runs it too</span>
         </div>
-        {running && <Progress state={state} />}
+        {running && state && <Progress state={state} />}
         <p role="status" class="live-said">
           {failure
             ? `It was not run: ${failure}`

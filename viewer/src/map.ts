@@ -157,6 +157,12 @@ export class MapView {
     return this.colours;
   }
 
+  /// The theme has changed.
+  retheme(): void {
+    if (this.picture.signed) this.recolour();
+    this.redraw();
+  }
+
   // ---- geometry
 
   private get plot(): { width: number; height: number; unit: number } {
@@ -427,6 +433,7 @@ export class MapView {
     const base = this.levels.find((l) => l.width <= 256) ?? this.levels[0]!;
     const covered = (base.width * base.cell) / this.picture.n; // the last block may reach past the text
     c.clearRect(0, 0, size, size);
+    c.imageSmoothingEnabled = base.width > size; // blocks of a short text are squares
     c.drawImage(this.thumb, 0, 0, size * covered, size * covered);
     const k = size / this.picture.n;
     c.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue('--accent');

@@ -72,7 +72,7 @@ export function MapBox({ store, state, picture, label, caption, keyToken: key, m
     () => view.current?.show({ scale, first, palette, row, key, ...allowed(state, picture) }),
     [scale, pool, first, palette, row, key, norm, weighted, picture],
   );
-  useEffect(() => view.current?.redraw(), [dark]);
+  useEffect(() => view.current?.retheme(), [dark]);
   const opened = useRef(true);
   useEffect(() => {
     // A link names its view: the focus is brought into it only when it moves.

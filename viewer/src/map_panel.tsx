@@ -3,7 +3,8 @@ import { useMemo, useRef, useState } from 'preact/hooks';
 import { CellsTable } from './cells_table';
 import { Choice, FIRST, PalettePick } from './controls';
 import { headName } from './data';
-import { count, percent, quoted, span } from './format';
+import { type Pair, differenceName, differenceOf } from './compare';
+import { count, percent, percentSigned, quoted, span } from './format';
 import type { Head, RowView } from './head';
 import { focusOn } from './focus';
 import type { Cell, MapView } from './map';
@@ -19,6 +20,7 @@ interface MapPanelProps {
   state: State;
   head: Head;
   other: Head | null; // compared with
+  pair: Pair | null; // how
   onHover: (cell: Cell | null) => void;
   hover: Cell | null;
   keyToken: number; // the focused key
@@ -33,10 +35,50 @@ interface ReadoutProps {
   view: RowView;
   norm: 'row' | 'key';
   weighted: boolean;
+  other: Head | null;
+  otherView: RowView | null;
+  pair: Pair | null;
 }
 
-function Readout({ head, tokens, cell, view, norm, weighted }: ReadoutProps) {
+/// The same cell of both, and what lies between.
+function ReadoutPair({ head, tokens, cell, view, other, otherView, pair }: ReadoutProps & { other: Head; pair: Pair }) {
   const { row, key } = cell;
+  const known = view.row === row && otherView?.row === row;
+  const a = known ? (view.weights[key] ?? NaN) : NaN;
+  const b = known ? (otherView.weights[key] ?? NaN) : NaN;
+  const exact = head.exact && other.exact;
+  return (
+    <p class="readout both" id="readout">
+      <span class="pair" dir="auto">
+        {count(row)} {quoted(tokens[row])} <i aria-hidden="true">{'\u2192'}</i> {count(key)} {quoted(tokens[key])}
+      </span>
+      {known ? (
+        <span class="values">
+          {pair.short[0]}{' '}
+          <data value={String(a)} id="cell-weight">
+            {percent(a)}
+          </data>{' '}
+          {pair.short[1]}{' '}
+          <data value={String(b)} id="cell-other">
+            {percent(b)}
+          </data>{' '}
+          {differenceName(pair)}{' '}
+          <data value={String(differenceOf(pair, a, b))} id="cell-difference">
+            {percentSigned(differenceOf(pair, a, b))}
+          </data>
+          {!exact && ' (shares of blocks, spread over their keys)'}
+        </span>
+      ) : (
+        <span>{'\u2026'}</span>
+      )}
+    </p>
+  );
+}
+
+function Readout(props: ReadoutProps) {
+  const { head, tokens, cell, view, norm, weighted, other, pair } = props;
+  const { row, key } = cell;
+  if (other && pair && norm === 'row' && !weighted) return <ReadoutPair {...props} other={other} pair={pair} />;
   if (head.exact) {
     const w = view.row === row ? (view.weights[key] ?? NaN) : null; // null: still on its way
     const { received, sizes } = head.exact;
@@ -86,23 +128,30 @@ function describe(pool: 'sum' | 'max', norm: 'row' | 'key', weighted: boolean): 
 }
 
 export function MapPanel(props: MapPanelProps) {
-  const { store, state, head, other, onHover, hover, keyToken: key, view: shownRow, otherRow } = props;
+  const { store, state, head, other, pair, onHover, hover, keyToken: key, view: shownRow, otherRow } = props;
   const view = useRef<MapView | null>(null);
   const second = useRef<MapView | null>(null);
   const [settled, setSettled] = useState<Settled>({ pending: 0, cells: [], renderer: '', top: 1 });
   const { tokens } = store.data;
   const { scale, row } = state;
-  const difference = other !== null && state.compare === 'difference';
+  const difference = other !== null && pair?.as === 'difference';
+  const runs = pair?.kind === 'runs';
   const picture = useMemo(
-    () => (difference ? differencePicture(head, other) : headPicture(head)),
-    [head, difference ? other : null],
+    () => (difference ? (runs ? differencePicture(other, head) : differencePicture(head, other)) : headPicture(head)),
+    [head, runs, difference ? other : null],
   );
   const beside = useMemo(() => (other && !difference ? headPicture(other) : null), [other, difference]);
   const { norm, weighted, pool } = allowed(state, picture);
   const { block } = head.pooled;
   const shownCell = hover ?? { row, key };
-  const name = (h: Head): string => `layer ${h.layer}, head ${h.head}`;
-  const what = describe(pool, norm, weighted);
+  const [one, two] = pair?.names ?? [`layer ${head.layer}, head ${head.head}`, ''];
+  const both = pair ? differenceName({ ...pair, short: pair.names }) : '';
+  const of = runs ? ` of layer ${head.layer}, head ${head.head}` : '';
+  const what = difference
+    ? pool === 'sum'
+      ? 'difference of shares of the row\u2019s weight'
+      : 'difference of the largest weights'
+    : describe(pool, norm, weighted);
   return (
     <section class="map-panel" aria-labelledby="map-title">
       <h2 id="map-title" class="visually-hidden">
@@ -175,7 +224,9 @@ export function MapPanel(props: MapPanelProps) {
           view={view}
           row={shownRow}
           other={
-            other && otherRow?.row === shownRow.row ? { name: headName(store.data, other.index), row: otherRow } : null
+            other && pair && otherRow?.row === shownRow.row
+              ? { name: runs ? 'B' : headName(store.data, other.index), row: otherRow, pair }
+              : null
           }
           head={head.index}
         />
@@ -185,8 +236,8 @@ export function MapPanel(props: MapPanelProps) {
           store={store}
           state={state}
           picture={picture}
-          label={difference ? `${name(head)} without ${name(other)}` : `Map of ${name(head)}`}
-          caption={difference ? `${name(head)} \u2212 ${name(other)}` : beside ? name(head) : ''}
+          label={difference ? `Difference${of}: ${both}` : `Map of ${one}${of}`}
+          caption={difference ? both : beside ? one : ''}
           keyToken={key}
           minimap={!beside}
           onHover={onHover}
@@ -198,8 +249,8 @@ export function MapPanel(props: MapPanelProps) {
             store={store}
             state={state}
             picture={beside}
-            label={`Map of ${name(other)}`}
-            caption={name(other)}
+            label={`Map of ${two}${of}`}
+            caption={two}
             keyToken={key}
             minimap={false}
             onHover={onHover}
@@ -209,7 +260,17 @@ export function MapPanel(props: MapPanelProps) {
         )}
       </div>
       <div class="under-map">
-        <Readout head={head} tokens={tokens} cell={shownCell} view={shownRow} norm={norm} weighted={weighted} />
+        <Readout
+          head={head}
+          tokens={tokens}
+          cell={shownCell}
+          view={shownRow}
+          norm={norm}
+          weighted={weighted}
+          other={other}
+          otherView={otherRow}
+          pair={pair}
+        />
         <ScaleLegend state={{ ...state, pool }} top={settled.top} signed={difference} what={what} />
         <p
           class={head.exact ? 'how exact' : 'how'}
@@ -224,7 +285,8 @@ export function MapPanel(props: MapPanelProps) {
       </div>
       <p class="learner">
         {difference
-          ? `Orange: ${name(head)} gives more there. Purple: ${name(other)} does. Where both agree there is no colour.`
+          ? `Orange: ${runs ? two : one} gives more there. Purple: ${runs ? one : two} does. ` +
+            'Where both agree there is no colour.'
           : weighted
             ? 'Weight times the size of what the key carries. A token may be given much and carry little.'
             : norm === 'key'

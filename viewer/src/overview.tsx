@@ -6,36 +6,39 @@ import { headName, headOf, layerOf } from './data';
 import { count, value } from './format';
 import { Grid } from './grid';
 import { SaveHeads } from './save_buttons';
+import { RunsChoice } from './runs';
+import { seen } from './seen';
 import { type State, type Store, useDark, useStore } from './state';
-import { type Thumbs, drawTile, loadThumbs, places, thumbImage, tint } from './thumbs';
+import { type Thumbs, drawTile, loadThumbs, places, thumbDifference, thumbImage, tint } from './thumbs';
 
 function MeasureLegend({ store, state }: { store: Store; state: State }) {
   const bar = useRef<HTMLCanvasElement>(null);
   const [dark] = useDark();
-  const measure = store.data.measures[state.measure];
-  const { low, high } = useMemo(() => places(store.data, state.measure), [store, state.measure]);
+  const { measure, values, signed } = seen(store, state);
+  const { low, high } = places(values, signed);
   useLayoutEffect(() => {
     const c = bar.current!.getContext('2d')!;
     for (let x = 0; x < 120; ++x) {
-      c.fillStyle = css(tint(x / 119, dark));
+      c.fillStyle = css(tint(x / 119, dark, signed));
       c.fillRect(x, 0, 1, 10);
     }
-  }, [dark]);
+  }, [dark, signed]);
   return (
     <p class="scale-legend">
-      <span>{value(low, measure?.unit ?? '')}</span>
+      <span>{value(low, measure.unit)}</span>
       <canvas ref={bar} width={120} height={10} aria-hidden="true" />
-      <span>{value(high, measure?.unit ?? '')}</span>
+      <span>{value(high, measure.unit)}</span>
     </p>
   );
 }
 
 function Roles({ store, state }: { store: Store; state: State }) {
+  const { roles } = seen(store, state).data;
   const counts = useMemo(() => {
     const out = new Map<string, number>();
-    for (const role of store.data.roles) out.set(role.name, (out.get(role.name) ?? 0) + 1);
+    for (const role of roles) out.set(role.name, (out.get(role.name) ?? 0) + 1);
     return [...out].sort((a, b) => b[1] - a[1]);
-  }, [store]);
+  }, [roles]);
   return (
     <div class="roles" role="group" aria-label="Show heads of one role">
       {counts.map(([name, n]) => (
@@ -54,14 +57,28 @@ function Roles({ store, state }: { store: Store; state: State }) {
 }
 
 function Telling({ store, state }: { store: Store; state: State }) {
-  const { data } = store;
-  const [thumbs, setThumbs] = useState<Thumbs | null>(null);
-  useEffect(() => void loadThumbs(store.source).then(setThumbs), [store]);
+  const shown = seen(store, state);
+  const { data, source, before } = shown;
+  const [thumbs, setThumbs] = useState<{ now: Thumbs; before: Thumbs | null } | null>(null);
+  useEffect(() => {
+    let current = true;
+    setThumbs(null);
+    Promise.all([loadThumbs(source), before && loadThumbs(before)]).then(
+      ([now, earlier]) => current && setThumbs({ now, before: earlier }),
+      console.error,
+    );
+    return () => {
+      current = false;
+    };
+  }, [source, before]);
+  // Of two runs those that changed most.
+  const { js } = data;
+  const telling = js && before ? [...data.telling].sort((a, b) => (js[b] ?? 1) - (js[a] ?? 1)) : data.telling;
   return (
     <section class="telling" aria-labelledby="telling-title">
-      <h2 id="telling-title">The most telling heads</h2>
+      <h2 id="telling-title">{js && before ? 'The heads that changed most' : 'The most telling heads'}</h2>
       <ul>
-        {data.telling.slice(0, 6).map((head) => (
+        {telling.slice(0, 6).map((head) => (
           <li key={head}>
             <button type="button" class="card" onClick={() => store.set({ head, view: null })}>
               <BigThumb thumbs={thumbs} head={head} state={state} store={store} />
@@ -80,7 +97,7 @@ function Telling({ store, state }: { store: Store; state: State }) {
 }
 
 interface BigThumbProps {
-  thumbs: Thumbs | null;
+  thumbs: { now: Thumbs; before: Thumbs | null } | null;
   head: number;
   state: State;
   store: Store;
@@ -96,38 +113,44 @@ function BigThumb({ thumbs, head, state, store }: BigThumbProps) {
     node.width = node.height = size * dpr;
     const c = node.getContext('2d')!;
     c.scale(dpr, dpr);
-    const { at } = places(store.data, state.measure);
-    const image = thumbs && thumbImage(thumbs, head, state.palette, state.first);
-    drawTile(c, { head, x: 0, y: 0, size, tint: tint(at[head] ?? NaN, dark), badge: '', dim: false }, image);
-  }, [thumbs, head, state.palette, state.first, state.measure, dark, store]);
+    const { values, signed } = seen(store, state);
+    const { at } = places(values, signed);
+    const image =
+      thumbs &&
+      (thumbs.before
+        ? thumbDifference(thumbs.before, thumbs.now, head, state.first)
+        : thumbImage(thumbs.now, head, state.palette, state.first));
+    const colour = tint(at[head] ?? NaN, dark, signed);
+    drawTile(c, { head, x: 0, y: 0, size, tint: colour, badge: '', dim: false }, image);
+  }, [thumbs, head, state.palette, state.first, state.measure, state.runs, state.against, dark, store]);
   return <canvas ref={canvas} class="big-thumb" aria-hidden="true" />;
 }
 
-function MapLegend({ state }: { state: State }) {
+function MapLegend({ state, differ }: { state: State; differ: boolean }) {
+  const [dark] = useDark();
   const bar = useRef<HTMLCanvasElement>(null);
   useLayoutEffect(() => {
     const c = bar.current!.getContext('2d')!;
-    const lut = table(state.palette);
+    const lut = table(differ ? 'difference' : state.palette);
     for (let x = 0; x < 120; ++x) {
       const i = 4 * Math.round((x / 119) * 255);
       c.fillStyle = css([lut[i]!, lut[i + 1]!, lut[i + 2]!]);
       c.fillRect(x, 0, 1, 10);
     }
-  }, [state.palette]);
+  }, [state.palette, differ, dark]);
   return (
     <p class="scale-legend">
-      <span>0.2 %</span>
+      <span>{differ ? '\u2212100 %' : '0.2 %'}</span>
       <canvas ref={bar} width={120} height={10} aria-hidden="true" />
-      <span>100 % of a row’s weight</span>
+      <span>{differ ? '+100 %' : '100 %'} of a row’s weight</span>
     </p>
   );
 }
 
 export function Overview({ store }: { store: Store }) {
-  const { data } = store;
   const state = useStore(store);
+  const { data, measures, measure, values, signed, before } = seen(store, state);
   const [hover, setHover] = useState<number | null>(null);
-  const measure = data.measures[state.measure]!;
   const shown = hover ?? data.telling[0] ?? 0;
   const exact = data.exact.length;
   const all = data.means.length;
@@ -139,17 +162,19 @@ export function Overview({ store }: { store: Store }) {
           <h2 id="grid-title">All {count(all)} heads</h2>
           <p class="read">
             Each square is one head. <b>Lower left</b>: its map, every row a token that looks, every column a token
-            looked at. <b>Upper right</b>: {measure.description}
+            looked at{before ? '; orange where B gives more than A, purple where less' : ''}. <b>Upper right</b>:{' '}
+            {signed ? `change from A to B of: ${measure.description}` : measure.description}
           </p>
         </div>
+        <RunsChoice store={store} state={state} />
         <div class="toolbar">
           <Pick
             legend="Colour by"
-            value={state.measure}
-            options={data.measures.map((m) => m.title)}
+            value={measures.indexOf(measure)}
+            options={measures.map((m) => m.title)}
             onChange={(i) => store.set({ measure: i })}
           />
-          <PalettePick store={store} palette={state.palette} />
+          {!before && <PalettePick store={store} palette={state.palette} />}
           <Choice
             legend="Order"
             value={state.order}
@@ -174,12 +199,12 @@ export function Overview({ store }: { store: Store }) {
             <strong>
               {layerOf(data, shown)}.{headOf(data, shown)}
             </strong>{' '}
-            {data.roles[shown]?.name}: {data.roles[shown]?.evidence}. {measure.title}{' '}
-            <b>{value(data.means[shown]?.[state.measure], measure.unit)}</b>
+            {data.roles[shown]?.name}: {data.roles[shown]?.evidence}. {signed ? 'Change of ' : ''}
+            {measure.title} <b>{value(values[shown], measure.unit)}</b>
             {data.recipe_roles && <span class="recipe-role"> Tested by recipes: {data.recipe_roles[shown]?.name}</span>}
           </p>
           <div class="legends">
-            <MapLegend state={state} />
+            <MapLegend state={state} differ={before !== null} />
             <MeasureLegend store={store} state={state} />
           </div>
         </div>

@@ -2,6 +2,7 @@
 // grid do the same, so this picture is for the pointer only.
 import { useLayoutEffect, useMemo, useRef } from 'preact/hooks';
 import { css } from './colormap';
+import { seen } from './seen';
 import { type State, type Store, useDark } from './state';
 import { places, tint } from './thumbs';
 
@@ -10,7 +11,8 @@ export function HeadPicker({ store, state, head }: { store: Store; state: State;
   const [dark] = useDark();
   const { layers, heads } = store.data.model;
   const size = Math.max(3, Math.min(9, Math.floor(300 / layers), Math.floor(64 / heads)));
-  const scale = useMemo(() => places(store.data, state.measure), [store, state.measure]);
+  const shown = useMemo(() => seen(store, state), [store, state.measure, state.against, state.runs]);
+  const scale = useMemo(() => places(shown.values, shown.signed), [shown]);
   useLayoutEffect(() => {
     const node = canvas.current!;
     const dpr = window.devicePixelRatio || 1;
@@ -21,7 +23,7 @@ export function HeadPicker({ store, state, head }: { store: Store; state: State;
     const c = node.getContext('2d')!;
     c.scale(dpr, dpr);
     for (let i = 0; i < layers * heads; ++i) {
-      c.fillStyle = css(tint(scale.at[i] ?? NaN, dark));
+      c.fillStyle = css(tint(scale.at[i] ?? NaN, dark, shown.signed));
       c.fillRect(Math.floor(i / heads) * size, (i % heads) * size, size - 1, size - 1);
     }
     c.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue('--text');

@@ -3,6 +3,7 @@
 // marks for "absent" and "not a number" keep their meaning.
 import { ABSENT, NOT_A_NUMBER } from './colormap';
 import type { Edges, Head } from './head';
+import { unrounded } from './quant';
 import type { Look, Patches } from './source';
 import { type Patch, pooledLevels } from './tiles';
 
@@ -28,14 +29,16 @@ export const headPicture = (head: Head): Picture => ({
   patches: (look, onReady) => head.exact?.patches(look, onReady) ?? null,
 });
 
+/// Pooled values are known to within their codes: what lies closer together than those is no difference.
 function subtract(a: Patch, b: Patch): Patch {
+  const less = a.exact ? (x: number, y: number): number => x - y : unrounded;
   const values = new Float32Array(a.values.length);
   for (let i = 0; i < values.length; ++i) {
     const x = a.values[i]!;
     const y = b.values[i]!;
     if (x === NOT_A_NUMBER || y === NOT_A_NUMBER) values[i] = NOT_A_NUMBER;
     else if (x === ABSENT || y === ABSENT) values[i] = ABSENT;
-    else values[i] = (x - y + 1) / 2;
+    else values[i] = (less(x, y) + 1) / 2;
   }
   return { ...a, values };
 }

@@ -50,3 +50,9 @@ export function floats(bytes: Uint8Array, offset: number, count: number): Float3
   for (let i = 0; i < count; ++i) out[i] = view.getFloat32(4 * i, true);
   return out;
 }
+
+/// a - b of two decoded log codes, 0 where it lies within what the codes leave open (2.78 % of each).
+export function unrounded(a: number, b: number): number {
+  const d = a - b;
+  return Math.abs(d) <= 0.0278 * (a + b) ? 0 : d;
+}

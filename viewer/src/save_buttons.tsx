@@ -1,6 +1,7 @@
 // The buttons that save: of a map PNG and SVG, of the focused row CSV and JSON; of the grid all heads.
 import { useState } from 'preact/hooks';
 import { headName, headOf, layerOf } from './data';
+import { type Pair, differenceOf } from './compare';
 import { count, errorText, label } from './format';
 import { ink } from './gutters';
 import type { RowView } from './head';
@@ -51,7 +52,7 @@ interface SaveViewProps {
   store: Store;
   view: { current: MapView | null };
   row: RowView;
-  other: { name: string; row: RowView } | null;
+  other: { name: string; row: RowView; pair: Pair } | null;
   head: number;
 }
 
@@ -75,7 +76,7 @@ export function SaveView({ store, view, row, other, head }: SaveViewProps) {
     const head = ['key', 'token', 'weight', ...(other ? [`weight_${other.name}`, 'difference'] : [])];
     const line = (w: number, j: number): (string | number)[] => {
       const there = other?.row.weights[j] ?? NaN;
-      return [j, data.tokens[j] ?? '', w, ...(other ? [there, w - there] : [])];
+      return [j, data.tokens[j] ?? '', w, ...(other ? [there, differenceOf(other.pair, w, there)] : [])];
     };
     return csvBlob([head, ...Array.from(row.weights, line)]);
   };

@@ -2,7 +2,7 @@
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import { LOG_FLOOR, css, shade, table } from './colormap';
 import { percent } from './format';
-import type { State } from './state';
+import { type State, useDark } from './state';
 
 interface ScaleLegendProps {
   state: State;
@@ -12,6 +12,7 @@ interface ScaleLegendProps {
 }
 
 export function ScaleLegend({ state, top, signed, what }: ScaleLegendProps) {
+  const [dark] = useDark();
   const bar = useRef<HTMLCanvasElement>(null);
   useLayoutEffect(() => {
     const c = bar.current!.getContext('2d')!;
@@ -20,7 +21,7 @@ export function ScaleLegend({ state, top, signed, what }: ScaleLegendProps) {
       c.fillStyle = css(shade(lut, (2 * x) / 255));
       c.fillRect(x, 0, 1, 8);
     }
-  }, [state.palette, signed]);
+  }, [state.palette, signed, dark]);
   const most = percent(state.scale === 'linear' ? top : 1);
   const ends = signed
     ? [`\u2212${most}`, '0', `+${most}`]

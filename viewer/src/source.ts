@@ -40,14 +40,25 @@ export interface RunState {
   total: number;
   error?: string;
 }
+/// One change of the weighting, as in a steering file (docs/steering.md).
+export interface Intervention {
+  kind: 'boost' | 'knockout' | 'temperature' | 'scale';
+  heads: string[];
+  keys?: [number, number][];
+  value?: number;
+}
 export interface Live {
   start(text: string): Promise<void>;
+  /// The text that is shown once more, with its weighting changed; when it is done steered() is that run.
+  steer(interventions: Intervention[]): Promise<void>;
+  steered(): Promise<Source>;
   state(): Promise<RunState>;
   cancel(): Promise<void>;
 }
 
 export interface Source {
   readonly data: PageData;
+  readonly against?: Source; // a second run over the same tokens
   readonly live?: Live; // a model is at hand to run other texts
   /// The bytes of a section; an error where there are not `size` of them.
   section(name: string, size: number): Promise<Uint8Array>;

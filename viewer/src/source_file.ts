@@ -1,8 +1,8 @@
 // The page's own file as a source: packed sections (base64, then zlib), found by name, decoded when asked for, waited
 // for while the file is still being read. Exact heads bring Q, K and LSE, from which any weight is recomputed:
 // exp(q_i . k_j / sqrt(D) - LSE_i). Sums are f64; what differs from the engine is Q and K as binary16, nothing else.
-import { type PageData, headName, headOf, layerOf } from './data';
-import { type Exact, exactWeights } from './exact';
+import { type PageData, headName, headOf, layerOf, secondData } from './data';
+import { type Exact, type Steer, exactWeights } from './exact';
 import { floats, halfPlanes } from './quant';
 import type { Cells, Look, Patches, Source } from './source';
 import { ExactPatches } from './tiles';
@@ -51,7 +51,28 @@ class FileCells implements Cells {
 export class FileSource implements Source {
   private readonly nodes = new Map<string, Element>();
 
-  constructor(readonly data: PageData) {}
+  readonly against?: Source;
+
+  /// `prefix`: of the names of this run's sections.
+  constructor(
+    readonly data: PageData,
+    private readonly prefix = '',
+  ) {
+    if (data.against) this.against = new FileSource(secondData(data, data.against), 'against/');
+  }
+
+  private steer(head: number): Steer | null {
+    const { steering, exact } = this.data;
+    if (!steering) return null;
+    const at = exact.indexOf(head);
+    return {
+      rowSpan: steering.row_span,
+      keySpan: steering.key_span,
+      keySpans: steering.key_spans,
+      value: Float32Array.from(steering.value[at] ?? [], (v) => v ?? -Infinity),
+      scale: steering.scale[at] ?? 1,
+    };
+  }
 
   private find(name: string): Element | undefined {
     if (!this.nodes.has(name)) {
@@ -63,10 +84,10 @@ export class FileSource implements Source {
   }
 
   async section(name: string, size: number): Promise<Uint8Array> {
-    let node = this.find(name);
+    let node = this.find(this.prefix + name);
     if (!node) {
       await parsed();
-      node = this.find(name);
+      node = this.find(this.prefix + name);
     }
     if (!node) throw new Error(`the page holds no section "${name}"; was the file cut short?`);
     const bytes = await inflate(node.textContent ?? '');
@@ -92,7 +113,17 @@ export class FileSource implements Source {
     const { window = Infinity, sinks = 0 } = data.run;
     const lse = floats(qBytes, 2 * n * dim, n);
     const q = halfPlanes(qBytes, 0, n * dim);
-    const exact = { q, k: halfPlanes(kBytes, 0, n * dim), lse, scale: 1 / Math.sqrt(dim), dim, window, sinks };
+    const steer = this.steer(head);
+    const exact: Exact = {
+      q,
+      k: halfPlanes(kBytes, 0, n * dim),
+      lse,
+      scale: 1 / Math.sqrt(dim),
+      dim,
+      window,
+      sinks,
+      ...(steer ? { steer } : {}),
+    };
     return new FileCells(n, exact, floats(keys, 0, n), data.has_sizes ? floats(keys, 4 * n, n) : null);
   }
 }

@@ -2,10 +2,10 @@
 // description by the interface of docs/page-format.md ("Served"). Requests for what is no longer on screen are aborted.
 // The only module that may ask a network, and only the origin it came from: the page's policy holds it to that.
 import { ABSENT, NOT_A_NUMBER } from './colormap';
-import { type PageData, checkPageData, headOf, layerOf } from './data';
+import { type PageData, checkPageData, headName, headOf, layerOf, secondData } from './data';
 import { errorText } from './format';
 import { floats, halfValue } from './quant';
-import type { Cells, Live, Look, Patches, RunState, Source } from './source';
+import type { Cells, Intervention, Live, Look, Patches, RunState, Source } from './source';
 import { PatchStore, type Patch, TILE, type Tile, tilesInView } from './tiles';
 
 const AT_ONCE = 6; // as many as a browser lets one origin have
@@ -23,11 +23,18 @@ function takeToken(): string | null {
 }
 
 class Api {
-  private readonly token = takeToken();
   /// The run that is shown, once it is known: a server that shows another by now refuses instead of mixing the two.
   run = '';
 
-  constructor(private readonly base: string) {}
+  constructor(
+    private readonly base: string,
+    private readonly token = takeToken(),
+  ) {}
+
+  /// The same server, further down.
+  under(part: string): Api {
+    return new Api(`${this.base}/${part}`, this.token);
+  }
 
   async ask(path: string, options: RequestInit = {}): Promise<Response> {
     const response = await fetch(`${this.base}/${path}`, {
@@ -165,16 +172,18 @@ class ServedPatches implements Patches {
 
 class ServedCells implements Cells {
   readonly how = 'exact, computed by the server';
-  readonly can = { key: false, weighted: false };
-  readonly received = null;
-  readonly sizes = null;
+  readonly can: Cells['can'];
 
   constructor(
     private readonly api: Api,
     private readonly path: string, // LAYER/HEAD
     private readonly n: number,
     private readonly levels: number,
-  ) {}
+    readonly received: Float32Array,
+    readonly sizes: Float32Array | null,
+  ) {
+    this.can = { key: true, weighted: sizes !== null };
+  }
 
   async row(i: number, signal: AbortSignal): Promise<Float32Array> {
     return floats(await this.api.bytes(`row/${this.path}/${i}`, 4 * (i + 1), signal), 0, i + 1);
@@ -189,11 +198,24 @@ class HttpLive implements Live {
   constructor(
     private readonly api: Api,
     private readonly page: string,
+    private readonly second: () => Promise<Source>,
   ) {}
 
-  async start(text: string): Promise<void> {
-    const body = JSON.stringify({ text, page: this.page });
+  private async post(what: object): Promise<void> {
+    const body = JSON.stringify({ ...what, page: this.page });
     await this.api.ask('run', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
+  }
+
+  start(text: string): Promise<void> {
+    return this.post({ text });
+  }
+
+  steer(interventions: Intervention[]): Promise<void> {
+    return this.post({ steering: { format: 'bareattn-steering', version: 1, interventions } });
+  }
+
+  steered(): Promise<Source> {
+    return this.second();
   }
 
   async state(): Promise<RunState> {
@@ -205,28 +227,13 @@ class HttpLive implements Live {
   }
 }
 
-export class HttpSource implements Source {
-  readonly live?: Live;
-
-  private constructor(
+/// One run of the server.
+class HttpRun implements Source {
+  constructor(
     readonly data: PageData,
-    private readonly api: Api,
+    protected readonly api: Api,
   ) {
-    if (!data.served) return;
-    api.run = data.served.run;
-    const page = Array.from(crypto.getRandomValues(new Uint8Array(8)), (b) => b.toString(16)).join('');
-    if (data.served.live) this.live = new HttpLive(api, page);
-    // What the server keeps for this page is freed when it goes, and what it runs for it is stopped.
-    window.addEventListener('pagehide', () => {
-      void api.ask('leave', { method: 'POST', body: page, keepalive: true }).catch(() => undefined);
-    });
-  }
-
-  /// `given`: the description that came with the page; its numbers may be left to the server.
-  static async open(given: { source: { base: string } }): Promise<HttpSource> {
-    const api = new Api(given.source.base);
-    const whole: unknown = 'tokens' in given ? given : await (await api.ask('text')).json();
-    return new HttpSource(checkPageData(whole as PageData), api);
+    if (data.served) api.run = data.served.run;
   }
 
   section(name: string, size: number): Promise<Uint8Array> {
@@ -236,7 +243,42 @@ export class HttpSource implements Source {
   async cells(head: number): Promise<Cells | null> {
     const { data, api } = this;
     if (!data.exact.includes(head)) return null;
+    const n = data.run.tokens;
+    const keys = await this.section(`keys/${headName(data, head)}`, (data.has_sizes ? 8 : 4) * n);
+    const sizes = data.has_sizes ? floats(keys, 4 * n, n) : null;
     const path = `${layerOf(data, head)}/${headOf(data, head)}`;
-    return new ServedCells(api, path, data.run.tokens, data.source?.levels ?? 8);
+    return new ServedCells(api, path, n, data.source?.levels ?? 8, floats(keys, 0, n), sizes);
+  }
+}
+
+export class HttpSource extends HttpRun {
+  readonly live?: Live;
+  readonly against?: Source;
+
+  private constructor(data: PageData, api: Api, against: Source | null) {
+    super(data, api);
+    if (against) this.against = against;
+    if (!data.served) return;
+    const page = Array.from(crypto.getRandomValues(new Uint8Array(8)), (b) => b.toString(16)).join('');
+    if (data.served.live) this.live = new HttpLive(api, page, () => HttpSource.second(api, data));
+    // What the server keeps for this page is freed when it goes, and what it runs for it is stopped.
+    window.addEventListener('pagehide', () => {
+      void api.ask('leave', { method: 'POST', body: page, keepalive: true }).catch(() => undefined);
+    });
+  }
+
+  /// The run that is shown beside the first.
+  private static async second(api: Api, first: PageData): Promise<Source> {
+    const beside = api.under('against');
+    const data = checkPageData((await (await beside.ask('text')).json()) as PageData);
+    return new HttpRun(secondData(first, data), beside);
+  }
+
+  /// `given`: the description that came with the page; its numbers may be left to the server.
+  static async open(given: { source: { base: string } }): Promise<HttpSource> {
+    const api = new Api(given.source.base);
+    const whole: unknown = 'tokens' in given ? given : await (await api.ask('text')).json();
+    const data = checkPageData(whole as PageData);
+    return new HttpSource(data, api, data.served?.against ? await HttpSource.second(api, data) : null);
   }
 }

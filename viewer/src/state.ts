@@ -5,12 +5,14 @@ import { putFragment } from './address';
 import type { Palette, Pool, Scale } from './colormap';
 import { type PageData, headName } from './data';
 import type { Source } from './source';
+import { darkQuery, isDark } from './theme';
 
 export interface View {
   x: number; // token at the middle, as a key
   y: number; // as a row
   span: number; // tokens across
 }
+export type Runs = 'first' | 'second' | 'side' | 'difference';
 export interface State {
   head: number | null; // null: the grid
   row: number;
@@ -28,11 +30,13 @@ export interface State {
   weighted: boolean; // times the size of what a key carries
   other: number | null; // the head compared with
   compare: 'side' | 'difference';
+  against: Source | null; // a second run over the same tokens; not in the address
+  runs: Runs; // which of the two runs is shown; 'first' where there is one
   tour: number | null; // step of the tour, from 1
 }
 
 export class Store {
-  private state: State;
+  private state!: State;
   private readonly listeners = new Set<(s: State) => void>();
   private timer = 0;
 
@@ -82,10 +86,13 @@ export class Store {
       row: this.data.run.tokens - 1,
       key: -1,
       view: null,
-      measure: Math.max(
-        0,
-        this.data.measures.findIndex((m) => m.id === 'first_mass'),
-      ),
+      // Of two runs first how much each head changed, where that is known: it is one measure more.
+      measure: this.source.against?.data.js
+        ? this.data.measures.length
+        : Math.max(
+            0,
+            this.data.measures.findIndex((m) => m.id === 'first_mass'),
+          ),
       order: 'layer',
       scale: 'log',
       pool: 'sum',
@@ -97,6 +104,8 @@ export class Store {
       weighted: false,
       other: null,
       compare: 'side',
+      against: this.source.against ?? null,
+      runs: this.source.against ? 'difference' : 'first',
       tour: null,
     };
   }
@@ -112,13 +121,14 @@ export class Store {
       if (s.key !== d.key) p.set('key', String(s.key));
       if (s.view) p.set('at', [s.view.x, s.view.y, s.view.span].map((v) => v.toFixed(2)).join(','));
     }
-    if (s.measure !== d.measure) p.set('measure', this.data.measures[s.measure]?.id ?? '');
+    if (s.measure !== d.measure) p.set('measure', (s.against?.data ?? this.data).measures[s.measure]?.id ?? '');
     for (const name of ['order', 'scale', 'pool', 'palette'] as const) if (s[name] !== d[name]) p.set(name, s[name]);
     if (!s.first) p.set('first', 'hidden');
     if (s.role) p.set('role', s.role);
     if (s.find) p.set('find', s.find);
     if (s.norm !== d.norm) p.set('norm', s.norm);
     if (s.weighted) p.set('value', 'weighted');
+    if (s.against && s.runs !== d.runs) p.set('runs', s.runs);
     if (s.other !== null) p.set('with', headName(this.data, s.other));
     if (s.other !== null && s.compare !== d.compare) p.set('compare', s.compare);
     return `#${p.toString()}`;
@@ -146,7 +156,8 @@ export class Store {
     s.scale = pick('scale', ['log', 'linear', 'rank'], s.scale);
     s.pool = pick('pool', ['sum', 'max'], s.pool);
     s.palette = pick('palette', ['viridis', 'cividis', 'magma'], s.palette);
-    const measure = measures.findIndex((m) => m.id === p.get('measure'));
+    const known = this.source.against?.data.measures ?? measures;
+    const measure = known.findIndex((m) => m.id === p.get('measure'));
     if (measure >= 0) s.measure = measure;
     s.first = p.get('first') !== 'hidden';
     s.role = roles.find((r) => r.name === p.get('role'))?.name ?? null;
@@ -154,6 +165,8 @@ export class Store {
     s.weighted = p.get('value') === 'weighted';
     s.other = named('with');
     s.compare = pick('compare', ['side', 'difference'], s.compare);
+    s.against = this.state?.against ?? s.against;
+    if (s.against) s.runs = pick('runs', ['first', 'second', 'side', 'difference'], s.runs);
     const tour = Number(p.get('tour') ?? 0);
     if (this.data.lesson && inside(tour - 1, 7)) s.tour = tour;
     s.find = (p.get('find') ?? '').slice(0, 200);
@@ -170,14 +183,7 @@ export function useStore(store: Store): State {
   return state;
 }
 
-const darkQuery = window.matchMedia('(prefers-color-scheme: dark)');
 export const reducedMotion = (): boolean => window.matchMedia('(prefers-reduced-motion: reduce)').matches;
-
-/// Light or dark: as the system says until the person says otherwise (for this visit: a file has nowhere to keep it).
-export function isDark(): boolean {
-  const chosen = document.documentElement.dataset['theme'];
-  return chosen ? chosen === 'dark' : darkQuery.matches;
-}
 
 export function useDark(): [boolean, () => void] {
   const [dark, setDark] = useState(isDark());

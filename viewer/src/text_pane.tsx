@@ -4,7 +4,8 @@ import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { bright, css } from './colormap';
 import { hasReordering, label } from './format';
 import type { RowView } from './head';
-import { isDark, reducedMotion } from './state';
+import { reducedMotion } from './state';
+import { isDark } from './theme';
 
 const LEVELS = 24;
 // A browser lays out a paragraph as a whole: one of 100,000 tokens takes it most of a minute. So a long text stands in
@@ -36,6 +37,7 @@ interface TextPaneProps {
   tokens: string[];
   row: number; // the focused row
   view: RowView | null; // whose weights colour the text; may be of a hovered row
+  signed: Float32Array | null; // of a comparison: the row's differences, which then colour the text instead
   first: boolean; // the first token's weight counts
   matches: number[]; // tokens that the search found
   dark: boolean;
@@ -44,25 +46,27 @@ interface TextPaneProps {
 
 /// The weight that is drawn in full colour: the strongest but for the first token, on which most of the weight often
 /// rests, so that the rest of the text would be blank.
-export function fullColour(view: RowView): number {
+export function fullColour(weights: Float32Array): number {
   let top = 0;
-  for (let j = 1; j < view.weights.length; ++j) if (view.weights[j]! > top) top = view.weights[j]!;
-  return top || (view.weights[0] ?? 0);
+  for (let j = 1; j < weights.length; ++j) if (Math.abs(weights[j]!) > top) top = Math.abs(weights[j]!);
+  return top || Math.abs(weights[0] ?? 0);
 }
 
-const LIGHT = { none: [255, 253, 249], full: [255, 160, 40] };
-const DARK = { none: [21, 24, 30], full: [255, 171, 92] };
+const LIGHT = { none: [255, 253, 249], full: [255, 160, 40], less: [150, 120, 205] };
+const DARK = { none: [21, 24, 30], full: [255, 171, 92], less: [165, 140, 225] };
+const LESS = 64; // added to the level of what is less, of a difference
 
 /// Background and text of a level: a mix, and whichever of black and white reads better on it (at least 4.5 : 1).
 function levelColours(level: number): [string, string] {
   if (!level) return ['', ''];
-  const { none, full } = isDark() ? DARK : LIGHT;
-  const t = 0.08 + (0.92 * level) / LEVELS;
-  const mix = none.map((from, c) => Math.round(from + (full[c]! - from) * t));
+  const { none, full, less } = isDark() ? DARK : LIGHT;
+  const to = level > LESS ? less : full;
+  const t = 0.08 + (0.92 * (level % LESS)) / LEVELS;
+  const mix = none.map((from, c) => Math.round(from + (to[c]! - from) * t));
   return [css(mix), bright(mix) ? '#000' : '#fff'];
 }
 
-export function TextPane({ tokens, row, view, first, matches, dark, onFocus }: TextPaneProps) {
+export function TextPane({ tokens, row, view, signed, first, matches, dark, onFocus }: TextPaneProps) {
   const box = useRef<HTMLDivElement>(null);
   const spans = useRef<HTMLSpanElement[]>([]);
   const levels = useRef(new Uint8Array(0));
@@ -103,12 +107,14 @@ export function TextPane({ tokens, row, view, first, matches, dark, onFocus }: T
   }, [dark]);
 
   useEffect(() => {
-    const weights = view?.weights;
-    const top = view ? fullColour(view) : 0;
+    const weights = signed ?? view?.weights;
+    const top = weights ? fullColour(weights) : 0;
     for (let j = 0; j < tokens.length; ++j) {
       const w = weights && j < weights.length && (first || j > 0) ? weights[j]! : 0;
       // Square root: between the strongest key and an even share lies a factor of a hundred.
-      const level = top > 0 && w > 0 ? Math.round(Math.sqrt(Math.min(1, w / top)) * LEVELS) : 0;
+      const size = Math.abs(w);
+      let level = top > 0 && size > 0 ? Math.round(Math.sqrt(Math.min(1, size / top)) * LEVELS) : 0;
+      if (level && w < 0) level += LESS;
       if (levels.current[j] === level) continue;
       levels.current[j] = level;
       const [background, colour] = levelColours(level);
@@ -116,7 +122,7 @@ export function TextPane({ tokens, row, view, first, matches, dark, onFocus }: T
       style.backgroundColor = background;
       style.color = colour;
     }
-  }, [view, first, tokens, dark]);
+  }, [view, signed, first, tokens, dark]);
 
   useEffect(() => {
     for (const i of marked.current) spans.current[i]?.classList.remove('found');

@@ -1,8 +1,7 @@
 // Small pictures of every head: the lower left triangle is the map (rows look at columns), the upper right one, empty
 // because nobody looks ahead, carries the colour of the chosen measure. All thumbnails are one section, decoded once.
-import { FAULT, type Palette, bright, css, table, warm } from './colormap';
-import type { PageData } from './data';
-import { LOG_DECODE, triangle } from './quant';
+import { FAULT, type Palette, bright, css, shade, table, warm } from './colormap';
+import { LOG_DECODE, triangle, unrounded } from './quant';
 import type { Source } from './source';
 
 export interface Thumbs {
@@ -42,6 +41,32 @@ export function thumbImage(thumbs: Thumbs, head: number, palette: Palette, first
       }
       const t = v > 0 ? Math.max(0, Math.min(1, 1 - Math.log2(v) / LOW)) : 0;
       image.data.set(lut.subarray(4 * Math.round(t * 255), 4 * Math.round(t * 255) + 4), to);
+    }
+  }
+  return image;
+}
+
+/// The differences of two runs' thumbnails of one head, b less a: orange is more, purple less. What lies within the
+/// rounding of the two is no difference.
+export function thumbDifference(a: Thumbs, b: Thumbs, head: number, first: boolean): ImageData {
+  const { size, cells } = a;
+  const image = new ImageData(size, size);
+  const lut = table('difference');
+  const start = head * cells;
+  for (let r = 0; r < size; ++r) {
+    for (let c = 0; c <= r; ++c) {
+      const at = !first && c === 0 ? start + triangle(size) + r : start + triangle(r) + c;
+      const x = LOG_DECODE[a.codes[at] ?? 0] ?? NaN;
+      const y = LOG_DECODE[b.codes[at] ?? 0] ?? NaN;
+      const to = 4 * (r * size + c);
+      const d = unrounded(y, x);
+      if (Number.isNaN(d)) {
+        image.data.set([...FAULT, 255], to);
+        continue;
+      }
+      const t = d === 0 ? 0 : Math.max(0, Math.min(1, 1 - Math.log2(Math.abs(d)) / LOW));
+      const i = Math.round((0.5 + 0.5 * Math.sign(d) * t) * 255);
+      image.data.set(lut.subarray(4 * i, 4 * i + 4), to);
     }
   }
   return image;
@@ -102,14 +127,18 @@ export function drawTile(c: CanvasRenderingContext2D, tile: Tile, image: ImageDa
 /// "first-token" is F, "mixed" is nothing.
 export const badge = (role: string): string => (role === 'mixed' ? '' : (role[0] ?? '').toUpperCase());
 
-/// Where each head's mean stands between the least and the greatest of all heads, 0..1; NaN where it is not a number.
-export function places(data: PageData, measure: number): { at: number[]; low: number; high: number } {
-  const values = data.means.map((m) => m[measure] ?? NaN);
+/// Where each head's value stands between the least and the greatest of all heads, 0..1; NaN where it is not a number.
+/// Differences have 0 in the middle.
+export function places(values: number[], signed: boolean): { at: number[]; low: number; high: number } {
   const known = values.filter((v) => Number.isFinite(v));
-  const low = Math.min(...known);
-  const high = Math.max(...known);
-  return { at: values.map((v) => (high > low ? (v - low) / (high - low) : v === low ? 0.5 : NaN)), low, high };
+  const widest = known.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+  const low = signed ? -widest : Math.min(...known);
+  const high = signed ? widest : Math.max(...known);
+  const middle = (v: number): number => (v === low ? 0.5 : NaN);
+  return { at: values.map((v) => (high > low ? (v - low) / (high - low) : middle(v + 0))), low, high };
 }
 
-export const tint = (place: number, dark: boolean): readonly number[] =>
-  Number.isNaN(place) ? FAULT : warm(place, dark);
+export function tint(place: number, dark: boolean, signed: boolean): readonly number[] {
+  if (Number.isNaN(place)) return FAULT;
+  return signed ? shade(table('difference'), Math.max(0, Math.min(1, place))) : warm(place, dark);
+}

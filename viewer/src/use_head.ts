@@ -5,14 +5,14 @@ import { type Head, readHead } from './head';
 import type { Source } from './source';
 
 export function useHead(source: Source, index: number | null): { head: Head | null; failure: string } {
-  const [head, setHead] = useState<Head | null>(null);
+  const [head, setHead] = useState<{ of: Source; head: Head } | null>(null);
   const [failure, setFailure] = useState('');
   useEffect(() => {
     let current = true;
     setFailure('');
     if (index !== null) {
       readHead(source, index).then(
-        (h) => current && setHead(h),
+        (h) => current && setHead({ of: source, head: h }),
         (e: unknown) => current && setFailure(errorText(e)),
       );
     }
@@ -20,5 +20,5 @@ export function useHead(source: Source, index: number | null): { head: Head | nu
       current = false;
     };
   }, [source, index]);
-  return { head: head?.index === index ? head : null, failure };
+  return { head: head?.of === source && head.head.index === index ? head.head : null, failure };
 }

@@ -1,0 +1,236 @@
+// Steering a live run: sliders that change the weighting, after which the server runs the same text once more and the
+// page shows both runs and what lies between. The heads are all, those of a layer, or the one that is shown; the span
+// is any piece of the text. What was set can be saved as a steering file for the command line.
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { Choice } from './controls';
+import { headName, layerOf } from './data';
+import { count, quoted, span as range } from './format';
+import { Progress } from './live';
+import { useRunning } from './running';
+import { download, jsonBlob } from './save';
+import { findMatches } from './search';
+import type { Intervention, Live } from './source';
+import type { State, Store } from './state';
+
+const WAIT_MS = 350; // after the last movement of a slider
+
+interface Knobs {
+  heads: 'all' | 'layer' | 'head';
+  temperature: number; // log2
+  words: string; // the span, as it stands in the text; empty: the focused key
+  factor: number; // log2 of what the weights on the span are multiplied by; the least mutes it
+  blend: number; // what the heads write, times this
+}
+const NEUTRAL: Knobs = { heads: 'all', temperature: 0, words: '', factor: 0, blend: 1 };
+const MUTED = -6;
+
+/// Tokens of the first place where the words stand: those that any letter of it lies in.
+function spanOf(tokens: string[], words: string): [number, number] | null {
+  const found = findMatches(tokens, words);
+  if (!found.length) return null;
+  let end = found[0]! + 1;
+  for (let text = ''; end <= tokens.length; ++end) {
+    text = tokens.slice(found[0], end).join('');
+    if (text.toLowerCase().includes(words.toLowerCase())) break;
+  }
+  return [found[0]!, Math.min(end, tokens.length)];
+}
+
+function interventions(knobs: Knobs, heads: string[], span: [number, number] | null): Intervention[] {
+  const out: Intervention[] = [];
+  if (knobs.temperature !== 0) out.push({ kind: 'temperature', heads, value: 2 ** knobs.temperature });
+  if (span && knobs.factor <= MUTED) out.push({ kind: 'knockout', heads, keys: [span] });
+  else if (span && knobs.factor !== 0) out.push({ kind: 'boost', heads, keys: [span], value: 2 ** knobs.factor });
+  if (knobs.blend !== 1) out.push({ kind: 'scale', heads, value: knobs.blend });
+  return out;
+}
+
+interface KnobProps {
+  id: string;
+  name: string;
+  value: number;
+  least: number;
+  most: number;
+  step: number;
+  said: string;
+  onInput: (value: number) => void;
+}
+
+function Knob({ id, name, value, least, most, step, said, onInput }: KnobProps) {
+  return (
+    <div class="knob">
+      <label for={id}>{name}</label>
+      <input
+        id={id}
+        type="range"
+        min={least}
+        max={most}
+        step={step}
+        value={value}
+        aria-valuetext={said}
+        onInput={(e) => onInput(Number(e.currentTarget.value))}
+      />
+      <output for={id}>{said}</output>
+    </div>
+  );
+}
+
+const times = (x: number): string => `\u00D7 ${x >= 10 ? x.toFixed(0) : x >= 1 ? x.toFixed(1) : x.toFixed(2)}`;
+
+export function SteerPanel({ store, state, live }: { store: Store; state: State; live: Live }) {
+  const { data } = store;
+  const [knobs, setKnobs] = useState<Knobs>(NEUTRAL);
+  const { state: run, failure, running, start, stop } = useRunning(live);
+  const timer = useRef(0);
+  const wanted = useRef<Knobs | null>(null); // moved while a run is on its way
+  const { head } = state;
+  const heads =
+    head === null || knobs.heads === 'all'
+      ? ['*']
+      : knobs.heads === 'layer'
+        ? [`${layerOf(data, head)}.*`]
+        : [headName(data, head)];
+  const focusedKey = Math.max(0, state.key);
+  const spanFor = (k: Knobs): [number, number] | null =>
+    k.words ? spanOf(data.tokens, k.words) : [focusedKey, focusedKey + 1];
+  const span = spanFor(knobs);
+
+  const forget = (): void => {
+    window.clearTimeout(timer.current);
+    wanted.current = null;
+    setKnobs(NEUTRAL);
+    store.set({ against: store.source.against ?? null, runs: 'first' });
+  };
+  const go = (k: Knobs): void => {
+    const all = interventions(k, heads, spanFor(k));
+    if (!all.length) return;
+    wanted.current = null;
+    start(
+      () => live.steer(all),
+      async () => {
+        const against = await live.steered();
+        const { runs } = store.get();
+        store.set({ against, runs: runs === 'first' ? 'difference' : runs, other: null });
+      },
+    );
+  };
+  const set = (change: Partial<Knobs>): void => {
+    const next = { ...knobs, ...change };
+    setKnobs(next);
+    window.clearTimeout(timer.current);
+    timer.current = window.setTimeout(() => {
+      if (running) wanted.current = next;
+      else go(next);
+    }, WAIT_MS);
+  };
+  useEffect(() => () => window.clearTimeout(timer.current), []);
+  useEffect(() => {
+    if (!running && wanted.current) go(wanted.current);
+  }, [running]);
+
+  const changed = interventions(knobs, heads, span);
+  return (
+    <details class="live steer">
+      <summary>Steer: change the weighting and see what follows</summary>
+      <p class="learner">
+        The sliders change how scores become weights; the model then runs the same text again. A is the run as it was, B
+        the steered one. Nothing leaves the field unless it is muted.
+      </p>
+      <div class="steer-knobs">
+        <Choice
+          legend="Heads"
+          value={head === null ? 'all' : knobs.heads}
+          options={[
+            ['all', 'All'],
+            ['layer', head === null ? 'One layer' : `Layer ${layerOf(data, head)}`],
+            ['head', head === null ? 'One head' : `Head ${headName(data, head)}`],
+          ]}
+          disabled={head === null ? ['layer', 'head'] : []}
+          why="Open a head first"
+          onChange={(v) => set({ heads: v })}
+        />
+        <Knob
+          id="steer-temperature"
+          name="Temperature"
+          value={knobs.temperature}
+          least={-3}
+          most={3}
+          step={0.25}
+          said={knobs.temperature === 0 ? 'as it is' : `${(2 ** knobs.temperature).toFixed(2)}`}
+          onInput={(temperature) => set({ temperature })}
+        />
+        <div class="knob">
+          <label for="steer-words">Span</label>
+          <input
+            id="steer-words"
+            type="text"
+            dir="auto"
+            autocomplete="off"
+            spellcheck={false}
+            placeholder={`the focused key, ${quoted(data.tokens[focusedKey])}`}
+            value={knobs.words}
+            onInput={(e) => set({ words: e.currentTarget.value })}
+          />
+          <output for="steer-words">
+            {span ? `token${span[1] - span[0] > 1 ? 's' : ''} ${range(span[0], span[1] - 1)}` : 'not in the text'}
+          </output>
+        </div>
+        <Knob
+          id="steer-factor"
+          name="Weights on the span"
+          value={knobs.factor}
+          least={MUTED}
+          most={6}
+          step={0.25}
+          said={knobs.factor <= MUTED ? 'muted' : knobs.factor === 0 ? 'as they are' : times(2 ** knobs.factor)}
+          onInput={(factor) => set({ factor })}
+        />
+        <Knob
+          id="steer-blend"
+          name="What the heads write"
+          value={knobs.blend}
+          least={0}
+          most={2}
+          step={0.25}
+          said={knobs.blend === 0 ? 'muted' : knobs.blend === 1 ? 'as it is' : times(knobs.blend)}
+          onInput={(blend) => set({ blend })}
+        />
+      </div>
+      <div class="live-bar">
+        <button type="button" class="quiet" disabled={running || !changed.length} onClick={() => go(knobs)}>
+          Run it
+        </button>
+        {running && (
+          <button type="button" class="quiet" onClick={stop}>
+            Stop
+          </button>
+        )}
+        <button type="button" class="quiet" onClick={forget}>
+          As it was
+        </button>
+        <button
+          type="button"
+          class="quiet"
+          disabled={!changed.length}
+          onClick={() =>
+            download('steering.json', jsonBlob({ format: 'bareattn-steering', version: 1, interventions: changed }))
+          }
+        >
+          Save as a steering file
+        </button>
+      </div>
+      {running && run && <Progress state={run} />}
+      <p role="status" class="live-said">
+        {failure
+          ? `It was not run: ${failure}`
+          : running
+            ? 'Running.'
+            : run?.state === 'cancelled'
+              ? 'Stopped.'
+              : run?.state === 'done'
+                ? `Steered: ${count(changed.length)} change${changed.length === 1 ? '' : 's'}.`
+                : ''}
+      </p>
+    </details>
+  );
+}
