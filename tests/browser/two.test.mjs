@@ -95,6 +95,7 @@ test('the grid opens on the difference, and shows either run', async () => {
   await o.page.waitForFunction(() => performance.getEntriesByName('bareattn-grid-painted').length > 0);
   assert.deepEqual(await colours('0.4'), { orange: 0, purple: 0 });
   const changed = await colours('7.1');
+  o.wrong = o.wrong.filter((w) => !/Multiple readback/.test(w)); // of this test's own looking
   assert.ok(changed.orange + changed.purple > 5, JSON.stringify(changed));
   await noFindings(o.page, 'grid of differences');
   // Of a measure its change; of one run the measure itself.
@@ -102,7 +103,7 @@ test('the grid opens on the difference, and shows either run', async () => {
   assert.match(await label(), /change of Entropy/);
   await o.page.locator('.runs input[value=second]').check();
   await o.page.waitForFunction(() => !/change of/.test(document.querySelector('[data-head="7.1"]').ariaLabel));
-  assert.match(await o.page.evaluate(() => location.hash), /runs=second|^#?/);
+  await o.page.waitForFunction(() => /runs=second/.test(location.hash)); // a link holds it
   await clean(o);
 });
 

@@ -1,5 +1,5 @@
-"""Two runs over one text: a steered trace, the page of two traces, `serve --against`, shares by key over HTTP, and steering
-in live mode. What is shown is held to the traces' own weights."""
+"""Two runs over one text: a steered trace, the page of two traces, `serve --against`, and steering in live mode; and over
+HTTP shares by key and weights times what keys carry. What is shown is held to the traces' own weights."""
 import base64
 import json
 import re
@@ -168,6 +168,37 @@ def server_of_tom(tmp_path_factory):
     with serving(path) as served:
         n = len(served.ask("/api/text").json()["tokens"])
         yield served, weights(path, "5.3", n, folder)
+
+
+@pytest.mark.parametrize("z", [0, 2])
+def test_weights_times_what_keys_carry(server_of_tom, z):
+    server, truth = server_of_tom
+    n, c = len(truth), 1 << z
+    description = server.ask("/api/text").json()
+    assert description["has_sizes"] is True
+    keys = server.ask("/api/section/keys/5.3").body
+    received, sizes = np.frombuffer(keys, "<f4").astype(np.float64).reshape(2, n)
+    assert np.allclose(received, np.tril(truth).sum(0), rtol=1e-4, atol=1e-5)
+    assert sizes.min() > 0 and sizes.max() > 1.5 * sizes.min()
+    y = -(-n // (256 * c)) - 1
+    share, most = tile(server, f"/api/tile/5/3/{z}/0/{y}", "&value=weighted")
+    some = (truth * (sizes / sizes.max()))[256 * c * y:256 * c * (y + 1), :256 * c]
+    whole = np.zeros((256 * c, 256 * c))
+    whole[:some.shape[0], :some.shape[1]] = some
+    cells = whole.reshape(256, c, 256, c)
+    in_row = np.clip(n - 256 * c * y - c * np.arange(256), 1, c)[:, None]
+    assert np.allclose(share, cells.sum((1, 3)) / in_row, rtol=1e-4, atol=1e-8)
+    assert np.allclose(most, cells.max((1, 3)), rtol=1e-4, atol=1e-8)
+
+
+def test_a_trace_without_sizes_says_so(tmp_path):
+    path = tmp_path / "run.safetensors"
+    done = run("trace", "--text", "The cat sat.", "-o", path, "--measures", "rows,distance,spans,columns,map")
+    assert done.returncode == 0, done.stderr
+    with serving(path) as server:
+        assert server.ask("/api/text").json()["has_sizes"] is False
+        assert server.ask("/api/tile/5/3/0/0/0?value=weighted").status == 404
+        assert server.ask("/api/tile/5/3/0/0/0?norm=key").status == 200
 
 
 def test_by_key_from_afar_adds_up(server_of_tom):
