@@ -43,6 +43,7 @@ for (let i = 0; i < Number(times); ++i) {
     await page.waitForTimeout(260);
   }
   await settled();
+  await page.waitForTimeout(400); // the address follows
   const box = await page.locator('.map-over').boundingBox();
   await page.evaluate(() => {
     window.frames_ = [];
