@@ -119,8 +119,14 @@ TEST(DiagnoseAgainst, AScatteredWeightingIsOneFinding) {
 }
 
 TEST(DiagnoseAgainst, WhatTheRunShowsAloneIsNotSaidTwice) {
-  Runs runs = runs_of({make(Kind::boost, 200, {20, 21}, {"12.*", "15.*", "19.*"})});
-  runs.options.table = nullptr;  // not declared: found from Q, K and LSE, with its factor
+  Runs runs = runs_of({});
+  Variant fault;  // not declared: found from Q, K and LSE, with its factor
+  fault.table = make_table({make(Kind::boost, 200, {20, 21}, {"12.*", "15.*", "19.*"})}, test::real_model()->config(),
+                           static_cast<int64_t>(tokens().size()));
+  ObservationOptions options;
+  options.variant = std::make_shared<const Variant>(fault);
+  runs.run = observe(test::real_model(), tokens(), options);
+  runs.options.table = nullptr;
   int named = 0;
   for (const Finding& f : compared(runs).findings)
     if (f.check == "peripheral-made-central" && f.token == 20) {
@@ -128,6 +134,14 @@ TEST(DiagnoseAgainst, WhatTheRunShowsAloneIsNotSaidTwice) {
       EXPECT_NEAR(f.value, 200, 20);
     }
   EXPECT_EQ(named, 1);
+}
+
+// A run that says how it was steered is diagnosed as one that is meant to be.
+TEST(DiagnoseAgainst, WhatTheRunSaysOfItselfIsMeant) {
+  Runs runs = runs_of({make(Kind::boost, 200, {20, 21}, {"12.*", "15.*", "19.*"})});
+  runs.options.table = nullptr;
+  runs.options.control = nullptr;
+  EXPECT_TRUE(compared(runs).findings.empty()) << names(compared(runs).findings);
 }
 
 TEST(DiagnoseAgainst, RefusesWhatCannotBeCompared) {

@@ -88,7 +88,7 @@ struct Evidence {
 
 struct DiagnoseOptions {
   Expectations expectations;
-  std::shared_ptr<const ScoreTable> table = {};  // steering that is meant to be
+  std::shared_ptr<const ScoreTable> table = {};  // steering that is meant to be; what a finished run says of itself is
   std::shared_ptr<const Variant> variant = {};   // the fault under test; null: the model as it is
   /// Another finished run over the same tokens, by a model of as many heads, that this one is held against: the model
   /// before quantisation, another engine's setting. What the run shows alone is not said twice.

@@ -25,4 +25,11 @@ struct ScoreTable {
   int heads = 0, head_dim = 0;              // Hq and D of the model it was made for
 };
 
+/// Whether rows of some layer see a window only. Traces and pages, which hold the rest of a table, refuse those.
+inline bool has_window(const ScoreTable& table) {
+  for (const LayerTable& layer : table.layers)
+    if (layer.window >= 0) return true;
+  return false;
+}
+
 }  // namespace bareattn

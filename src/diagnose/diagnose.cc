@@ -67,7 +67,8 @@ Diagnosis diagnose_observation(std::shared_ptr<const Observation> observation, c
   evidence.expectations = options.expectations;
   evidence.base = std::make_shared<const Variant>();
   if (tokenizer != nullptr) set_tokenizer(evidence, *tokenizer);
-  evidence.heads = diagnosing::sample_rows(*result.observation, options.expectations, options.table.get(), rounding);
+  const ScoreTable* table = options.table != nullptr ? options.table.get() : result.observation->table();
+  evidence.heads = diagnosing::sample_rows(*result.observation, options.expectations, table, rounding);
   result.findings = diagnosing::run_checks(evidence, options.checks);
   if (options.control != nullptr) diagnosing::hold_against(*options.control, result, options);
   return result;

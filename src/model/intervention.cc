@@ -78,10 +78,7 @@ Intervention::Intervention(const ModelConfig& config, std::shared_ptr<const Scor
   key_span_.resize(std::max(key_span_.size(), static_cast<size_t>(capacity)));
 }
 
-bool Intervention::has_window() const {
-  return active_ != nullptr && std::any_of(active_->layers.begin(), active_->layers.end(),
-                                           [](const LayerTable& layer) { return layer.window >= 0; });
-}
+bool Intervention::has_window() const { return active_ != nullptr && bareattn::has_window(*active_); }
 
 int64_t Intervention::extra_positions() const {
   return variant_->position_shift + std::max<int64_t>(0, variant_->query_shift) +

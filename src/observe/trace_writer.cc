@@ -42,6 +42,8 @@ TraceFacts facts_of(const Model& model, const std::vector<int32_t>& tokens, cons
   facts.engine = BAREATTN_VERSION;
   facts.title = options.title;
   facts.spans = options.spans;
+  if (options.table && has_window(*options.table))
+    throw InputError("a trace cannot hold steering that has a window; a window of the run (--window) it can");
   const ModelConfig& c = facts.config;
   const auto count = static_cast<int64_t>(tokens.size());
   const int block = options.pool_block != 0 ? options.pool_block : choose_pool_block(count);

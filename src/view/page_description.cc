@@ -126,6 +126,9 @@ void add_changes(json& data, const RunDiff& changes) {
 
 void add_steering(json& data, const Observation& observation, const std::vector<HeadId>& exact) {
   const ScoreTable* table = observation.table();
+  if (table != nullptr && has_window(*table))
+    throw InputError(
+        "a page cannot show the cells of a run whose steering has a window; a window of the run can be shown");
   if (table == nullptr || exact.empty()) return;
   const size_t tokens = observation.tokens().size();
   const size_t cells = static_cast<size_t>(table->row_spans) * static_cast<size_t>(table->key_spans);

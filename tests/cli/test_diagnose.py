@@ -149,7 +149,7 @@ def test_the_demonstration_shows_each_of_the_three_broken_and_restored(tmp_path)
                         ("contradiction", "heads-in-contradiction")]:
         assert check in index
         for state in ("broken", "restored"):
-            assert f"href='{name}-{state}.html'" in index
+            assert f"href='{name}-{state}.html#head=" in index and f"src='{name}-{state}.html#head=" in index
             assert f"{name}, {state}: " in (tmp_path / f"{name}-{state}.html").read_text()
 
 

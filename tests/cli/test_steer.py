@@ -49,6 +49,13 @@ def test_a_window_with_and_without_the_first_token():
     assert all(head["after"] > 0 for head in document["heads"])
 
 
+def test_a_window_is_not_kept_where_it_could_not_be_shown(tmp_path):
+    file = tmp_path / "window.json"
+    assert run("steer", "--window", "4", "-n", "1", "--save", file, PROMPT).returncode == 0
+    refused(run("trace", "--table", file, "-o", tmp_path / "run.safetensors", "--text", PROMPT), 2, "--window")
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_calibration_weighs_by_length_when_the_query_says_nothing(tmp_path):
     facts, query = ("Rex is a brown dog.", "Tom is grey."), "What is the colour of Rex?"
     prompt = " ".join((*facts, query))
