@@ -33,7 +33,12 @@ OPEN_AT_MOST = 500_000_000  # bytes: a script's text past 512 MB is more than th
 
 
 def ours(trace):
-    return bareattn.show(trace).html
+    """What `bareattn page` writes, within the 12 MB of a notebook's."""
+    with tempfile.TemporaryDirectory() as folder:
+        page = pathlib.Path(folder) / "page.html"
+        subprocess.run([BIN, "page", trace.path, "--budget", "12", "-o", page], check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
+        return page.read_text(encoding="utf-8")
 
 
 def layers_of(trace):
@@ -74,7 +79,9 @@ def trace_of(length, folder):
         subprocess.run([BIN, "trace", "-m", MODEL, "--text", text, "-o", whole], check=True, stdout=subprocess.DEVNULL)
     start = "".join(bareattn.Trace(whole).texts[:length])
     subprocess.run([BIN, "trace", "-m", MODEL, "--text", start, "-o", path], check=True, stdout=subprocess.DEVNULL)
-    return bareattn.Trace(path)
+    trace = bareattn.Trace(path)
+    trace.path = path
+    return trace
 
 
 def browse(file, selector, libraries, checks=False):
