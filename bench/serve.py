@@ -87,7 +87,8 @@ def measure(run):
         return f"{draw.randrange(model['layers'])}/{draw.randrange(model['heads'])}"
 
     result["tiles"] = []
-    for level in json.loads(ask(said, "/api/tileset/0/0")[1])["levels"]:
+    levels = json.loads(ask(said, "/api/tileset/0/0")[1])["levels"]
+    for level in levels:
         times, computes, again = [], [], []
         for _ in range(REPEATS if level["cell"] <= 4 else 10):
             y = draw.randrange(level["tiles"])
@@ -109,8 +110,10 @@ def measure(run):
     for _ in range(5):
         at = f"/api/row/{head()}/{n - 1}"
         ask(said, at)
-        side = -(-n // 256)
-        tiles = [f"/api/tile/{head()}/0/{draw.randrange(side)}/{draw.randrange(side)}?type=f32" for _ in range(300)]
+        # Of the widest exact cells, which take longest, each another one: single cells are done before the row is asked.
+        wide = [l for l in levels if l["exact"]][-1]
+        tiles = [f"/api/tile/{head()}/{wide['z']}/{y}/{y}?type=f32&first={draw.choice(('shown', 'hidden'))}"
+                 for y in (draw.randrange(wide["tiles"]) for _ in range(300))]
         crowd.append(crowded_row(said, tiles, at))
     result["row_among_300_tiles"] = {**summary([t for t, _ in crowd]), "tiles_still_waiting": [w for _, w in crowd]}
     result["own_memory_at_the_end_bytes"] = own_bytes(server.pid)
