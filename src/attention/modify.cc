@@ -4,12 +4,25 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 namespace bareattn::attend {
 namespace {
 
 constexpr float hidden = -std::numeric_limits<float>::infinity();
+
+// Where the span that stands at `begin` ends, eight keys at a time: key by key this was a fifth of the attention.
+int64_t end_of_run(const uint8_t* span, int64_t begin, int64_t count) {
+  const uint64_t alike = span[begin] * uint64_t{0x0101010101010101};
+  int64_t end = begin + 1;
+  for (uint64_t eight = 0; end + 8 <= count; end += 8) {
+    std::memcpy(&eight, span + end, 8);
+    if (eight != alike) break;
+  }
+  while (end < count && span[end] == span[begin]) ++end;
+  return end;
+}
 
 }  // namespace
 
@@ -29,8 +42,7 @@ void Modifier::apply(const Place& place, float* s, int64_t count) const {
         bias.value.data() + (place.head * bias.row_spans + row_span) * static_cast<int64_t>(bias.key_spans);
     const uint8_t* span = bias.key_span.data() + place.key;
     for (int64_t j = 0; j < count;) {  // runs of one span: a run whose term is 0 is left as it is
-      int64_t end = j + 1;
-      while (end < count && span[end] == span[j]) ++end;
+      const int64_t end = end_of_run(span, j, count);
       const float term = value[span[j]];
       if (term == hidden) {
         for (; j < end; ++j) s[j] = hidden;
