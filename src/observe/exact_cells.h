@@ -21,7 +21,7 @@ struct CellSource {
   int64_t tokens = 0, dim = 0;
   HeadId head = {};
   const ScoreTable* table = nullptr;  // of a steered run: what is done to this head's scores
-  Reach reach = {};                                                                      // window and sinks of the run
+  Reach reach = {};                   // window and sinks of the run
   std::function<std::span<const std::byte>(int64_t begin, int64_t end)> q;               // rows [begin, end) of [N, D]
   std::function<std::span<const std::byte>(int64_t begin, int64_t end)> k;               // the same of the keys
   std::function<std::span<const float>(int64_t begin, int64_t end)> max_logit, row_sum;  // of those rows
