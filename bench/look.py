@@ -111,7 +111,7 @@ def show(result):
         print(f"look, {row['tokens']} tokens, page included, {row['precision']:4}  {row['seconds']:6.2f} s"
               f"  {row['peak_megabytes']:6.0f} MB  (page {row['page_megabytes']:.1f} MB)")
     for row in result.get("prefill", ()):
-        print(f"prefill {row['tokens']:5} tokens, {row['threads']} threads, {row['precision']:4}  "
+        print(f"prefill {row['tokens']:5} tokens, {row['threads']} threads, {row['precision']:4} attention {row['attention']:4}  "
               f"{row['tokens_per_second']:6.0f} tok/s, observed {row['tokens_per_second_observed']:6.0f} tok/s")
     for row in (result[kind] for kind in PEERS if kind in result):
         if "absent" in row:

@@ -52,11 +52,11 @@ CLI::Validator within(T least, T most) {
   return (CLI::Validator(refuse_nan, "") & CLI::Range(least, most)).description("");
 }
 
-/// -m, -t and --precision, the same everywhere.
+/// -m, -t, --precision and --attention, the same everywhere.
 struct ModelChoice {
   std::string path;
   int threads = 0;
-  std::string precision = precision_name(LoadOptions{}.precision);
+  std::string precision = precision_name(LoadOptions{}.precision), attention = precision_name(LoadOptions{}.attention);
 
   void declare(CLI::App& command);
   std::shared_ptr<const Model> load() const;  // stops with Cancelled where the user did

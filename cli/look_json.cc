@@ -158,6 +158,7 @@ std::string look_json(const LookReport& report) {
       {"model", model_json(o.model())},
       {"run",
        {{"precision", precision_name(o.model().precision())},
+        {"attention", precision_name(o.model().attention())},
         {"threads", o.threads()},
         {"seconds", number(o.seconds())},
         {"tokens_per_second", number(static_cast<double>(length) / o.seconds())}}},

@@ -89,7 +89,7 @@ class Summary {
     const double seconds = o_.seconds();
     fact("Run", fmt::format("{:.2f} s, {} tokens/s, {} thread{}, {}", seconds,
                             grouped(static_cast<int64_t>(std::lround(static_cast<double>(length_) / seconds))),
-                            o_.threads(), o_.threads() == 1 ? "" : "s", precision_name(o_.model().precision())));
+                            o_.threads(), o_.threads() == 1 ? "" : "s", precision_text(o_.model())));
   }
 
   void roles() {

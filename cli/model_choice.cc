@@ -17,7 +17,12 @@ void ModelChoice::declare(CLI::App& command) {
       ->type_name("N")
       ->check(within(0, 1024))
       ->capture_default_str();
-  command.add_option("--precision", precision, "f32 or bf16, of the projections; attention itself is always f32")
+  command.add_option("--precision", precision, "f32 or bf16, of the projections")
+      ->type_name("TYPE")
+      ->check(CLI::IsMember({"f32", "bf16"}).description(""))
+      ->capture_default_str();
+  command
+      .add_option("--attention", attention, "f32 or bf16, of attention itself: bf16 rounds queries, keys and values")
       ->type_name("TYPE")
       ->check(CLI::IsMember({"f32", "bf16"}).description(""))
       ->capture_default_str();
@@ -27,6 +32,7 @@ std::shared_ptr<const Model> ModelChoice::load() const {
   if (path.empty()) throw InputError("no model: name a GGUF file with -m FILE or in BAREATTN_MODEL");
   LoadOptions options;
   options.precision = precision == "bf16" ? Precision::bf16 : Precision::f32;
+  options.attention = attention == "bf16" ? Precision::bf16 : Precision::f32;
   options.threads = threads;
   std::shared_ptr<const Model> model;
   {

@@ -25,7 +25,7 @@ int measure_perplexity(const PerplexityOptions& options) {
   }
   const double value = perplexity(model, tokens, options.model.threads);
   fmt::print("{:.4f}  perplexity of {} tokens, {}\n", value, grouped(static_cast<int64_t>(tokens.size())),
-             precision_name(model->precision()));
+             precision_text(*model));
   return exit_ok;
 }
 

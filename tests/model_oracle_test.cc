@@ -155,6 +155,10 @@ TEST(Perplexity, EqualsTheOraclesToFourDigits) {
   const double bf16 = perplexity(test::real_model(Precision::bf16), tokens);
   std::printf("perplexity with bf16 projections %.5f\n", bf16);
   EXPECT_NEAR(bf16, f64, f64 * 5e-3);
+  const double attention = perplexity(test::real_model(Precision::f32, Precision::bf16), tokens);
+  std::printf("perplexity with attention in bf16 %.5f\n", attention);
+  EXPECT_NEAR(attention, f64, f64 * 2e-3);
+  EXPECT_NE(attention, ours);
 }
 
 }  // namespace

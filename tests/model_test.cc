@@ -21,9 +21,9 @@ namespace {
 
 using Bits = std::vector<float>;
 
-std::shared_ptr<const Model> tiny(Precision precision = Precision::f32) {
+std::shared_ptr<const Model> tiny(Precision precision = Precision::f32, Precision attention = Precision::f32) {
   const test::TemporaryFile file(test::tiny_llama().build());
-  return Model::load(file.path(), {.precision = precision, .threads = 1});
+  return Model::load(file.path(), {.precision = precision, .attention = attention, .threads = 1});
 }
 
 std::vector<int32_t> some_tokens(int count, int vocabulary) {
@@ -72,6 +72,7 @@ void expect_one_answer(const std::shared_ptr<const Model>& model, int count) {
 
 TEST(Determinism, TinyModelF32) { expect_one_answer(tiny(), 700); }
 TEST(Determinism, TinyModelBf16) { expect_one_answer(tiny(Precision::bf16), 700); }
+TEST(Determinism, TinyModelAttentionBf16) { expect_one_answer(tiny(Precision::f32, Precision::bf16), 700); }
 TEST(Determinism, RealModelF32) { expect_one_answer(test::real_model(), 70); }
 TEST(Determinism, RealModelBf16) { expect_one_answer(test::real_model(Precision::bf16), 70); }
 

@@ -18,16 +18,17 @@ inline std::string model_path() {
   return BAREATTN_SOURCE_DIR "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 }
 
-/// The model, loaded once per precision and test program.
-inline std::shared_ptr<const Model> real_model(Precision precision = Precision::f32) {
-  static std::shared_ptr<const Model> models[2];
-  auto& model = models[precision == Precision::bf16 ? 1 : 0];
+/// The model, loaded once per test program and pair of precisions.
+inline std::shared_ptr<const Model> real_model(Precision precision = Precision::f32,
+                                               Precision attention = Precision::f32) {
+  static std::shared_ptr<const Model> models[2][2];
+  auto& model = models[precision == Precision::bf16 ? 1 : 0][attention == Precision::bf16 ? 1 : 0];
   if (model == nullptr) {
     if (!std::filesystem::exists(model_path())) {
       ADD_FAILURE() << model_path() << " is missing: run ./x model, or set BAREATTN_MODEL";
       std::exit(1);
     }
-    model = Model::load(model_path(), {.precision = precision, .threads = 0});
+    model = Model::load(model_path(), {.precision = precision, .attention = attention, .threads = 0});
   }
   return model;
 }

@@ -65,7 +65,8 @@ QkRecorder qk_of(const std::shared_ptr<const Model>& model, const std::vector<in
 }
 
 // All weights [N, N] of a head, from the pass itself (the attention that makes outputs, which hands out its rows).
-std::vector<float> pass_weights(const ModelConfig& config, const QkRecorder& qk, HeadId head, int64_t n) {
+std::vector<float> pass_weights(const ModelConfig& config, const QkRecorder& qk, HeadId head, int64_t n,
+                                Compute compute = Compute::f32) {
   const int64_t dim = config.head_dim;
   const auto& q = qk.q.at({head.layer, head.head});
   const auto& k = qk.k.at({head.layer, head.head / (config.heads / config.kv_heads)});
@@ -74,6 +75,7 @@ std::vector<float> pass_weights(const ModelConfig& config, const QkRecorder& qk,
   for (int64_t i = 0; i < n; ++i) rows[static_cast<size_t>(i)] = i;
   AttentionParams params;
   params.is_causal = true;
+  params.compute = compute;
   params.returns.full_rows = rows;
   params.returns.full_weights = weights.data();
   attention(TensorView<const float>(q.data(), {1, 1, n, dim}), TensorView<const float>(k.data(), {1, 1, n, dim}),
@@ -125,6 +127,24 @@ TEST(Trace, TilesInF32AreThePassBitForBit) {
     for (const int64_t row : {0, 1, 511, 512, 1299}) {
       const std::vector<float> one = trace->row_weights(head, row);
       ASSERT_EQ(std::memcmp(one.data(), weights.data() + row * n, one.size() * sizeof(float)), 0) << row;
+    }
+  }
+}
+
+// Attention in bf16 used rounded queries and keys: those are what is seen and kept, so that a store of bf16 is exact, too.
+TEST(Trace, AttentionInBf16BitForBit) {
+  const test::Folder folder;
+  constexpr int64_t n = 700;
+  const auto tokens = test::byte_tokens(n);
+  const auto model = Model::load(tiny_file(), {.attention = Precision::bf16, .threads = 2});
+  const QkRecorder qk = qk_of(model, tokens);
+  for (const Store store : {Store::f32, Store::bf16}) {
+    const auto trace = traced(folder / "a", model, tokens, {.store = store});
+    EXPECT_EQ(trace->model().attention(), Precision::bf16);
+    for (const HeadId head : {HeadId{0, 0}, HeadId{1, 3}}) {
+      const auto weights = pass_weights(model->config(), qk, head, n, Compute::bf16);
+      expect_bits(weights, n, *trace, head, {0, n}, {0, n});
+      EXPECT_NE(weights, pass_weights(model->config(), qk, head, n));  // the order of the sums is another one
     }
   }
 }

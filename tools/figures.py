@@ -28,6 +28,8 @@ def rows(result):
     for run in result["prefill"]:
         if run["threads"] == threads:
             what = f"prefill of {run['tokens']:,} tokens, {run['precision']}"
+            if run.get("attention", run["precision"]) != run["precision"]:
+                what += f", attention {run['attention']}"
             yield f"{what}, every head observed", f"{run['tokens_per_second_observed']:,.0f} tokens/s", ""
             yield f"{what}, nothing observed", f"{run['tokens_per_second']:,.0f} tokens/s", ""
     for kind, text in PEERS.items():

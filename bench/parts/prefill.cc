@@ -1,4 +1,5 @@
-// Prefill of a whole model, with everything observed and with nothing, in both precisions: tokens a second.
+// Prefill of a whole model, with everything observed and with nothing, in both precisions of the projections and of
+// attention: tokens a second.
 // prefill MODEL [TOKENS...]; JSON on standard output. The rest (peers, whole-process time and memory) is look.py's.
 #include <bareattn/bareattn.h>
 #include <fmt/format.h>
@@ -8,6 +9,7 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -27,9 +29,13 @@ int main(int argc, char** argv) {
   for (int i = 2; i < argc; ++i) lengths.push_back(std::atoll(argv[i]));
   if (lengths.empty()) lengths = {512, 2048};
   nlohmann::json out;
-  for (const auto precision : {bareattn::Precision::f32, bareattn::Precision::bf16}) {
+  using bareattn::Precision;
+  for (const auto [precision, attention] : {std::pair(Precision::f32, Precision::f32),
+                                            {Precision::bf16, Precision::f32},
+                                            {Precision::bf16, Precision::bf16}}) {
     bareattn::LoadOptions load;
     load.precision = precision;
+    load.attention = attention;
     const double start = now();
     const auto model = bareattn::Model::load(argv[1], load);
     const double loaded = now() - start;
@@ -48,6 +54,7 @@ int main(int argc, char** argv) {
           observed.push_back(now() - at);
         }
         out.push_back({{"precision", bareattn::precision_name(precision)},
+                       {"attention", bareattn::precision_name(attention)},
                        {"tokens", length},
                        {"threads", threads},
                        {"load_seconds", loaded},

@@ -48,7 +48,8 @@ struct ModelConfig {
 };
 
 struct LoadOptions {
-  Precision precision = Precision::f32;  // of the projections; attention itself is f32
+  Precision precision = Precision::f32;  // of the projections
+  Precision attention = Precision::f32;  // of attention: bf16 rounds queries, keys, values and weights (Compute::bf16)
   int threads = 0;                       // 0: all cores
 };
 
@@ -62,7 +63,8 @@ class Model {
   virtual ~Model() = default;
   virtual const ModelConfig& config() const = 0;
   virtual const Tokenizer& tokenizer() const = 0;
-  virtual Precision precision() const = 0;
+  virtual Precision precision() const = 0;  // of the projections
+  virtual Precision attention() const = 0;
   virtual const std::string& path() const = 0;
   virtual int64_t parameters() const = 0;
   /// What is odd about the file but no reason to refuse it ("tensor 'x' holds weights that are NaN or infinite").
@@ -70,6 +72,9 @@ class Model {
   /// SHA-256 of the file, lower-case hex (computed on first use; FileError where the file has changed since loading).
   virtual std::string sha256() const = 0;
 };
+
+/// Both precisions in words: "f32", "bf16", "f32, attention bf16".
+std::string precision_text(const Model& model);
 
 /// Called with tokens done and tokens in all; returning false stops the run (Cancelled is thrown).
 using Progress = std::function<bool(int64_t done, int64_t total)>;

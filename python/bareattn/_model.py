@@ -14,11 +14,13 @@ class Model:
     """A model file (GGUF, Llama family), read once and never changed; runs of it may go on in several threads.
 
     OSError for a file that cannot be used. `steering` of every method: None, the path of a steering file, or
-    interventions (docs/steering.md). threads: 0 takes all cores; the results are the same for any number.
+    interventions (docs/steering.md). precision: "f32" or "bf16", of the projections; attention: the same of attention
+    itself (bf16 rounds queries, keys, values and weights). threads: 0 takes all cores; the results are the same for any
+    number.
     """
 
-    def __init__(self, path, precision="f32", threads=0):
-        self._model = _native.load_model(os.fspath(path), precision, threads)
+    def __init__(self, path, precision="f32", threads=0, attention="f32"):
+        self._model = _native.load_model(os.fspath(path), precision, attention, threads)
         self.threads = threads
         self._facts = None
 
@@ -27,7 +29,7 @@ class Model:
 
     @property
     def facts(self):
-        """name, file, sha256, precision, layers, heads, kv_heads, head_dim, context_length"""
+        """name, file, sha256, precision, attention, layers, heads, kv_heads, head_dim, context_length"""
         if self._facts is None:
             self._facts = self._model.facts()
         return dict(self._facts)

@@ -34,13 +34,18 @@ std::shared_ptr<const ScoreTable> table_of(const std::string& steering, const Mo
       make_table(steering_from_json(steering), model.config(), static_cast<int64_t>(tokens)));
 }
 
-SharedModel load(const std::string& path, const std::string& precision, int threads) {
-  if (precision != "f32" && precision != "bf16")
-    throw std::invalid_argument("precision '" + precision + "': f32 or bf16 is needed");
-  const Release free;
+Precision precision_of(const char* what, const std::string& name) {
+  if (name != "f32" && name != "bf16")
+    throw std::invalid_argument(std::string(what) + " '" + name + "': f32 or bf16 is needed");
+  return name == "bf16" ? Precision::bf16 : Precision::f32;
+}
+
+SharedModel load(const std::string& path, const std::string& precision, const std::string& attention, int threads) {
   LoadOptions options;
-  options.precision = precision == "bf16" ? Precision::bf16 : Precision::f32;
+  options.precision = precision_of("precision", precision);
+  options.attention = precision_of("attention", attention);
   options.threads = threads;
+  const Release free;
   return std::const_pointer_cast<Model>(Model::load(path, options));
 }
 
@@ -202,7 +207,7 @@ void bind_model(nb::module_& module) {
         const Release free;
         return steering_to_json({mean_ablation(model, tokens, std::move(heads), threads)});
       });
-  module.def("load_model", &load, "path"_a, "precision"_a, "threads"_a);
+  module.def("load_model", &load, "path"_a, "precision"_a, "attention"_a, "threads"_a);
   module.def("diagnose_text", &diagnose_text, "model"_a, "tokens"_a, "steering"_a, "control"_a.none(), "how"_a);
   module.def("diagnose_run", &diagnose_run, "run"_a, "model"_a.none(), "steering"_a, "control"_a.none(), "how"_a);
   module.def("check_steering", [](const std::string& json) { return steering_to_json(steering_from_json(json)); });

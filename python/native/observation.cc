@@ -31,6 +31,7 @@ nb::dict model_facts(const Model& model) {
   facts["file"] = model.path();
   facts["sha256"] = model.sha256();
   facts["precision"] = precision_name(model.precision());
+  facts["attention"] = precision_name(model.attention());
   facts["layers"] = c.layers;
   facts["heads"] = c.heads;
   facts["kv_heads"] = c.kv_heads;

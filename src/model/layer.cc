@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "attention/run.h"
+#include "kernels/convert.h"
 #include "kernels/elementwise.h"
 
 namespace bareattn::model {
@@ -40,6 +42,17 @@ void rotate(const Pass& pass, Rows& qkv) {
   });
 }
 
+// With attention in bf16 they are rounded where they are made, so that whoever sees them, sees what attention used.
+void round_queries_and_keys(const Pass& pass, Rows& qkv) {
+  const int64_t n = (pass.config.heads + pass.config.kv_heads) * pass.config.head_dim;
+  for_rows(pass, pass.rows, [&](int64_t r) {
+    thread_local std::vector<uint16_t> rounded;
+    rounded.resize(static_cast<size_t>(n));
+    kernels::bf16_from_f32(qkv.row(r), rounded.data(), n);
+    kernels::f32_from_bf16(rounded.data(), qkv.row(r), n);
+  });
+}
+
 void store_keys(const Pass& pass, const Rows& qkv, attend::KvCache& cache) {
   const int64_t q = pass.config.heads;
   const int64_t kv = pass.config.kv_heads;
@@ -72,6 +85,7 @@ void attend(const Pass& pass, int layer, attend::KvCache& cache, Workspace& work
     pass.intervention->rotate({pass.rope, pass.pool, layer, pass.first_row, pass.rows},
                               {work.qkv.row(0), work.qkv.stride()});
   }
+  if (cache.storage() == attend::Storage::bf16) round_queries_and_keys(pass, work.qkv);
   see(Point::rot_q, heads(pass, work.qkv, 0, q));
   see(Point::rot_k, heads(pass, work.qkv, q, kv));
   if (pass.intervention == nullptr) {

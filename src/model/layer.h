@@ -59,6 +59,10 @@ struct Pass {
 /// x becomes the layer's output. The cache already has room for the chunk's keys, which are written here.
 void run_layer(const Pass& pass, int layer, attend::KvCache& cache, Workspace& work);
 
+inline attend::Storage cache_storage(const Model& model) {
+  return model.attention() == Precision::bf16 ? attend::Storage::bf16 : attend::Storage::f32;
+}
+
 /// normed [rows] = RMSNorm of x rows [first, first + rows).
 void normalize(const Pass& pass, const Rows& x, int64_t first, int64_t rows, const std::vector<float>& weight,
                Rows& normed);

@@ -17,6 +17,7 @@ class LoadedModel final : public Model {
   const ModelConfig& config() const override { return config_; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
   Precision precision() const override { return precision_; }
+  Precision attention() const override { return attention_; }
   const std::string& path() const override { return file_.file().path(); }
   int64_t parameters() const override { return parameters_; }
   const std::vector<std::string>& warnings() const override { return weights_.warnings; }
@@ -27,7 +28,7 @@ class LoadedModel final : public Model {
  private:
   GgufFile file_;
   ModelConfig config_;
-  Precision precision_;
+  Precision precision_, attention_;
   int64_t parameters_ = 0;
   std::unique_ptr<const Tokenizer> tokenizer_;
   Weights weights_;

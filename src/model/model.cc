@@ -14,6 +14,12 @@ namespace bareattn {
 
 const char* precision_name(Precision precision) { return precision == Precision::bf16 ? "bf16" : "f32"; }
 
+std::string precision_text(const Model& model) {
+  const std::string projections = precision_name(model.precision());
+  return model.attention() == model.precision() ? projections
+                                                : projections + ", attention " + precision_name(model.attention());
+}
+
 std::shared_ptr<const Model> Model::load(const std::string& path, const LoadOptions& options) {
   return std::make_shared<const model::LoadedModel>(path, options);
 }
@@ -35,7 +41,7 @@ std::unique_ptr<const Tokenizer> make_tokenizer(const GgufFile& file, const Mode
 }  // namespace
 
 LoadedModel::LoadedModel(const std::string& path, const LoadOptions& options)
-    : file_(path), config_(read_config(file_)), precision_(options.precision) {
+    : file_(path), config_(read_config(file_)), precision_(options.precision), attention_(options.attention) {
   base::ThreadPool pool(options.threads);
   for (const TensorInfo& tensor : file_.tensors()) parameters_ += tensor.rows() * tensor.columns();
   tokenizer_ = make_tokenizer(file_, config_);

@@ -52,7 +52,7 @@ void run_by_layer(const std::shared_ptr<const Model>& any, std::span<const int32
   Pass pass{config, loaded->weights(), rope, watch, pool, options.reach};
   model::Workspace work(config, loaded->weights(), step);
   Rows stream(total, config.width);  // [N, W]
-  attend::KvCache cache(config.kv_heads, config.head_dim, config.head_dim);
+  attend::KvCache cache(config.kv_heads, config.head_dim, config.head_dim, model::cache_storage(*loaded));
 
   const auto each_chunk = [&](const auto& body) {
     for (pass.first_row = 0; pass.first_row < total; pass.first_row += pass.rows) {

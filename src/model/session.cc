@@ -77,7 +77,8 @@ Session::Impl::Impl(std::shared_ptr<const model::LoadedModel> from, const Sessio
     }
   }
   const int kv_heads = intervention ? intervention->cache_heads() : config.kv_heads;
-  for (int layer = 0; layer < config.layers; ++layer) caches.emplace_back(kv_heads, config.head_dim, config.head_dim);
+  for (int layer = 0; layer < config.layers; ++layer)
+    caches.emplace_back(kv_heads, config.head_dim, config.head_dim, model::cache_storage(*model));
 }
 
 void Session::Impl::check(std::span<const int32_t> tokens) const {

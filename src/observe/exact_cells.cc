@@ -80,6 +80,7 @@ void exact_cells(const CellSource& source, ScoreStage stage, TokenRange rows, To
     AttentionParams params;
     params.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(source.dim)));  // as layer.cc
     params.is_causal = true;
+    params.compute = source.compute;
     params.offset = late - from;
     params.threads = slices == 1 ? 0 : 1;
     const std::vector<uint8_t> mask = window_mask(source.reach, {late, rows.end}, {from, to});

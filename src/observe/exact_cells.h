@@ -18,6 +18,7 @@ namespace bareattn::observing {
 
 struct CellSource {
   DType dtype = DType::f16;  // of Q and K
+  Compute compute = Compute::f32;  // of the run's attention
   int64_t tokens = 0, dim = 0;
   HeadId head = {};
   const ScoreTable* table = nullptr;  // of a steered run: what is done to this head's scores

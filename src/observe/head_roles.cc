@@ -147,7 +147,7 @@ std::vector<HeadId> top_induction(const HeadRoles& roles) {
 bool same_request(const HeadRoles& roles, const Model& model, const RoleOptions& options) {
   const std::string corpus = options.corpus.empty() ? std::string() : base::sha256(options.corpus);
   return roles.samples == options.samples && roles.seed == options.seed && roles.corpus_sha256 == corpus &&
-         roles.ablation_draws == options.ablation_draws && roles.precision == precision_name(model.precision()) &&
+         roles.ablation_draws == options.ablation_draws && roles.precision == precision_text(model) &&
          roles.model_sha256 == model.sha256();
 }
 
@@ -165,7 +165,7 @@ HeadRoles find_roles(const std::shared_ptr<const Model>& model, const RoleOption
 
   HeadRoles result;
   result.model_sha256 = model->sha256();
-  result.precision = precision_name(model->precision());
+  result.precision = precision_text(*model);
   if (!options.corpus.empty()) result.corpus_sha256 = base::sha256(options.corpus);
   result.samples = options.samples;
   result.seed = options.seed;

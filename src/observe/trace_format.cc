@@ -45,6 +45,7 @@ Json config_json(const TraceFacts& facts) {
 
 Json run_json(const TraceFacts& facts) {
   return {{"precision", precision_name(facts.precision)},
+          {"attention", precision_name(facts.attention)},
           {"seconds", facts.run.seconds},
           {"threads", facts.run.threads},
           {"beyond", beyond_name(facts.run.reach.beyond)},
@@ -129,8 +130,11 @@ void read_run(const SafetensorsFile& file, TraceFacts& facts) {
   const Reader run(file, "run");
   const auto precision = run.get<std::string>(run.json(), "precision");
   const auto beyond = run.get<std::string>(run.json(), "beyond");
-  if (precision != "f32" && precision != "bf16") run.fail("has a precision that is neither f32 nor bf16");
+  const auto attention = run.json().contains("attention") ? run.get<std::string>(run.json(), "attention") : "f32";
+  for (const std::string& name : {precision, attention})
+    if (name != "f32" && name != "bf16") run.fail("has a precision that is neither f32 nor bf16");
   facts.precision = precision == "bf16" ? Precision::bf16 : Precision::f32;
+  facts.attention = attention == "bf16" ? Precision::bf16 : Precision::f32;
   facts.run.seconds = run.get<double>(run.json(), "seconds");
   facts.run.threads = run.count("threads", 1 << 20);
   Reach& reach = facts.run.reach;

@@ -34,7 +34,7 @@ int64_t store_bytes(Store store);
 struct TraceFacts {
   TraceShape shape;
   ModelConfig config;
-  Precision precision = Precision::f32;
+  Precision precision = Precision::f32, attention = Precision::f32;
   int64_t parameters = 0;
   std::string model_file, model_sha256, engine, title;
   TraceRun run;

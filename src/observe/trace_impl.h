@@ -21,6 +21,7 @@ class TracedModel final : public Model {
   const ModelConfig& config() const override { return facts_.config; }
   const Tokenizer& tokenizer() const override;
   Precision precision() const override { return facts_.precision; }
+  Precision attention() const override { return facts_.attention; }
   const std::string& path() const override { return facts_.model_file; }
   int64_t parameters() const override { return facts_.parameters; }
   const std::vector<std::string>& warnings() const override { return warnings_; }

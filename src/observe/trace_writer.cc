@@ -36,6 +36,7 @@ TraceFacts facts_of(const Model& model, const std::vector<int32_t>& tokens, cons
   TraceFacts facts;
   facts.config = model.config();
   facts.precision = model.precision();
+  facts.attention = model.attention();
   facts.parameters = model.parameters();
   facts.model_file = model.path().substr(model.path().rfind('/') + 1);
   facts.model_sha256 = model.sha256();

@@ -39,7 +39,7 @@ void add_run(json& data, const Observation& observation) {
   data["run"] = {{"tokens", observation.tokens().size()},
                  {"seconds", number(observation.seconds())},
                  {"tokens_per_second", number(observation.seconds() > 0 ? n / observation.seconds() : NAN)},
-                 {"precision", precision_name(model.precision())}};
+                 {"precision", precision_text(model)}};
   if (const auto* trace = dynamic_cast<const Trace*>(&observation);
       trace != nullptr && trace->run().reach.window >= 0) {
     data["run"]["window"] = trace->run().reach.window;

@@ -1,0 +1,88 @@
+"""What it costs to observe: prefill of the real model with every streaming measure, the column sums and the pooled map
+of all heads, beside the same prefill with none, and beside PyTorch eager returning its weights with NumPy computing the
+same measures from them.
+
+    ./x bench observe [--tokens 2048,8192] [--eager 2048] [--docs]
+
+Ours runs bare and observed in turn in one process (median of five, three above 4,096 tokens), with attention in f32 and
+in bf16; peak memory is that of `bareattn trace` over as many tokens, in a process of its own. Writes
+out/bench/observe.json; --docs: the figures into docs/figures/observe.json and docs/speed.md.
+"""
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "bench")]
+
+from look import MODEL, machine, program, text_of, whole_process  # noqa: E402
+from marked import put_between  # noqa: E402
+
+
+def eager(tokens, threads):
+    done = subprocess.run([sys.executable, ROOT / "bench/parts/peers_model.py", "eager_measured", MODEL, str(tokens),
+                           str(threads)], capture_output=True, text=True)
+    if done.returncode:
+        return {"tokens": tokens, "absent": "".join(done.stderr.strip().splitlines()[-1:])}
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def peak_of_trace(tokens, row):
+    """Seconds and MB of the whole command, and how long the text of about so many tokens came out."""
+    with tempfile.TemporaryDirectory() as folder:
+        text, run = pathlib.Path(folder) / "text.txt", pathlib.Path(folder) / "run.safetensors"
+        text.write_text(text_of(tokens), encoding="utf-8")
+        seconds, megabytes = whole_process(
+            [ROOT / "build/bareattn", "trace", "-m", MODEL, "--file", text, "-o", run, "--precision", row["precision"],
+             "--attention", row["attention"], "--beyond", "extrapolate"])
+        return {"trace_seconds": seconds, "trace_peak_megabytes": megabytes,
+                "trace_file_megabytes": run.stat().st_size / 1e6}
+
+
+def table(result):
+    lines = ["| tokens | threads | projections | attention | tok/s, nothing observed | all observed | costs | peak MB of `trace` |",
+             "|---|---|---|---|---|---|---|---|"]
+    for row in result["prefill"]:
+        costs = row["tokens_per_second"] / row["tokens_per_second_observed"] - 1
+        peak = f"{row['trace_peak_megabytes']:,.0f}" if "trace_peak_megabytes" in row else ""
+        lines.append(f"| {row['tokens']:,} | {row['threads']} | {row['precision']} | {row['attention']} |"
+                     f" {row['tokens_per_second']:,.0f} | {row['tokens_per_second_observed']:,.0f} | {costs:+.1%} | {peak} |")
+    peer = result["eager"]
+    if "absent" in peer:
+        lines.append(f"\nPyTorch eager could not be measured: {peer['absent']}")
+    else:
+        lines.append(f"\nPyTorch {peer['version']} eager, weights returned, {peer['tokens']:,} tokens, {peer['threads']} threads:"
+                     f" {peer['tokens_per_second']:,.0f} tok/s, {peer['tokens_per_second_measured']:,.0f} with the measures"
+                     f" computed from them in NumPy; {peer['peak_megabytes']:,.0f} MB at the peak.")
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokens", default="2048,8192")
+    parser.add_argument("--eager", type=int, default=2048, help="tokens of the eager run; its weights take N x N x 270")
+    parser.add_argument("--docs", action="store_true")
+    options = parser.parse_args()
+    result = machine()
+    result["prefill"] = program("prefill", MODEL, *options.tokens.split(","))
+    for row in result["prefill"]:
+        if row["threads"] == len(os.sched_getaffinity(0)):
+            row.update(peak_of_trace(row["tokens"], row))
+    result["eager"] = eager(options.eager, result["threads"])
+    out = ROOT / "out/bench"
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(result, indent=1) + "\n"
+    (out / "observe.json").write_text(text, encoding="utf-8")
+    print(table(result))
+    if options.docs:
+        (ROOT / "docs/figures/observe.json").write_text(text, encoding="utf-8")
+        put_between(ROOT / "docs/speed.md", "<!-- observe -->", "<!-- end of observe -->", "\n" + table(result) + "\n")
+    print("written: out/bench/observe.json")
+
+
+if __name__ == "__main__":
+    main()
