@@ -64,7 +64,7 @@ class Model {
   virtual const ModelConfig& config() const = 0;
   virtual const Tokenizer& tokenizer() const = 0;
   virtual Precision precision() const = 0;  // of the projections
-  virtual Precision attention() const = 0;
+  virtual Precision attention() const { return Precision::f32; }
   virtual const std::string& path() const = 0;
   virtual int64_t parameters() const = 0;
   /// What is odd about the file but no reason to refuse it ("tensor 'x' holds weights that are NaN or infinite").
