@@ -19,11 +19,12 @@ class AlignedBuffer {
   explicit AlignedBuffer(size_t bytes) : bytes_(bytes) {
     constexpr size_t huge = size_t{2} << 20;
     if (bytes > SIZE_MAX - 2 * huge) throw std::bad_alloc();
-    const size_t room = bytes < huge ? (bytes + 127) / 64 * 64 : (bytes + 64 + huge - 1) / huge * huge;
-    data_.reset(static_cast<std::byte*>(std::aligned_alloc(bytes < huge ? 64 : huge, room)));
+    const size_t room = (bytes + 127) / 64 * 64, align = bytes < huge ? 64 : huge;
+    data_.reset(static_cast<std::byte*>(std::aligned_alloc(align, (room + align - 1) / align * align)));
     if (!data_) throw std::bad_alloc();
 #if defined(__linux__)
-    if (bytes >= huge) madvise(data_.get(), room, MADV_HUGEPAGE);  // a wish: refused, all works as before
+    // A wish: refused, all works as before. Whole pages only: a last one would take 2 MB for what little is in it.
+    if (bytes >= huge) madvise(data_.get(), room / huge * huge, MADV_HUGEPAGE);
 #endif
     std::memset(data_.get(), 0, room);
   }

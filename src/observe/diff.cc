@@ -59,6 +59,8 @@ RowDiff compare(const Distribution& a, const Distribution& b) {
     if (p != 0) row.kl += p * (log_p - log_q);
     row.js += (p != 0 ? p * (log_p - log_mean) : 0.0) / 2 + (q != 0 ? q * (log_q - log_mean) : 0.0) / 2;
   }
+  if (row.kl < 0) row.kl = 0;  // of rounding; NaN stays
+  if (row.js < 0) row.js = 0;
   std::vector<int32_t> both;
   std::set_intersection(a.top.begin(), a.top.end(), b.top.begin(), b.top.end(), std::back_inserter(both));
   const size_t either = a.top.size() + b.top.size() - both.size();

@@ -1,10 +1,13 @@
 // Two heads beside each other: which other head, how, and what both say about the focused row in figures. Agreement is
 // what the two weightings of the row have in common, sum_j min(a_j, b_j): 100 % where they are the same.
+import { useEffect, useState } from 'preact/hooks';
+
 import { Choice } from './controls';
-import { type PageData, headName } from './data';
+import { type PageData, headName, layerOf } from './data';
 import { count, percent, percentSigned, quoted } from './format';
 import type { RowView } from './head';
 import type { State, Store } from './state';
+import { type Thumbs, inCommon, loadThumbs } from './thumbs';
 
 /// What a head is compared with: another head, or itself in the second run. A difference of heads is first less second,
 /// of runs second less first: what is more, after, is orange.
@@ -24,6 +27,42 @@ export const differenceName = ({ kind, short: [a, b] }: Pair): string =>
 /// The difference of the same row of both, key by key.
 export function rowDifference(pair: Pair, a: RowView, b: RowView): Float32Array {
   return Float32Array.from(a.weights, (w, j) => differenceOf(pair, w, b.weights[j] ?? NaN));
+}
+
+/// The heads of this one's layer that look most and least like it, to be compared with at a click.
+function Alike({ store, head }: { store: Store; head: number }) {
+  const [thumbs, setThumbs] = useState<Thumbs | null>(null);
+  useEffect(() => {
+    let current = true;
+    loadThumbs(store.source).then((t) => current && setThumbs(t), console.error);
+    return () => {
+      current = false;
+    };
+  }, [store]);
+  if (!thumbs) return null;
+  const { data } = store;
+  const others = data.means
+    .map((_, i) => ({ i, common: inCommon(thumbs, head, i) }))
+    .filter(({ i, common }) => i !== head && layerOf(data, i) === layerOf(data, head) && Number.isFinite(common))
+    .sort((a, b) => b.common - a.common);
+  if (others.length < 2) return null;
+  const choice = (what: string, { i, common }: { i: number; common: number }) => (
+    <span>
+      {what}{' '}
+      <button type="button" class="link" onClick={() => store.set({ other: i })}>
+        {headName(data, i)}
+      </button>{' '}
+      ({percent(common)})
+    </span>
+  );
+  return (
+    <p
+      class="alike"
+      title="What both have in common, mean over the rows; keys are counted in blocks, so at most this much"
+    >
+      In this layer {choice('most like it', others[0]!)}, {choice('most against it', others[others.length - 1]!)}
+    </p>
+  );
 }
 
 export function CompareBar({ store, state, head }: { store: Store; state: State; head: number }) {
@@ -60,6 +99,7 @@ export function CompareBar({ store, state, head }: { store: Store; state: State;
           onChange={(compare) => store.set({ compare })}
         />
       )}
+      <Alike store={store} head={head} />
     </div>
   );
 }

@@ -72,6 +72,16 @@ export function thumbDifference(a: Thumbs, b: Thumbs, head: number, first: boole
   return image;
 }
 
+/// What two heads have in common, sum of the smaller of both weights, mean over the rows; blocks of keys are counted as
+/// one, so it is at most this much. NaN where either is not a number.
+export function inCommon(thumbs: Thumbs, a: number, b: number): number {
+  const { size, cells, codes } = thumbs;
+  let sum = 0;
+  for (let at = 0; at < triangle(size); ++at)
+    sum += Math.min(LOG_DECODE[codes[a * cells + at] ?? 0] ?? NaN, LOG_DECODE[codes[b * cells + at] ?? 0] ?? NaN);
+  return Math.min(1, sum / size);
+}
+
 export interface Tile {
   head: number;
   x: number;
