@@ -69,11 +69,12 @@ def main():
     options = parser.parse_args()
     result = machine()
     result["prefill"] = program("prefill", MODEL, "-t", str(result["threads"]), *options.tokens.split(","))
+    out = ROOT / "out/bench"
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "observe.json").write_text(json.dumps(result), encoding="utf-8")  # minutes of work: kept if a peer fails
     for row in result["prefill"]:
         row.update(peak_of_trace(row["tokens"], row))
     result["eager"] = eager(options.eager, result["threads"])
-    out = ROOT / "out/bench"
-    out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(result, indent=1) + "\n"
     (out / "observe.json").write_text(text, encoding="utf-8")
     print(table(result))

@@ -32,6 +32,14 @@ TensorView<const float> rows_of(const ConstTensor& tensor, const std::array<int6
   return {room.data(), {count, dim}};
 }
 
+// Rows of 16-bit numbers: where they are few, waking somebody costs more than doing it.
+template <class Body>
+void each_row(base::ThreadPool& pool, int64_t rows, int64_t width, Body&& body) {
+  constexpr int64_t few = int64_t{1} << 17;
+  if (rows * width > few) return pool.run(rows, [&](int64_t r, int) { body(r); });
+  for (int64_t r = 0; r < rows; ++r) body(r);
+}
+
 thread_local std::unique_ptr<KvCache> kept;
 
 }  // namespace
@@ -67,7 +75,7 @@ void serve_piece(const Call& call, const Piece& piece, const ConstTensor& q, con
           static_cast<const float*>(q_first), {rows, call.heads, call.dim}, {q.stride[2], q.stride[1], q.stride[3]}};
     } else {
       q_room.resize(static_cast<size_t>(rows * call.heads * call.dim));
-      pool.run(rows, [&, room = q_room.data()](int64_t r, int) {
+      each_row(pool, rows, call.heads * call.dim, [&, room = q_room.data()](int64_t r) {
         for (int64_t h = 0; h < call.heads; ++h)
           widen(q.dtype, address(q, piece.batch, h, row + r, 0), q.stride[3], call.dim,
                 room + (r * call.heads + h) * call.dim);
@@ -93,7 +101,7 @@ void serve_piece(const Call& call, const Piece& piece, const ConstTensor& q, con
     if (collect) sequence.visitor = &collector;
     run(sequence, pool);
     if (plain_o) continue;
-    pool.run(rows, [&, room = o_room.data()](int64_t r, int) {
+    each_row(pool, rows, call.heads * call.value_dim, [&, room = o_room.data()](int64_t r) {
       for (int64_t h = 0; h < call.heads; ++h)
         narrow(room + (r * call.heads + h) * call.value_dim, call.value_dim, o.dtype,
                const_cast<void*>(address(o, piece.batch, h, row + r, 0)), o.stride[3]);
