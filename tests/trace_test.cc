@@ -131,7 +131,8 @@ TEST(Trace, TilesInF32AreThePassBitForBit) {
   }
 }
 
-// Attention in bf16 used rounded queries and keys: those are what is seen and kept, so that a store of bf16 is exact, too.
+// Attention in bf16 used rounded queries and keys: those are what is seen and kept, so that a store of bf16 is exact,
+// too.
 TEST(Trace, AttentionInBf16BitForBit) {
   const test::Folder folder;
   constexpr int64_t n = 700;

@@ -17,7 +17,7 @@
 namespace bareattn::observing {
 
 struct CellSource {
-  DType dtype = DType::f16;  // of Q and K
+  DType dtype = DType::f16;        // of Q and K
   Compute compute = Compute::f32;  // of the run's attention
   int64_t tokens = 0, dim = 0;
   HeadId head = {};
