@@ -82,8 +82,8 @@ def look(text):
     return rows
 
 
-def peer(kind, threads):
-    done = subprocess.run([sys.executable, ROOT / "bench/parts/peers_model.py", kind, MODEL, "2048", str(threads)],
+def peer(kind, threads, tokens=2048):
+    done = subprocess.run([sys.executable, ROOT / "bench/parts/peers_model.py", kind, MODEL, str(tokens), str(threads)],
                           capture_output=True, text=True)
     line = done.stdout.strip().splitlines()[-1:] if done.returncode == 0 else []
     return json.loads(line[0]) if line else {"peer": kind, "absent": "".join(done.stderr.strip().splitlines()[-1:])}

@@ -11,23 +11,14 @@ out/bench/observe.json; --docs: the figures into docs/figures/observe.json and d
 import argparse
 import json
 import pathlib
-import subprocess
 import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "bench")]
 
-from look import MODEL, machine, program, text_of, whole_process  # noqa: E402
+from look import MODEL, machine, peer, program, text_of, whole_process  # noqa: E402
 from marked import put_between  # noqa: E402
-
-
-def eager(tokens, threads):
-    done = subprocess.run([sys.executable, ROOT / "bench/parts/peers_model.py", "eager_measured", MODEL, str(tokens),
-                           str(threads)], capture_output=True, text=True)
-    if done.returncode:
-        return {"tokens": tokens, "absent": "".join(done.stderr.strip().splitlines()[-1:])}
-    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def peak_of_trace(tokens, row):
@@ -51,13 +42,13 @@ def table(result):
         lines.append(f"| {row['tokens']:,} | {row['threads']} | {row['precision']} | {row['attention']} |"
                      f" {row['tokens_per_second']:,.0f} | {row['tokens_per_second_observed']:,.0f} | {costs:+.1%} |"
                      f" {row['tokens_per_second_kept']:,.0f} | {peak} |")
-    peer = result["eager"]
-    if "absent" in peer:
-        lines.append(f"\nPyTorch eager could not be measured: {peer['absent']}")
+    other = result["eager"]
+    if "absent" in other:
+        lines.append(f"\nPyTorch eager could not be measured: {other['absent']}")
     else:
-        lines.append(f"\nPyTorch {peer['version']} eager, weights returned, {peer['tokens']:,} tokens, {peer['threads']} threads:"
-                     f" {peer['tokens_per_second']:,.0f} tok/s, {peer['tokens_per_second_measured']:,.0f} with the measures"
-                     f" computed from them in NumPy; {peer['peak_megabytes']:,.0f} MB at the peak.")
+        lines.append(f"\nPyTorch {other['version']} eager, weights returned, {other['tokens']:,} tokens, {other['threads']} threads:"
+                     f" {other['tokens_per_second']:,.0f} tok/s, {other['tokens_per_second_measured']:,.0f} with the measures"
+                     f" computed from them in NumPy; {other['peak_megabytes']:,.0f} MB at the peak.")
     return "\n".join(lines) + "\n"
 
 
@@ -74,7 +65,7 @@ def main():
     (out / "observe.json").write_text(json.dumps(result), encoding="utf-8")  # minutes of work: kept if a peer fails
     for row in result["prefill"]:
         row.update(peak_of_trace(row["tokens"], row))
-    result["eager"] = eager(options.eager, result["threads"])
+    result["eager"] = peer("eager_measured", result["threads"], options.eager)
     text = json.dumps(result, indent=1) + "\n"
     (out / "observe.json").write_text(text, encoding="utf-8")
     print(table(result))

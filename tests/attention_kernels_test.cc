@@ -228,14 +228,12 @@ TEST(AttentionKernels, MergeStatesAndMergeAndExp) {
     reference_table().merge(o.as<float>(), block.as<float>(), a, b, dv);
     table.merge(u.as<float>(), block.as<float>(), a, b, dv);
     same(o.as<float>(), u.as<float>(), static_cast<size_t>(dv), "merge");
-    for (const bool divide : {false, true}) {  // any length, and nothing past it
-      Guarded from(static_cast<size_t>(dv) * 4), to(static_cast<size_t>(dv) * 4), also(static_cast<size_t>(dv) * 4);
-      fill(from, numbers(static_cast<size_t>(dv), true));
-      const auto with = [&](const KernelTable& one) { return divide ? one.divide : one.scale; };
-      with(reference_table())(from.as<float>(), a, to.as<float>(), dv);
-      with(table)(from.as<float>(), a, also.as<float>(), dv);
-      same(to.as<float>(), also.as<float>(), static_cast<size_t>(dv), divide ? "divide" : "scale");
-    }
+    // Any length, and nothing past it.
+    Guarded from(static_cast<size_t>(dv) * 4), to(static_cast<size_t>(dv) * 4), also(static_cast<size_t>(dv) * 4);
+    fill(from, numbers(static_cast<size_t>(dv), true));
+    reference_table().divide(from.as<float>(), a, to.as<float>(), dv);
+    table.divide(from.as<float>(), a, also.as<float>(), dv);
+    same(to.as<float>(), also.as<float>(), static_cast<size_t>(dv), "divide");
     auto below = numbers(size, true);
     for (float& value : below) value = value > 0 ? -value * 20 : value * 20;
     fill(x, below);

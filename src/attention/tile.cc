@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "attention/modify.h"
+#include "kernels/backward.h"
 #include "kernels/bf16.h"
 #include "kernels/convert.h"
 
@@ -170,7 +171,7 @@ void Tile::load_queries(const Sequence& sequence, int64_t first) {
     } else if (narrow) {
       for (int64_t d = 0; d < dims; ++d) q16_[e * dims16 + d] = kernels::bf16_from_f32(from[d * step]);
     } else if (step == 1) {
-      kernels_->scale(from, scale_[e], to, dims);
+      kernels_->backward->scale_row(from, dims, scale_[e], to);
     } else {
       for (int64_t d = 0; d < dims; ++d) to[d] = from[d * step] * scale_[e];
     }

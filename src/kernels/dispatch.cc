@@ -45,7 +45,6 @@ std::vector<KernelTable> make_tables() {
   hwy::SetSupportedTargetsForTest(0);
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
   all.push_back(reference_table());
-  all.back().backward = &reference_backward();
   return all;
 }
 

@@ -28,7 +28,6 @@ const KernelTable* Table() {
                                     MergeStatesAny,
                                     ExpBelowAny,
                                     MergeAny,
-                                    ScaleAny,
                                     DivideAny,
                                     FinishRowsAny,
                                     CarryAny,

@@ -89,8 +89,7 @@ struct KernelTable {
   /// o[e] = fma(o[e], a, block[e] * b), e in [0, dv)
   void (*merge)(float* o, const float* block, float a, float b, int64_t dv);
 
-  /// to[i] = from[i] * by, and from[i] / by, i in [0, n), any n: nothing past it is read or written.
-  void (*scale)(const float* from, float by, float* to, int64_t n);
+  /// to[i] = from[i] / by, i in [0, n), any n: nothing past it is read or written.
   void (*divide)(const float* from, float by, float* to, int64_t n);
 
   void (*finish_rows)(const FinishArgs& args);
@@ -110,7 +109,7 @@ struct KernelTable {
   /// to[i] = from[i] as bf16, nearest even, i in [0, n), n a multiple of 16; weights, so no NaN payload to keep.
   void (*narrow_bf16)(const float* from, uint16_t* to, int64_t n);
 
-  const struct BackwardKernels* backward = nullptr;  // backward.h, of the same instruction set; dispatch.cc fills it in
+  const struct BackwardKernels* backward = nullptr;  // backward.h, of the same instruction set
 };
 
 /// The best table for this CPU, or the one that the environment variable BAREATTN_ISA names (avx512, avx2, scalar);

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/backward.h"
 #include "kernels/bf16.h"
 #include "kernels/exp.h"
 #include "kernels/kernels.h"
@@ -128,10 +129,6 @@ void merge(float* o, const float* block, float a, float b, int64_t dv) {
   for (int64_t e = 0; e < dv; ++e) o[e] = std::fma(o[e], a, block[e] * b);
 }
 
-void scale(const float* from, float by, float* to, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) to[i] = from[i] * by;
-}
-
 void divide(const float* from, float by, float* to, int64_t n) {
   for (int64_t i = 0; i < n; ++i) to[i] = from[i] / by;
 }
@@ -148,9 +145,9 @@ void finish_rows(const FinishArgs& args) {
 }  // namespace
 
 const KernelTable& reference_table() {
-  static const KernelTable table = {"scalar",  score_tile,      softmax_rows, blend,      merge_states,
-                                    exp_array, merge,           scale,        divide,     finish_rows,
-                                    carry,     score_tile_bf16, blend_bf16,   narrow_bf16};
+  static const KernelTable table = {
+      "scalar", score_tile,  softmax_rows, blend,           merge_states, exp_array,   merge,
+      divide,   finish_rows, carry,        score_tile_bf16, blend_bf16,   narrow_bf16, &reference_backward()};
   return table;
 }
 

@@ -150,25 +150,15 @@ inline void MergeAny(float* o, const float* block, float a, float b, int64_t dv)
     hn::StoreU(hn::MulAdd(hn::LoadU(d, o + e), va, hn::Mul(hn::LoadU(d, block + e), vb)), d, o + e);
 }
 
-// to[i] = f(from[i]), the last few under a mask.
-template <class F>
-HWY_INLINE void Each(const float* from, float* to, int64_t n, F&& f) {
+// The last few under a mask.
+inline void DivideAny(const float* from, float by, float* to, int64_t n) {
   const DF d;
+  const VF v = hn::Set(d, by);
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) hn::StoreU(f(hn::LoadU(d, from + i)), d, to + i);
+  for (; i + kLanes <= n; i += kLanes) hn::StoreU(hn::Div(hn::LoadU(d, from + i), v), d, to + i);
   if (i == n) return;
   const auto rest = hn::FirstN(d, static_cast<size_t>(n - i));
-  hn::BlendedStore(f(hn::MaskedLoad(rest, d, from + i)), rest, d, to + i);
-}
-
-inline void ScaleAny(const float* from, float by, float* to, int64_t n) {
-  const VF v = hn::Set(DF(), by);
-  Each(from, to, n, [=](VF x) HWY_ATTR { return hn::Mul(x, v); });
-}
-
-inline void DivideAny(const float* from, float by, float* to, int64_t n) {
-  const VF v = hn::Set(DF(), by);
-  Each(from, to, n, [=](VF x) HWY_ATTR { return hn::Div(x, v); });
+  hn::BlendedStore(hn::Div(hn::MaskedLoad(rest, d, from + i), v), rest, d, to + i);
 }
 
 }  // namespace bareattn::kernels::HWY_NAMESPACE
