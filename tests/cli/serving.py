@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 
 from test_cli import BIN, MODEL
 
@@ -53,6 +54,20 @@ class Served:
 
     def status(self):
         return self.ask("/api/status").json()
+
+    def run(self, body):
+        """Asks for a run in live mode."""
+        return self.ask("/api/run", "POST", headers=[("Content-Type", "application/json")], body=json.dumps(body).encode())
+
+    def wait_for(self, *states, seconds=60):
+        """Until the run in live mode is in one of these states, which is returned."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            state = self.ask("/api/run").json()
+            if state["state"] in states:
+                return state
+            time.sleep(0.05)
+        raise AssertionError(f"still {state}")
 
     def interrupt(self):
         self.process.send_signal(signal.SIGINT)

@@ -216,20 +216,8 @@ def test_a_window_is_shown_as_it_was_run(tmp_path):
 # --- live mode ----------------------------------------------------------------------------------------------------------
 
 
-def wait_for(server, *states, seconds=60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        state = server.ask("/api/run").json()
-        if state["state"] in states:
-            return state
-        time.sleep(0.05)
-    raise AssertionError(f"still {state}")
-
-
 def start(server, text, page="p"):
-    import json
-    return server.ask("/api/run", "POST", headers=[("Content-Type", "application/json")],
-                      body=json.dumps({"text": text, "page": page}).encode())
+    return server.run({"text": text, "page": page})
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +234,7 @@ def test_a_typed_text_is_run_and_shown(live, tmp_path):
     assert "".join(first["tokens"]) == "The cat sat on the mat." and first["served"]["live"] is True
     text = "Once upon a time, a </script> \u202e fox \U0001f98a ran."
     assert start(live, text).status == 202
-    state = wait_for(live, "done")
+    state = live.wait_for("done")
     now = live.ask("/api/text").json()
     assert "".join(now["tokens"]) == text and now["served"]["run"] == state["run"] != first["served"]["run"]
     n = len(now["tokens"])
@@ -265,18 +253,18 @@ def test_a_run_can_be_stopped_by_hand_and_by_leaving(live):
     assert start(live, long).status == 202
     assert start(live, "another").status == 409
     assert live.ask("/api/run", "DELETE").status == 200
-    assert wait_for(live, "done", "cancelled")["state"] == "cancelled"
+    assert live.wait_for("done", "cancelled")["state"] == "cancelled"
     assert start(live, long, page="mine").status == 202
     assert live.ask("/api/leave", "POST", body=b"another").status == 200
     assert live.status()["running"]
     assert live.ask("/api/leave", "POST", body=b"mine").status == 200
-    assert wait_for(live, "done", "cancelled")["state"] == "cancelled"
+    assert live.wait_for("done", "cancelled")["state"] == "cancelled"
     assert live.status()["run"] == before and list(live.temporary.iterdir()) == []
 
 
 def test_limits_of_live_mode(live, server):
     assert start(live, TOM.read_text() * 2).status == 202
-    failed = wait_for(live, "failed")
+    failed = live.wait_for("failed")
     assert "7308 tokens" in failed["error"] and "6000" in failed["error"]
     assert start(live, "").status == 400
     for body in (b"", b"{", b"[]", b'{"text": 1}', b'{"text": "a", "page": 2}', b'"text"', b"\xff", b"[" * 100000,

@@ -3,7 +3,6 @@ HTTP shares by key and weights times what keys carry. What is shown is held to t
 import base64
 import json
 import re
-import time
 import zlib
 
 import numpy as np
@@ -221,20 +220,6 @@ def test_what_cannot_be_asked_of_tiles(server_of_tom):
 # --- steering in live mode ------------------------------------------------------------------------------------------------
 
 
-def post(server, body):
-    return server.ask("/api/run", "POST", headers=[("Content-Type", "application/json")], body=json.dumps(body).encode())
-
-
-def wait_for(server, *states, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        state = server.ask("/api/run").json()
-        if state["state"] in states:
-            return state
-        time.sleep(0.05)
-    raise AssertionError(f"still {state}")
-
-
 def test_a_steered_run_is_shown_beside_the_first(runs, tmp_path):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
@@ -242,8 +227,8 @@ def test_a_steered_run_is_shown_beside_the_first(runs, tmp_path):
         first = server.ask("/api/text").json()
         n = len(first["tokens"])
         assert server.ask("/api/against/text").status == 404
-        assert post(server, {"steering": STEERING, "page": "mine"}).status == 202
-        state = wait_for(server, "done", "failed")
+        assert server.run({"steering": STEERING, "page": "mine"}).status == 202
+        state = server.wait_for("done", "failed")
         assert state["state"] == "done", state
         second = server.ask("/api/against/text").json()
         assert second["served"]["run"] == state["run"] and second["tokens"] == first["tokens"]
@@ -255,10 +240,10 @@ def test_a_steered_run_is_shown_beside_the_first(runs, tmp_path):
         one = {"kind": "boost", "heads": ["*"], "keys": [[0, 1]], "value": 2}
         for wrong in ({"interventions": []}, {"interventions": [dict(one, heads=["99.0"])]}, {"version": 7},
                       {"interventions": [dict(one, kind="sing")]}, {"interventions": [dict(one, keys=[[5, 2]])]}):
-            reply = post(server, {"steering": {**STEERING, **wrong}})
+            reply = server.run({"steering": {**STEERING, **wrong}})
             assert reply.status == 400 and reply.json()["error"], wrong
-        assert post(server, {"steering": STEERING, "text": "both"}).status == 400
-        assert post(server, {"steering": []}).status == 400
+        assert server.run({"steering": STEERING, "text": "both"}).status == 400
+        assert server.run({"steering": []}).status == 400
         assert server.ask("/api/against/text").json()["served"]["run"] == state["run"]
         # Another page's leaving changes nothing; its own takes the steered run with it.
         server.ask("/api/leave", "POST", body=b"another")
@@ -266,10 +251,10 @@ def test_a_steered_run_is_shown_beside_the_first(runs, tmp_path):
         server.ask("/api/leave", "POST", body=b"mine")
         assert server.ask("/api/against/text").status == 404 and server.status()["against"] is None
         # A new text leaves no second run behind.
-        assert post(server, {"steering": STEERING, "page": "mine"}).status == 202
-        wait_for(server, "done")
-        assert post(server, {"text": "Another text.", "page": "mine"}).status == 202
-        wait_for(server, "done")
+        assert server.run({"steering": STEERING, "page": "mine"}).status == 202
+        server.wait_for("done")
+        assert server.run({"text": "Another text.", "page": "mine"}).status == 202
+        server.wait_for("done")
         assert server.ask("/api/against/text").status == 404
         assert list(temporary.iterdir()) == []
 
@@ -278,5 +263,5 @@ def test_only_the_model_of_the_run_can_steer_it(runs, tmp_path):
     # The trace says which model made it; here it is the same, so steering it works from a file as well.
     with serving(runs[0], model=True) as server:
         assert server.ask("/api/text").json()["served"]["live"] is True
-        assert post(server, {"steering": STEERING}).status == 202
-        assert wait_for(server, "done", "failed")["state"] == "done"
+        assert server.run({"steering": STEERING}).status == 202
+        assert server.wait_for("done", "failed")["state"] == "done"

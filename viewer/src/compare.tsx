@@ -1,13 +1,14 @@
 // Two heads beside each other: which other head, how, and what both say about the focused row in figures. Agreement is
 // what the two weightings of the row have in common, sum_j min(a_j, b_j): 100 % where they are the same.
-import { useEffect, useState } from 'preact/hooks';
+import { useMemo } from 'preact/hooks';
 
 import { Choice } from './controls';
 import { type PageData, headName, layerOf } from './data';
 import { count, percent, percentSigned, quoted } from './format';
 import type { RowView } from './head';
 import type { State, Store } from './state';
-import { type Thumbs, inCommon, loadThumbs } from './thumbs';
+import { inCommon } from './thumbs';
+import { useThumbs } from './use_thumbs';
 
 /// What a head is compared with: another head, or itself in the second run. A difference of heads is first less second,
 /// of runs second less first: what is more, after, is orange.
@@ -31,20 +32,16 @@ export function rowDifference(pair: Pair, a: RowView, b: RowView): Float32Array 
 
 /// The heads of this one's layer that look most and least like it, to be compared with at a click.
 function Alike({ store, head }: { store: Store; head: number }) {
-  const [thumbs, setThumbs] = useState<Thumbs | null>(null);
-  useEffect(() => {
-    let current = true;
-    loadThumbs(store.source).then((t) => current && setThumbs(t), console.error);
-    return () => {
-      current = false;
-    };
-  }, [store]);
-  if (!thumbs) return null;
+  const thumbs = useThumbs(store.source);
   const { data } = store;
-  const others = data.means
-    .map((_, i) => ({ i, common: inCommon(thumbs, head, i) }))
-    .filter(({ i, common }) => i !== head && layerOf(data, i) === layerOf(data, head) && Number.isFinite(common))
-    .sort((a, b) => b.common - a.common);
+  const others = useMemo(() => {
+    if (!thumbs) return [];
+    return Array.from(data.means.keys())
+      .filter((i) => i !== head && layerOf(data, i) === layerOf(data, head))
+      .map((i) => ({ i, common: inCommon(thumbs, head, i) }))
+      .filter(({ common }) => Number.isFinite(common))
+      .sort((a, b) => b.common - a.common);
+  }, [thumbs, data, head]);
   if (others.length < 2) return null;
   const choice = (what: string, { i, common }: { i: number; common: number }) => (
     <span>

@@ -1,11 +1,12 @@
 // The grid of all heads on one canvas, with one real button for each: layers along the wider side of the screen, or all
 // heads from the highest measure to the lowest. Arrow keys move, Enter opens.
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { headName, headOf, layerOf } from './data';
 import { value } from './format';
 import { seen } from './seen';
 import { type State, type Store, useDark } from './state';
-import { type Thumbs, badge, drawTile, loadThumbs, places, thumbDifference, thumbImage, tint } from './thumbs';
+import { badge, drawTile, places, thumbDifference, thumbImage, tint } from './thumbs';
+import { useThumbs } from './use_thumbs';
 
 interface Layout {
   columns: number;
@@ -34,7 +35,6 @@ export function Grid({ store, state, onHover }: GridProps) {
   const box = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const [width, setWidth] = useState(0);
-  const [thumbs, setThumbs] = useState<Thumbs | null>(null);
   const [current, setCurrent] = useState(0); // place in the grid that Tab comes to
   const [dark] = useDark();
 
@@ -47,17 +47,8 @@ export function Grid({ store, state, onHover }: GridProps) {
   }, []);
   const shown = useMemo(() => seen(store, state), [store, state.measure, state.against, state.runs]);
   const { source, before, values, signed, measure } = shown;
-  const [earlier, setEarlier] = useState<Thumbs | null>(null); // of a difference: the first run's
-  useEffect(() => {
-    let current = true;
-    setThumbs(null);
-    setEarlier(null);
-    loadThumbs(source).then((t) => current && setThumbs(t), console.error);
-    if (before) loadThumbs(before).then((t) => current && setEarlier(t), console.error);
-    return () => {
-      current = false;
-    };
-  }, [source, before]);
+  const thumbs = useThumbs(source);
+  const earlier = useThumbs(before); // of a difference: the first run's
 
   const { roles } = shown.data;
   const { columns, cell, across } = layout(width, layers, heads, LABELS);
