@@ -16,6 +16,9 @@
 
 namespace bareattn::observing {
 
+/// Compute of an attention's precision.
+inline Compute compute_of(Precision attention) { return attention == Precision::bf16 ? Compute::bf16 : Compute::f32; }
+
 struct CellSource {
   DType dtype = DType::f16;        // of Q and K
   Compute compute = Compute::f32;  // of the run's attention

@@ -179,7 +179,7 @@ class RunObservation final : public Observation {
       return std::span(from + begin, static_cast<size_t>(end - begin));
     };
     CellSource source;
-    source.compute = model().attention() == Precision::bf16 ? Compute::bf16 : Compute::f32;
+    source.compute = compute_of(model().attention());
     source.tokens = length();
     source.dim = dim;
     source.q = [&](int64_t begin, int64_t end) { return part(recorder_->q(head), begin, end); };

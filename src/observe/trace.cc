@@ -99,7 +99,7 @@ void Trace::Impl::cells(ScoreStage stage, HeadId head, TraceRange rows, TraceRan
   };
   CellSource source;
   source.dtype = dtype_of_store(s.store);
-  source.compute = facts.attention == Precision::bf16 ? Compute::bf16 : Compute::f32;
+  source.compute = compute_of(facts.attention);
   source.tokens = s.tokens;
   source.dim = s.head_dim;
   source.reach = facts.run.reach;
