@@ -78,12 +78,12 @@ TEST(AttentionBf16, KernelsEqualTheirTwin) {
     std::vector<float> s0 = s, o0 = o;
     twin.score_tile_bf16(q.data(), dims, rows, dims, panel.as<uint16_t>(), columns, s0.data(), 192, go_on,
                          scaled ? scale : nullptr);
-    twin.blend_bf16(p.data(), keys, rows, keys, v.as<uint16_t>(), ldv, dv, o0.data(), ldv);
+    twin.blend_bf16({p.data(), keys, rows, keys, v.as<uint16_t>(), ldv, dv, o0.data(), ldv});
     for (int t = 0; t < count; ++t) {
       std::vector<float> s1 = s, o1 = o;
       all[t]->score_tile_bf16(q.data(), dims, rows, dims, panel.as<uint16_t>(), columns, s1.data(), 192, go_on,
                               scaled ? scale : nullptr);
-      all[t]->blend_bf16(p.data(), keys, rows, keys, v.as<uint16_t>(), ldv, dv, o1.data(), ldv);
+      all[t]->blend_bf16({p.data(), keys, rows, keys, v.as<uint16_t>(), ldv, dv, o1.data(), ldv});
       for (int r = 0; r < rows; ++r) {
         ASSERT_EQ(0, std::memcmp(s0.data() + r * 192, s1.data() + r * 192, static_cast<size_t>(columns) * 4))
             << all[t]->name;

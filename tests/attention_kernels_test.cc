@@ -125,6 +125,14 @@ TEST(AttentionKernels, ScoreTile) {
   });
 }
 
+// The states of up to 6 rows over a block.
+struct States {
+  static constexpr const char* names[] = {"max", "sum", "entropy", "squares", "distance"};
+  float sums[5][tile_rows] = {};
+  int32_t max_key[tile_rows] = {};
+  BlockStates pointers() { return {sums[0], sums[1], sums[2], sums[3], sums[4], max_key}; }
+};
+
 TEST(AttentionKernels, SoftmaxRows) {
   check("softmax_rows", [](const KernelTable& table) {
     const int rows = between(1, tile_rows), most = between(1, 512), padded = (most + 15) / 16 * 16 + 16 * between(0, 3);
@@ -136,25 +144,23 @@ TEST(AttentionKernels, SoftmaxRows) {
     fill(s, start);
     fill(t, start);
     int64_t keys[tile_rows];
-    float origin[tile_rows], seen_max[tile_rows];
-    BlockState a[tile_rows], b[tile_rows];
+    int32_t origin[tile_rows];
+    float seen_max[tile_rows];
+    States a, b;
     for (int r = 0; r < rows; ++r) {
       keys[r] = between(0, 5) == 0 ? 0 : between(1, most);
-      origin[r] = static_cast<float>(between(-600, 100000));
+      origin[r] = between(-600, 100000000);
       seen_max[r] =
           std::vector<float>{-std::numeric_limits<float>::infinity(), 0.0F, 4.0F}[static_cast<size_t>(between(0, 2))];
-      a[r] = b[r] = {1, 2, 3, 4, 5, 6};
     }
     const float* seen = measure ? seen_max : nullptr;
-    reference_table().softmax_rows({s.as<float>(), lds, rows, keys, padded, origin, seen, a});
-    table.softmax_rows({t.as<float>(), lds, rows, keys, padded, origin, seen, b});
+    reference_table().softmax_rows({s.as<float>(), lds, rows, keys, padded, origin, seen, a.pointers()});
+    table.softmax_rows({t.as<float>(), lds, rows, keys, padded, origin, seen, b.pointers()});
     for (int r = 0; r < rows; ++r) {
       same(s.as<float>() + r * lds, t.as<float>() + r * lds, static_cast<size_t>(padded), "weights");
-      const float x[] = {a[r].max, a[r].sum, a[r].entropy, a[r].squares, a[r].distance};
-      const float y[] = {b[r].max, b[r].sum, b[r].entropy, b[r].squares, b[r].distance};
-      same(x, y, 5, "max, sum, entropy, squares, distance");
-      RC_ASSERT(a[r].max_key == b[r].max_key);
     }
+    for (int i = 0; i < 5; ++i) same(a.sums[i], b.sums[i], static_cast<size_t>(rows), States::names[i]);
+    RC_ASSERT(std::equal(a.max_key, a.max_key + rows, b.max_key));
   });
 }
 
@@ -168,14 +174,15 @@ TEST(AttentionKernels, AMaximumOfZeroIsPositive) {
       start[static_cast<size_t>(31 - place)] = place % 3 == 0 ? -0.0F : 0.0F;
       fill(s, start);
       fill(t, start);
-      BlockState a{}, b{};
+      States a, b;
       const int64_t keys = 32;
-      const float origin = 0, seen = -2;
-      reference_table().softmax_rows({s.as<float>(), 32, 1, &keys, 32, &origin, &seen, &a});
-      table->softmax_rows({t.as<float>(), 32, 1, &keys, 32, &origin, &seen, &b});
-      EXPECT_FALSE(std::signbit(a.max)) << place;
-      EXPECT_FALSE(std::signbit(b.max)) << table->name << ", " << place;
-      EXPECT_EQ(a.max_key, b.max_key) << table->name << ", " << place;
+      const int32_t origin = 0;
+      const float seen = -2;
+      reference_table().softmax_rows({s.as<float>(), 32, 1, &keys, 32, &origin, &seen, a.pointers()});
+      table->softmax_rows({t.as<float>(), 32, 1, &keys, 32, &origin, &seen, b.pointers()});
+      EXPECT_FALSE(std::signbit(a.sums[0][0])) << place;
+      EXPECT_FALSE(std::signbit(b.sums[0][0])) << table->name << ", " << place;
+      EXPECT_EQ(a.max_key[0], b.max_key[0]) << table->name << ", " << place;
     }
 }
 
@@ -191,8 +198,9 @@ TEST(AttentionKernels, Blend) {
     const auto start = numbers(static_cast<size_t>(rows * ldv), false);
     fill(o, start);
     fill(u, start);
-    reference_table().blend(p.as<float>(), ldp, rows, keys, v.as<float>(), ldv, dv, o.as<float>(), ldv, accumulate);
-    table.blend(p.as<float>(), ldp, rows, keys, v.as<float>(), ldv, dv, u.as<float>(), ldv, accumulate);
+    reference_table().blend({p.as<float>(), ldp, rows, keys, v.as<float>(), ldv, dv, o.as<float>(), ldv, accumulate});
+    table.blend({p.as<float>(), ldp, rows, keys, v.as<float>(), ldv, dv, u.as<float>(), ldv, accumulate,
+                 between(0, 1) == 1 ? v.as<float>() : nullptr});
     for (int r = 0; r < rows; ++r) same(o.as<float>() + r * ldv, u.as<float>() + r * ldv, static_cast<size_t>(dv), "o");
   });
 }
@@ -215,7 +223,7 @@ TEST(AttentionKernels, MergeStatesAndMergeAndExp) {
     same(a.data(), a2.data(), size, "a");
     same(b.data(), b2.data(), size, "b");
   });
-  check("merge, exp_below, carry", [](const KernelTable& table) {
+  check("merge, divide, exp_below", [](const KernelTable& table) {
     const int n = 16 * between(1, 8);
     const auto size = static_cast<size_t>(n);
     Guarded o(size * 4), u(size * 4), block(size * 4), x(size * 4), y(size * 4), z(size * 4);
@@ -240,46 +248,108 @@ TEST(AttentionKernels, MergeStatesAndMergeAndExp) {
     reference_table().exp_below(x.as<float>(), y.as<float>(), n);
     table.exp_below(x.as<float>(), z.as<float>(), n);
     same(y.as<float>(), z.as<float>(), size, "exp");
-    std::vector<uint32_t> fixed(size);
-    for (size_t i = 0; i < size; ++i) fixed[i] = static_cast<uint32_t>(i * 2654435761U);
-    std::vector<uint64_t> one(size, 0xFFFFFFF0ULL), two = one;
-    auto largest = numbers(size, false);
-    for (float& x : largest) x = std::fabs(x);  // weights
-    std::vector<uint32_t> cells(size / 16), cells2 = cells;
-    std::vector<float> tops(size / 16), tops2 = tops;
-    reference_table().carry({fixed.data(), largest.data(), n, one.data(), cells.data(), tops.data()});
-    table.carry({fixed.data(), largest.data(), n, two.data(), cells2.data(), tops2.data()});
-    RC_ASSERT(one == two);
-    RC_ASSERT(cells == cells2);
-    same(tops.data(), tops2.data(), size / 16, "largest of cells");
-    table.carry({fixed.data(), nullptr, n, nullptr, cells2.data(), tops2.data()});  // the largest are not wanted
-    RC_ASSERT(cells == cells2);
-    same(tops.data(), tops2.data(), size / 16, "largest left alone");
+  });
+}
+
+TEST(AttentionKernels, JoinStates) {
+  check("join_states", [](const KernelTable& table) {
+    const int rows = 16 * between(1, 6), blocks = between(0, 5), stride = 96;
+    const auto all = static_cast<size_t>(blocks * stride), some = static_cast<size_t>(rows);
+    std::vector<std::vector<float>> state(5);
+    for (auto& one : state) one = numbers(all, true);
+    std::vector<int32_t> keys(all);
+    for (auto& key : keys) key = between(-1, 511);
+    std::vector<float> max(some, -std::numeric_limits<float>::infinity()), sum = numbers(some, true);
+    for (int b = 0; b < blocks; ++b)
+      for (size_t r = 0; r < some; ++r) {  // a state's maximum is never NaN, and the row's is the largest
+        float& one = state[0][static_cast<size_t>(b * stride) + r];
+        if (std::isnan(one)) one = 0;
+        max[r] = std::max(max[r], one);
+        if (between(0, 9) == 0) state[1][static_cast<size_t>(b * stride) + r] = 0;
+      }
+    for (float& s : sum)
+      if (between(0, 4) == 0) s = 0;
+    struct Out {
+      std::vector<float> factor;
+      std::vector<double> measures[3];
+      std::vector<int32_t> max_key;
+    };
+    const bool measured = between(0, 3) != 0;
+    const auto run = [&](const KernelTable& by) {
+      Out out{std::vector<float>(all), {}, std::vector<int32_t>(some, -1)};
+      for (auto& one : out.measures) one.assign(some, 0.25);
+      by.join_states(
+          {rows,
+           blocks,
+           {state[0].data(), state[1].data(), state[2].data(), state[3].data(), state[4].data(), keys.data()},
+           stride,
+           max.data(),
+           sum.data(),
+           out.factor.data(),
+           measured ? out.measures[0].data() : nullptr,
+           out.measures[1].data(),
+           out.measures[2].data(),
+           out.max_key.data(),
+           1024});
+      return out;
+    };
+    const Out one = run(reference_table()), two = run(table);
+    for (int b = 0; b < blocks; ++b)
+      same(one.factor.data() + b * stride, two.factor.data() + b * stride, some, "factor");
+    for (int m = 0; m < 3; ++m)
+      for (size_t r = 0; r < some; ++r) {
+        const double x = one.measures[m][r], y = two.measures[m][r];
+        RC_ASSERT(std::memcmp(&x, &y, sizeof x) == 0 || (std::isnan(x) && std::isnan(y)));
+      }
+    RC_ASSERT(one.max_key == two.max_key);
   });
 }
 
 TEST(AttentionKernels, FinishRows) {
   check("finish_rows", [](const KernelTable& table) {
-    const int rows = between(1, 6), padded = 16 * between(1, 33), ldp = padded + 16 * between(0, 2);
-    const auto size = static_cast<size_t>(padded);
-    Guarded p(static_cast<size_t>((rows - 1) * ldp + padded) * 4);
-    auto weights = numbers(static_cast<size_t>((rows - 1) * ldp + padded), false);
-    for (float& w : weights) w = std::fabs(w) / 8;  // at most 0.5
-    fill(p, weights);
+    const int rows = between(1, 31), padded = 16 * between(1, 32), keys = between(0, padded);
+    const auto size = static_cast<size_t>(padded), cells = size / 16;
+    std::vector<std::vector<float>> weights;
+    std::vector<const float*> p;
     std::vector<float> factor;
     for (int r = 0; r < rows; ++r) {
+      weights.push_back(numbers(size, false));
+      for (float& w : weights.back()) w = std::fabs(w) / 4;  // at most 1
+      p.push_back(weights.back().data());
       factor.push_back(static_cast<float>(1 << 27) / static_cast<float>(between(1, 100)));
     }
-    std::vector<uint32_t> received(size, 7), received2 = received;
-    std::vector<float> largest = numbers(size, false), largest2 = largest;
-    reference_table().finish_rows({p.as<float>(), ldp, rows, padded, factor.data(), received.data(), largest.data()});
-    table.finish_rows({p.as<float>(), ldp, rows, padded, factor.data(), received2.data(), largest2.data()});
-    RC_ASSERT(received == received2);
-    same(largest.data(), largest2.data(), size, "largest");
-    auto received3 = received2;
-    reference_table().finish_rows({p.as<float>(), ldp, rows, padded, factor.data(), received2.data(), nullptr});
-    table.finish_rows({p.as<float>(), ldp, rows, padded, factor.data(), received3.data(), nullptr});
-    RC_ASSERT(received2 == received3);
+    const auto run = [&](const KernelTable& by, bool sums, bool pool, bool top) {
+      std::vector<uint64_t> received(static_cast<size_t>(keys) + 1, 0xFFFFFFF0ULL);
+      std::vector<uint32_t> cell_sum(cells, 7);
+      std::vector<float> cell_max(cells, 7);
+      by.finish_rows({p.data(), factor.data(), rows, padded, keys, sums ? received.data() : nullptr,
+                      pool ? cell_sum.data() : nullptr, top ? cell_max.data() : nullptr});
+      return std::tuple(received, cell_sum, cell_max);
+    };
+    for (int which = 0; which < 8; ++which) {
+      const bool sums = which & 1, pool = which & 2, top = which & 4;
+      RC_ASSERT(run(reference_table(), sums, pool, top) == run(table, sums, pool, top));
+    }
+  });
+}
+
+TEST(AttentionKernels, RunSums) {
+  check("run_sums", [](const KernelTable& table) {
+    std::vector<std::vector<float>> rows;
+    const float* s[4];
+    int64_t begin[4], end[4];
+    for (int r = 0; r < 4; ++r) {
+      rows.push_back(numbers(528, false));
+      end[r] = between(0, 512);
+      begin[r] = between(0, static_cast<int>(end[r]));
+      for (int64_t j = 0; j < 528; ++j)  // what lies outside has no part, whatever it is
+        if (j < begin[r] || j >= end[r]) rows.back()[static_cast<size_t>(j)] = std::numeric_limits<float>::quiet_NaN();
+    }
+    for (int r = 0; r < 4; ++r) s[r] = rows[static_cast<size_t>(r)].data();
+    float one[4], two[4];
+    reference_table().run_sums(s, begin, end, one);
+    table.run_sums(s, begin, end, two);
+    same(one, two, 4, "sums of runs");
   });
 }
 

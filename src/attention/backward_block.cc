@@ -321,15 +321,15 @@ void BackwardBlock::row_gradients(int64_t head, int64_t first) {
     float* d_q = d_q_.as<float>() + e * ldk_;
     if (seen.begin >= seen.end) continue;
     if (k_finite_) {
-      kernels_->blend(dp(e) + seen.begin, lds, static_cast<int>(rows), seen.end - seen.begin, k + seen.begin * ldk_,
-                      ldk_, dim_, d_q, ldk_, false);
+      kernels_->blend({dp(e) + seen.begin, lds, static_cast<int>(rows), seen.end - seen.begin, k + seen.begin * ldk_,
+                       ldk_, dim_, d_q, ldk_, false});
       continue;
     }
     std::fill_n(d_q, rows * ldk_, 0.0F);
     for (int64_t r = e; r < e + rows; ++r)
       runs({head, first + r, job_->piece->first_row + first + r, 0}, r, [&](int64_t begin, int64_t end) {
-        kernels_->blend(dp(r) + begin, lds, 1, end - begin, k + begin * ldk_, ldk_, dim_, d_q + (r - e) * ldk_, ldk_,
-                        true);
+        kernels_->blend(
+            {dp(r) + begin, lds, 1, end - begin, k + begin * ldk_, ldk_, dim_, d_q + (r - e) * ldk_, ldk_, true});
       });
   }
 }

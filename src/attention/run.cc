@@ -42,15 +42,19 @@ void run(const Sequence& sequence, base::ThreadPool& pool) {
   if (rows == 0 || heads == 0) return;
   // Few rows (decode): the heads of a group go through a tile together, so that each key is read once for all of them.
   const int64_t group = heads / sequence.cache->kv_heads();
-  const int64_t together = rows * group <= tile_height ? group : 1;
-  const int64_t row_tiles = (rows + tile_height - 1) / tile_height, columns = heads / together;
+  constexpr int64_t low = 48;
+  const int64_t together = rows * group <= low ? group : 1;
+  // Where keys and values are more than L2 holds, more rows go over them at a time (8,192 keys: 7 % quicker with 96
+  // rows than with 48; up to 2,048 keys as quick, and fewer rows are shared out more evenly).
+  const int64_t height = sequence.cache->length() > 2048 ? tile_height : low;
+  const int64_t row_tiles = (rows + height - 1) / height, columns = heads / together;
   static thread_local std::vector<Tile> tiles;  // of the calling thread: scratch survives from call to call
   if (static_cast<int>(tiles.size()) < pool.size()) tiles.resize(static_cast<size_t>(pool.size()));
   std::vector<Tile>& workers = tiles;
   const auto rows_of = [&](int64_t tile, int64_t column) {
     std::vector<TileRow> list;
     for (int64_t h = 0; h < together; ++h)
-      for (int64_t r = tile * tile_height; r < std::min(rows, (tile + 1) * tile_height); ++r)
+      for (int64_t r = tile * height; r < std::min(rows, (tile + 1) * height); ++r)
         list.push_back({column * together + h, r});
     return list;
   };
@@ -61,10 +65,13 @@ void run(const Sequence& sequence, base::ThreadPool& pool) {
     return run_split(sequence, pool, workers, all);
   }
   std::vector<std::mutex> locks(static_cast<size_t>(heads));
+  for (Tile& tile : workers) tile.forget();
   pool.run(row_tiles * columns, [&](int64_t task, int worker) {
     const int64_t tile = row_tiles - 1 - task / columns;  // late rows see the most keys
     workers[static_cast<size_t>(worker)].compute(sequence, rows_of(tile, task % columns), locks);
   });
+  if (sequence.statistics != nullptr)
+    pool.run(pool.size(), [&](int64_t worker, int) { workers[static_cast<size_t>(worker)].finish(); });
 }
 
 }  // namespace bareattn::attend

@@ -17,7 +17,7 @@ namespace {
 using kernels::block_keys;
 using kernels::panel_keys;
 
-constexpr int64_t chunk_rows = 16 * tile_height;  // of 16-bit rows widened at a time
+constexpr int64_t chunk_rows = 8 * tile_height;  // of 16-bit rows widened at a time
 constexpr int64_t scratch_bytes = int64_t{64} << 20;
 
 // Rows [from, from + count) of one head of a [B, H, S, D] tensor as f32: in place, or widened into `room`.

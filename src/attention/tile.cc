@@ -26,8 +26,8 @@ int64_t up16(int64_t n) { return (n + lanes - 1) / lanes * lanes; }
 }  // namespace
 
 float* Tile::strip(int64_t e, int64_t index) const {
-  return keep_ ? strip_.as<float>() + e * strip_stride_ + (index - first_block_) * block_keys
-               : strip_.as<float>() + e % tile_rows * strip_stride_;
+  const int64_t row = keep_ ? (index - first_block_) * tile_height + e : e % tile_rows;
+  return strip_.as<float>() + row * strip_stride;
 }
 
 Tile::Seen Tile::within(int64_t e, int64_t index) const {
@@ -61,10 +61,16 @@ void Tile::compute(const Sequence& sequence, std::span<const TileRow> rows, std:
   // from L2 for every group (21 bytes a cycle, which L2 gives). The other order, all scores first, was 1 % slower.
   for (int64_t index = first_block_; index < first_block_ + blocks_; ++index) {
     const KvBlock kv = sequence.cache->block(kv_head(sequence), index);
+    owed_.pay(index - first_block_);
     for (int64_t e = 0; e < count_; e += tile_rows) {
       if (index == first_block_) load_queries(sequence, e);
       const Group here = group(e, index);
-      if (here.all.begin >= here.all.end) continue;
+      if (here.all.begin >= here.all.end) {
+        if (measure_) see_nothing(here);
+        continue;
+      }
+      ahead_ = owed_.ahead(index + 1 - first_block_, e);
+      if (keep_) padded_[static_cast<size_t>((index - first_block_) * groups + e / tile_rows)] = here.padded;
       if (index == first_block_ + blocks_ - 1) expect_output(sequence, here);
       if (index == first_block_) {  // nothing to merge with: these are the states
         block(sequence, kv, here, o_.as<float>() + e * sequence.cache->value_stride());
@@ -78,6 +84,7 @@ void Tile::compute(const Sequence& sequence, std::span<const TileRow> rows, std:
   }
   if (!sequence.terms.sinks.empty()) join_sinks(sequence);
   write_output(sequence);
+  finish();
   if (sequence.statistics != nullptr) observe(sequence, locks);
 }
 
@@ -111,6 +118,9 @@ void Tile::prepare(const Sequence& sequence, std::span<const TileRow> rows) {
   count_ = static_cast<int64_t>(rows.size());
   const AttentionStatistics* wanted = sequence.statistics;
   measure_ = wanted != nullptr;
+  measure_rows_ =
+      measure_ && (wanted->entropy != nullptr || wanted->sum_squares != nullptr || wanted->max_key != nullptr ||
+                   wanted->mean_distance != nullptr || wanted->distance_spread != nullptr);
   keep_ = sequence.visitor != nullptr ||
           (measure_ && (wanted->received != nullptr || wanted->pool_sum != nullptr || wanted->pool_max != nullptr ||
                         wanted->first_mass != nullptr || wanted->self_weight != nullptr ||
@@ -130,10 +140,10 @@ void Tile::prepare(const Sequence& sequence, std::span<const TileRow> rows) {
   }
   first_block_ = std::min(begin, end) / block_keys;
   blocks_ = (end + block_keys - 1) / block_keys - first_block_;
-  // An odd number of cache lines apart: rows at a multiple of 4 KB would share the same few L1 sets.
-  strip_stride_ = (keep_ ? blocks_ : 1) * block_keys + lanes;
   const int64_t ldv = sequence.cache->value_stride();
-  strip_.reserve<float>((keep_ ? count_ : tile_rows) * strip_stride_);
+  const int64_t room = (keep_ ? blocks_ * tile_height : tile_rows) * strip_stride;
+  if (strip_.bytes() < static_cast<size_t>(room) * sizeof(float)) finish();  // it would be gone
+  strip_.reserve<float>(room);
   q_.reserve<float>(tile_height * dims);
   o_.reserve<float>(tile_height * ldv);
   block_o_.reserve<float>(tile_rows * ldv);
@@ -154,8 +164,8 @@ void Tile::prepare(const Sequence& sequence, std::span<const TileRow> rows) {
   columns_ = 0;
   if (!measure_) return;
   prepare_columns(sequence);
-  const auto states = static_cast<size_t>(std::max<int64_t>(1, blocks_) * tile_height);
-  states_.assign(states, {-infinity, 0.0F, 0.0F, 0.0F, 0.0F, -1});
+  padded_.assign(static_cast<size_t>(blocks_ * groups), 0);
+  states_.reserve<float>(6 * std::max<int64_t>(1, blocks_) * tile_height);
 }
 
 // Rows of q lie a stride apart, where no hardware looks ahead: those of the next group are asked for while this one is
@@ -190,32 +200,43 @@ void Tile::scores(const Sequence& sequence, const KvBlock& kv, const Group& grou
   const int columns = static_cast<int>(group.all.end - first);
   if (narrow)
     kernels_->score_tile_bf16(q16_.data() + group.e * dims, dims, rows, dims, kv.k16 + first * dims, columns, s + first,
-                              strip_stride_, false, &scale_[static_cast<size_t>(group.e)]);
+                              strip_stride, false, &scale_[static_cast<size_t>(group.e)]);
   else
     kernels_->score_tile(q_.as<float>() + group.e * dims, dims, rows, dims, kv.k + first * dims, columns, s + first,
-                         strip_stride_, false);
+                         strip_stride, false);
+}
+
+kernels::BlockStates Tile::states(int64_t block) const {
+  const int64_t plane = blocks_ * tile_height;
+  float* at = states_.as<float>() + block * tile_height;
+  return {at, at + plane, at + 2 * plane, at + 3 * plane, at + 4 * plane, reinterpret_cast<int32_t*>(at + 5 * plane)};
+}
+
+void Tile::see_nothing(const Group& group) {
+  const kernels::BlockStates to = states(group.index - first_block_).from(group.e);
+  std::fill_n(to.max, group.rows, -infinity);
+  for (float* sums : {to.sum, to.entropy, to.squares, to.distance}) std::fill_n(sums, group.rows, 0.0F);
+  std::fill_n(to.max_key, group.rows, -1);
 }
 
 void Tile::softmax(const Group& group) {
-  const int64_t at = (group.index - first_block_) * tile_height + group.e;
-  kernels::BlockState state[tile_rows];
-  float origin[tile_rows];
+  int32_t origin[tile_rows];
   int64_t keys[tile_rows];
   for (int64_t r = 0; r < group.rows; ++r) {
     const Seen seen = group.one[r];
     keys[r] = seen.begin < seen.end ? seen.end : 0;
-    origin[r] = static_cast<float>(first_row_ - group.index * block_keys + rows_[group.e + r].row);
+    origin[r] = static_cast<int32_t>(first_row_ - group.index * block_keys + rows_[group.e + r].row);
     if (keys[r] > 0) std::fill_n(strip(group.e + r, group.index), seen.begin, -infinity);
   }
-  kernels_->softmax_rows({strip(group.e, group.index), strip_stride_, static_cast<int>(group.rows), keys, group.padded,
-                          origin, measure_ ? &max_[state_of(group.e)] : nullptr, state});
   std::fill_n(group_max_, lanes, -infinity);
   std::fill_n(group_sum_, lanes, 0.0F);
-  for (int64_t r = 0; r < group.rows; ++r) {
-    group_max_[r] = state[r].max;
-    group_sum_[r] = state[r].sum;
-    if (measure_) states_[at + r] = state[r];
-  }
+  kernels::BlockStates state{.max = group_max_, .sum = group_sum_};
+  if (measure_) state = states(group.index - first_block_).from(group.e);
+  kernels_->softmax_rows({strip(group.e, group.index), strip_stride, static_cast<int>(group.rows), keys, group.padded,
+                          origin, measure_rows_ ? &max_[state_of(group.e)] : nullptr, state});
+  if (!measure_) return;
+  std::copy_n(state.max, group.rows, group_max_);
+  std::copy_n(state.sum, group.rows, group_sum_);
 }
 
 void Tile::blend(const Sequence& sequence, const KvBlock& kv, const Group& group, float* o) {
@@ -224,8 +245,8 @@ void Tile::blend(const Sequence& sequence, const KvBlock& kv, const Group& group
   if (kv.finite && sequence.cache->storage() == Storage::bf16) {
     blend_bf16(kv, group, {dv, ldv, o});
   } else if (kv.finite) {  // a zero weight times a finite value adds nothing
-    kernels_->blend(strip(group.e, group.index) + all.begin, strip_stride_, static_cast<int>(group.rows),
-                    all.end - all.begin, kv.v + all.begin * ldv, ldv, dv, o, ldv, false);
+    kernels_->blend({strip(group.e, group.index) + all.begin, strip_stride, static_cast<int>(group.rows),
+                     all.end - all.begin, kv.v + all.begin * ldv, ldv, dv, o, ldv, false, ahead_});
   } else {
     for (int64_t r = 0; r < group.rows; ++r) blend_careful(sequence, kv, group, r, o + r * ldv);
   }
@@ -236,8 +257,8 @@ void Tile::blend_bf16(const KvBlock& kv, const Group& group, const Output& to) {
   const int64_t begin = group.all.begin / 2 * 2, end = (group.all.end + 1) / 2 * 2;  // pairs; the strip is 0 around
   for (int64_t r = 0; r < group.rows; ++r)
     kernels_->narrow_bf16(strip(group.e + r, group.index), p16_.data() + r * ldp, group.padded);
-  kernels_->blend_bf16(p16_.data() + begin, ldp, static_cast<int>(group.rows), end - begin, kv.v16 + begin * to.ldv,
-                       to.ldv, to.dv, to.o, to.ldv);
+  kernels_->blend_bf16({p16_.data() + begin, ldp, static_cast<int>(group.rows), end - begin, kv.v16 + begin * to.ldv,
+                        to.ldv, to.dv, to.o, to.ldv, false, ahead_});
 }
 
 // Where some value is not finite, zero times it would be NaN: the row is blended over just the runs of keys it sees.
@@ -270,8 +291,8 @@ void Tile::blend_careful(const Sequence& sequence, const KvBlock& kv, const Grou
     for (; begin < seen.end && hidden(begin);) ++begin;
     for (end = begin; end < seen.end && !hidden(end);) ++end;
     if (begin < end)
-      kernels_->blend(strip(e, group.index) + begin, strip_stride_, 1, end - begin, kv.v + begin * ldv, ldv, dv, o, ldv,
-                      true);
+      kernels_->blend(
+          {strip(e, group.index) + begin, strip_stride, 1, end - begin, kv.v + begin * ldv, ldv, dv, o, ldv, true});
   }
 }
 

@@ -47,9 +47,9 @@ void Tile::sum_columns(const Sequence& sequence, const Group& group) {
                   column_values_.as<float>() + j * columns_ + moments);
   }
   float* to = column_sums_.as<float>() + ((group.index - first_block_) * tile_height + group.e) * columns_;
-  kernels_->blend(strip(group.e, group.index) + group.all.begin, strip_stride_, static_cast<int>(group.rows),
-                  group.all.end - group.all.begin, column_values_.as<float>() + group.all.begin * columns_, columns_,
-                  columns_, to, columns_, false);
+  kernels_->blend({strip(group.e, group.index) + group.all.begin, strip_stride, static_cast<int>(group.rows),
+                   group.all.end - group.all.begin, column_values_.as<float>() + group.all.begin * columns_, columns_,
+                   columns_, to, columns_, false});
 }
 
 void Tile::column_statistics(const Sequence& sequence, int64_t e) {
@@ -65,14 +65,14 @@ void Tile::column_statistics(const Sequence& sequence, int64_t e) {
   if (out.distance_spread == nullptr) return;
   double mean = 0, square = 0;
   for (int64_t b = 0; b < blocks_; ++b)
-    mean += static_cast<double>(factor_[b * tile_height + e]) * states_[b * tile_height + e].distance;
+    mean += static_cast<double>(factor_[b * tile_height + e]) * states(b).distance[e];
   // Around the mean, not minus its square: what is close together far away would be lost in the rounding of large
   // squares. With o the distance of the block's middle: distance - mean = (o - mean) - u.
   for (int64_t b = 0; b < blocks_; ++b) {
     const double factor = factor_[b * tile_height + e];
     if (factor == 0) continue;
     const double o = static_cast<double>(position - (first_block_ + b) * block_keys) - middle - mean;
-    square += factor * (o * o * states_[b * tile_height + e].sum - 2 * o * sums(b)[0] + sums(b)[1]);
+    square += factor * (o * o * states(b).sum[e] - 2 * o * sums(b)[0] + sums(b)[1]);
   }
   out.distance_spread[at] = static_cast<float>(std::sqrt(std::max(0.0, square)));
   if (std::isnan(sum_[state_of(e)])) out.distance_spread[at] = sum_[state_of(e)];

@@ -14,181 +14,112 @@ using kernels::lanes;
 
 namespace {
 
-constexpr float unit = static_cast<float>(1 << weight_fraction_bits);
 constexpr int64_t recent_keys = 64;
-constexpr int64_t carry_rows = 24;  // sums of 2^-27 fit 32 bits for 31 rows
 
 }  // namespace
 
 float Tile::weight(int64_t e, int64_t key) const {
-  const int64_t index = key / block_keys;
-  return strip(e, index)[key % block_keys] * factor(e, index);
+  if (key < seen_[e].begin || key >= seen_[e].end) return 0.0F;
+  const int64_t index = key / block_keys, at = key % block_keys;
+  if (window_ >= 0) {  // with leading keys it leaves gaps in what is seen
+    const Seen here = within(e, index);
+    if (at < here.begin || at >= here.end) return 0.0F;
+  }
+  return strip(e, index)[at] * factor(e, index);
 }
 
 void Tile::observe(const Sequence& sequence, std::span<std::mutex> locks) {
-  // All rows and blocks at once: a chain of e^x is 50 cycles long, and rows are many.
-  factor_.resize(states_.size());
-  power_.resize(states_.size());
-  float base[tile_height], total[tile_height];
-  for (int64_t e = 0; e < tile_height; ++e) {
-    const bool nothing = e >= count_ || max_[state_of(e)] == -std::numeric_limits<float>::infinity();
-    base[e] = nothing ? 0.0F : max_[state_of(e)];
-    total[e] = e >= count_ || sum_[state_of(e)] == 0.0F ? std::numeric_limits<float>::infinity() : sum_[state_of(e)];
-  }
-  for (int64_t b = 0; b < blocks_; ++b)
-    for (int64_t e = 0; e < tile_height; ++e)
-      factor_[static_cast<size_t>(b * tile_height + e)] =
-          states_[static_cast<size_t>(b * tile_height + e)].max - base[e];
-  kernels_->exp_below(factor_.data(), power_.data(), blocks_ * tile_height);
-  for (int64_t b = 0; b < blocks_; ++b)
-    for (int64_t e = 0; e < tile_height; ++e)
-      factor_[static_cast<size_t>(b * tile_height + e)] = power_[static_cast<size_t>(b * tile_height + e)] / total[e];
-  const AttentionStatistics& out = *sequence.statistics;
-  if (out.received != nullptr || out.pool_sum != nullptr || out.pool_max != nullptr) {
-    received_.resize(static_cast<size_t>(blocks_ * block_keys));
-    largest_.resize(out.pool_max == nullptr ? 0 : received_.size());
-    cell_sum_.resize(received_.size() / lanes);
-    cell_max_.resize(cell_sum_.size());
-    const auto pool_row = [&](int64_t e) {
-      return out.pool_block == 0 ? 0 : (sequence.first_row + rows_[e].row) / out.pool_block;
-    };
-    for (int64_t begin = 0, end; begin < count_; begin = end) {  // rows of one head and one row of the pooled map
-      for (end = begin + 1; end < count_ && end - begin < carry_rows && rows_[end].head == rows_[begin].head &&
-                            pool_row(end) == pool_row(begin);)
-        ++end;
-      observe_rows(begin, end);
-      std::lock_guard lock(locks[static_cast<size_t>(rows_[begin].head)]);
-      add_to_keys(sequence, begin);
-    }
-  }
-  RowSums sums;
-  add_blocks(sequence, sums);
-  for (int64_t e = 0; e < count_; ++e) row_statistics(sequence, sums, e);
+  Finished rows;
+  join(sequence, rows);
+  row_statistics(sequence, rows);
   if (sequence.visitor != nullptr) visit(sequence);
+  owed_.take({&sequence, locks, rows_, rows.sum, strip_.as<float>(), first_block_, blocks_}, factor_, padded_);
 }
 
-void Tile::observe_rows(int64_t begin, int64_t end) {
-  std::fill(received_.begin(), received_.end(), 0U);
-  std::fill(largest_.begin(), largest_.end(), 0.0F);
-  for (int64_t b = 0; b < blocks_; ++b) {
-    const int64_t index = first_block_ + b;
-    for (int64_t e = begin, next; e < end; e = next) {  // never across a group of 6: their strips end apart
-      next = std::min(end, (e / kernels::tile_rows + 1) * kernels::tile_rows);
-      const int64_t padded = group(e / kernels::tile_rows * kernels::tile_rows, index).padded;
-      if (padded == 0) continue;
-      const int rows = static_cast<int>(next - e);
-      float factors[kernels::tile_rows];
-      for (int r = 0; r < rows; ++r)  // a row that is not a number adds nothing to the keys; its own measures show it
-        factors[r] = std::isnan(sum_[state_of(e + r)]) ? 0.0F : factor(e + r, index) * unit;
-      kernels_->finish_rows({strip(e, index), strip_stride_, rows, padded, factors, received_.data() + b * block_keys,
-                             largest_.empty() ? nullptr : largest_.data() + b * block_keys});
-    }
-  }
-}
-
-void Tile::add_to_keys(const Sequence& sequence, int64_t begin) {
-  const AttentionStatistics& out = *sequence.statistics;
-  const int64_t head = rows_[begin].head, first_key = first_block_ * block_keys;
-  const int64_t keys = std::min(blocks_ * block_keys, sequence.cache->length() - first_key);
-  const bool pools = out.pool_sum != nullptr || out.pool_max != nullptr;
-  uint64_t* sums = out.received == nullptr ? nullptr : out.received + head * out.key_stride + first_key;
-  const int64_t whole = keys / lanes * lanes;  // the caller's array need not be padded; ours are, with zeros
-  kernels_->carry({received_.data(), nullptr, whole, sums, nullptr, nullptr});
-  for (int64_t j = whole; j < keys && sums != nullptr; ++j) sums[j] += received_[j];
-  if (!pools) return;
-  const int64_t cells = (keys + lanes - 1) / lanes;
-  const float* strongest = largest_.empty() ? nullptr : largest_.data();
-  kernels_->carry({received_.data(), strongest, cells * lanes, nullptr, cell_sum_.data(), cell_max_.data()});
-  const int64_t pool_row = (sequence.first_row + rows_[begin].row) / out.pool_block, per = out.pool_block / lanes;
-  const int64_t base = head * out.pool_stride + pool_row * (pool_row + 1) / 2, first_cell = first_key / lanes;
-  for (int64_t c = 0; c < cells;) {
-    const int64_t column = (first_cell + c) / per, stop = std::min(cells, (column + 1) * per - first_cell);
-    if (column > pool_row) break;
-    uint64_t sum = 0;
-    float largest = 0;
-    for (; c < stop; ++c) {
-      sum += cell_sum_[c];
-      largest = std::max(largest, cell_max_[c]);
-    }
-    if (out.pool_sum != nullptr) out.pool_sum[base + column] += sum;
-    if (out.pool_max != nullptr) out.pool_max[base + column] = std::max(out.pool_max[base + column], largest / unit);
-  }
-}
-
-// Of the blocks' states, with ln w = x + (block max - max) - ln sum. All rows of a block side by side: row by row the
-// additions wait for each other, which took 2.6 % of a call at 2,048 keys.
-void Tile::add_blocks(const Sequence& sequence, RowSums& sums) const {
-  double max[tile_height];
-  for (int64_t e = 0; e < tile_height; ++e) {
-    const bool nothing = e >= count_ || sum_[state_of(e)] == 0.0F;
-    max[e] = e >= count_ ? 0.0 : static_cast<double>(max_[state_of(e)]);
+void Tile::join(const Sequence& sequence, Finished& rows) {
+  const int64_t padded = (count_ + lanes - 1) / lanes * lanes;
+  for (int64_t e = 0; e < padded; ++e) {
+    const bool there = e < count_;
+    rows.max[e] = there ? max_[state_of(e)] : -std::numeric_limits<float>::infinity();
+    const float sum = rows.sum[e] = there ? sum_[state_of(e)] : 0.0F;
+    rows.log_sum[e] = sum == 0.0F ? 0.0 : std::log(static_cast<double>(sum));
+    rows.entropy[e] = rows.log_sum[e];
+    rows.squares[e] = rows.distance[e] = 0;
+    rows.max_key[e] = -1;
     // The keys' weights sum to 1 but for what a sink takes, which is no key and has no part in the entropy.
-    double share = 1;
-    if (!nothing && !sequence.terms.sinks.empty())
-      share -= std::exp(sequence.terms.sinks[static_cast<size_t>(rows_[e].head)] - max[e]) / sum_[state_of(e)];
-    sums.log_sum[e] = nothing ? 0.0 : std::log(static_cast<double>(sum_[state_of(e)]));
-    sums.entropy[e] = sums.log_sum[e] * share;
-    sums.squares[e] = sums.distance[e] = 0;
-    sums.max_key[e] = -1;
-  }
-  for (int64_t b = blocks_ - 1; b >= 0; --b) {
-    const kernels::BlockState* blocks = &states_[static_cast<size_t>(b * tile_height)];
-    const float* factors = &factor_[static_cast<size_t>(b * tile_height)];
-    const auto start = static_cast<int32_t>((first_block_ + b) * block_keys);
-    for (int64_t e = 0; e < tile_height; ++e) {
-      const kernels::BlockState& block = blocks[e];
-      const double share = factors[e], sum = block.sum;
-      const bool counts = share != 0.0 && sum != 0.0;  // else block.max may be -inf, and the product no number
-      const double entropy = share * (block.entropy + sum * (block.max - max[e]));
-      sums.entropy[e] -= counts ? entropy : 0.0;
-      sums.squares[e] += counts ? share * share * block.squares : 0.0;
-      sums.distance[e] += counts ? share * block.distance : 0.0;
-      sums.max_key[e] = block.max_key >= 0 && block.max == max[e] ? start + block.max_key : sums.max_key[e];
+    if (sum != 0.0F && !sequence.terms.sinks.empty()) {
+      const double sink = sequence.terms.sinks[static_cast<size_t>(rows_[e].head)];
+      rows.entropy[e] *= 1 - std::exp(sink - static_cast<double>(rows.max[e])) / sum;
     }
   }
+  factor_.resize(static_cast<size_t>(blocks_ * tile_height));
+  kernels_->join_states({padded, blocks_, states(0), tile_height, rows.max, rows.sum, factor_.data(),
+                         measure_rows_ ? rows.entropy : nullptr, rows.squares, rows.distance, rows.max_key,
+                         static_cast<int32_t>(first_block_ * block_keys)});
 }
 
-void Tile::row_statistics(const Sequence& sequence, const RowSums& sums, int64_t e) {
+// Measure by measure: what is not wanted costs one look at a pointer.
+void Tile::row_statistics(const Sequence& sequence, const Finished& rows) {
   const AttentionStatistics& out = *sequence.statistics;
-  const int64_t at = rows_[e].head * out.row_stride + rows_[e].row, position = sequence.first_row + rows_[e].row;
-  const Seen seen = seen_[e];
-  const float max = max_[state_of(e)], sum = sum_[state_of(e)], nothing = -std::numeric_limits<float>::infinity();
-  const auto put = [at](auto* to, auto value) {
-    if (to != nullptr) to[at] = static_cast<std::remove_reference_t<decltype(*to)>>(value);
+  const auto place = [&](int64_t e) { return rows_[e].head * out.row_stride + rows_[e].row; };
+  const bool together = rows_[0].head == rows_[count_ - 1].head && place(count_ - 1) == place(0) + count_ - 1;
+  const auto put = [&](auto* to, const auto& value) {
+    using To = std::remove_reference_t<decltype(*to)>;
+    if (to == nullptr) return;
+    if (together)
+      for (int64_t e = 0; e < count_; ++e) to[place(0) + e] = static_cast<To>(value(e));
+    else
+      for (int64_t e = 0; e < count_; ++e) to[place(e)] = static_cast<To>(value(e));
   };
-  const auto weight_of = [&](int64_t key) {
-    if (key < seen.begin || key >= seen.end) return 0.0F;
-    const Seen here = within(e, key / block_keys);  // a window with leading keys leaves gaps in `seen`
-    return key % block_keys >= here.begin && key % block_keys < here.end ? weight(e, key) : 0.0F;
-  };
-  put(out.max_logit, max);
-  put(out.row_sum, sum);
-  put(out.lse, sum == 0.0F ? nothing : max + sums.log_sum[e]);
-  put(out.max_key, sums.max_key[e]);
-  put(out.entropy, sums.entropy[e]);
-  put(out.sum_squares, sums.squares[e]);
-  put(out.mean_distance, sums.distance[e]);
-  if (columns_ != 0) column_statistics(sequence, e);
+  put(out.max_logit, [&](int64_t e) { return rows.max[e]; });
+  put(out.row_sum, [&](int64_t e) { return rows.sum[e]; });
+  put(out.lse, [&](int64_t e) {
+    return rows.sum[e] == 0.0F ? -std::numeric_limits<double>::infinity() : rows.max[e] + rows.log_sum[e];
+  });
+  put(out.max_key, [&](int64_t e) { return rows.max_key[e]; });
+  put(out.entropy, [&](int64_t e) { return rows.entropy[e]; });
+  put(out.sum_squares, [&](int64_t e) { return rows.squares[e]; });
+  put(out.mean_distance, [&](int64_t e) { return rows.distance[e]; });
+  for (int64_t e = 0; e < count_ && columns_ != 0; ++e) column_statistics(sequence, e);
   if (!keep_) return;
-  put(out.first_mass, weight_of(0));
-  put(out.self_weight, weight_of(position));
-  put(out.previous_weight, weight_of(position - 1));
+  const auto position = [&](int64_t e) { return sequence.first_row + rows_[e].row; };
+  put(out.first_mass, [&](int64_t e) { return weight(e, 0); });
+  put(out.self_weight, [&](int64_t e) { return weight(e, position(e)); });
+  put(out.previous_weight, [&](int64_t e) { return weight(e, position(e) - 1); });
   if (out.recent_mass == nullptr) return;
-  // By groups of 16 keys. What the row does not see of a block is left out: past the group's keys the strip is not
-  // made.
-  const int64_t from = std::max(seen.begin, position - recent_keys + 1), to = std::min(seen.end, position + 1);
-  float lane[lanes] = {};
-  for (int64_t j = from / lanes * lanes; j < to; j += lanes) {
-    const Seen here = within(e, j / block_keys);
-    if (here.begin >= here.end) continue;  // no strip was made
-    const float* s = strip(e, j / block_keys) + j % block_keys;
-    const float f = factor(e, j / block_keys);
-    const int64_t block = j / block_keys * block_keys;
-    const int low = static_cast<int>(std::max<int64_t>(std::max(from, block + here.begin) - j, 0)),
-              high = static_cast<int>(std::min<int64_t>(std::min(to, block + here.end) - j, lanes));
-    for (int i = 0; i < lanes; ++i) lane[i] += i >= low && i < high ? s[i] * f : 0.0F;  // one loop: it becomes vectors
+  double recent[tile_height] = {};
+  add_recent(recent, 0);
+  add_recent(recent, 1);
+  put(out.recent_mass, [&](int64_t e) { return recent[e]; });
+}
+
+// The weight of the last 64 keys of each row: those in the row's own block, or in the one before it (back).
+void Tile::add_recent(double* recent, int64_t back) const {
+  constexpr int64_t at_once = 4;
+  const float* s[at_once];
+  int64_t row[at_once], begin[at_once], end[at_once], index[at_once], count = 0;
+  const auto add = [&] {
+    float sum[at_once];
+    for (int64_t i = count; i < at_once; ++i) s[i] = s[0], begin[i] = end[i] = 0;
+    kernels_->run_sums(s, begin, end, sum);
+    for (int64_t i = 0; i < count; ++i) recent[row[i]] += static_cast<double>(factor(row[i], index[i])) * sum[i];
+    count = 0;
+  };
+  for (int64_t e = 0; e < count_; ++e) {
+    const int64_t position = first_row_ + rows_[e].row, last = std::min(position, seen_[e].end - 1);
+    if (last < 0 || seen_[e].begin >= seen_[e].end) continue;
+    const int64_t own = last / block_keys - back, start = own * block_keys;
+    if (own < first_block_) continue;
+    const Seen here = within(e, own);
+    begin[count] = std::max(here.begin, position - recent_keys + 1 - start);
+    end[count] = std::min(here.end, position + 1 - start);
+    if (begin[count] >= end[count]) continue;
+    s[count] = strip(e, own);
+    index[count] = own;
+    row[count++] = e;
+    if (count == at_once) add();
   }
-  out.recent_mass[at] = kernels::tree_sum(lane);
+  if (count != 0) add();
 }
 
 }  // namespace bareattn::attend

@@ -63,10 +63,10 @@ class RowWeights {
       scores(index, here, s);
       if (rectangle_.stage != ScoreStage::weight) continue;
       std::fill_n(s, here.begin, -infinity);
-      kernels::BlockState block{-infinity, 0.0F, 0.0F, 0.0F, 0.0F, -1};
-      kernels_.softmax_rows({s, 0, 1, &here.end, up(here.end, lanes), nullptr, nullptr, &block});
-      block_max_[static_cast<size_t>(index - first)] = block.max;
-      if (!given) state.take(kernels_, block.max, block.sum);
+      float& max = block_max_[static_cast<size_t>(index - first)];
+      float sum = 0;
+      kernels_.softmax_rows({s, 0, 1, &here.end, up(here.end, lanes), nullptr, nullptr, {.max = &max, .sum = &sum}});
+      if (!given) state.take(kernels_, max, sum);
     }
     if (rectangle_.stage == ScoreStage::weight) {
       if (given) state.set(rectangle_.max_logit[line], rectangle_.row_sum[line]);

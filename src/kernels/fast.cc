@@ -10,7 +10,9 @@
 
 #include <hwy/highway.h>
 
+#include "kernels/finish-inl.h"
 #include "kernels/softmax-inl.h"
+#include "kernels/states-inl.h"
 #include "kernels/tile-inl.h"
 #include "kernels/tile_bf16-inl.h"
 
@@ -26,11 +28,12 @@ const KernelTable* Table() {
                                     SoftmaxRowsAny,
                                     BlendAny,
                                     MergeStatesAny,
+                                    JoinStatesAny,
                                     ExpBelowAny,
                                     MergeAny,
                                     DivideAny,
                                     FinishRowsAny,
-                                    CarryAny,
+                                    RunSumsAny,
                                     ScoreTileBf16Emulated,
                                     BlendBf16Emulated,
                                     NarrowBf16};

@@ -14,16 +14,24 @@ inline constexpr int64_t panel_keys = 64;     // keys in a packed panel
 inline constexpr int64_t block_keys = 512;    // keys at which a row is cut, at absolute multiples: part of the contract
 inline constexpr int tile_rows = 6;           // rows in a register tile
 inline constexpr int64_t ahead_bytes = 8192;  // how far ahead of their reads tiles ask for memory
+inline constexpr int64_t ahead_floats = 8;    // of BlendArgs::ahead, a key
 inline constexpr int lanes = 16;              // virtual lanes of every sum over keys, whatever the hardware width
 
-/// A row's state over one block: x = s - max, e^x, and its sums. All but max and sum only where measured.
-struct BlockState {
-  float max;
-  float sum;        // of e^x
-  float entropy;    // of e^x x
-  float squares;    // of e^2x
-  float distance;   // of e^x (origin - key)
-  int32_t max_key;  // first key with x = 0, relative to the block; -1 where max is not above what was seen before
+/// The states of rows over one block: x = s - max, e^x, and its sums. All but max and sum only where measured.
+struct BlockStates {
+  float* max = nullptr;      // [rows]
+  float* sum = nullptr;      // of e^x
+  float* entropy = nullptr;  // of e^x x
+  float* squares = nullptr;  // of e^2x
+  float* distance =
+      nullptr;  // of e^x (origin - key): of e^x times its multiple of 16, then per lane the rest times the lane's sum
+  int32_t* max_key =
+      nullptr;  // first key with x = 0, relative to the block; -1 where max is not above what was seen before
+
+  BlockStates from(int64_t row) const {
+    const auto at = [row](auto* p) { return p == nullptr ? p : p + row; };
+    return {max + row, sum + row, at(entropy), at(squares), at(distance), at(max_key)};
+  }
 };
 
 /// softmax_rows: s[r * lds + key], key in [0, keys[r]), becomes e^(s - max), zero up to `padded`; -inf scores are
@@ -34,31 +42,59 @@ struct SoftmaxArgs {
   int rows;
   const int64_t* keys;    // [rows]
   int64_t padded;         // a multiple of 16, at least every keys[r]
-  const float* origin;    // [rows]: the row's position relative to the block's first key; null without seen_max
+  const int32_t* origin;  // [rows]: the row's position relative to the block's first key; null without seen_max
   const float* seen_max;  // [rows]: largest score of the blocks before. Null: just max and sum are made
-  BlockState* state;      // [rows]
+  BlockStates state;
 };
 
-/// finish_rows: one block of a strip whose rows are finished, rows 1..6. Weights w = p * factor, in units of 2^-27 (so
-/// w here is the weight times 2^27, exactly).
+/// join_states: rows whose blocks have all been merged. factor = e^(block max - max) / sum for each block, so that a
+/// weight is e^x * factor; and of the measures, from the last block to the first, in f64, each operation rounded:
+/// entropy -= factor (block entropy + block sum (block max - max)), squares += factor^2 block squares,
+/// distance += factor block distance (blocks of factor or sum 0 are left out), max_key is that of the first block with
+/// its max equal to the row's.
+struct JoinArgs {
+  int64_t rows, blocks;  // rows: a multiple of 16
+  BlockStates states;    // [blocks, stride]
+  int64_t stride;
+  const float* max;  // [rows], -inf: nothing was seen
+  const float* sum;  // [rows]
+  float* factor;     // [blocks, stride]
+  double* entropy;   // [rows], each to be set before. Null: no measures
+  double* squares;
+  double* distance;
+  int32_t* max_key;
+  int32_t first_key;  // of the first block
+};
+
+/// finish_rows: one block of rows whose states are finished. Weights w = p * factor, in units of 2^-27 (so w here is
+/// the weight times 2^27, exactly); no p is NaN.
 struct FinishArgs {
-  const float* p;  // [rows, padded], the block's e^x
+  const float* const* p;  // [rows]: each row's [padded] e^x of the block
+  const float* factor27;  // [rows]: e^(block max - row max) / row sum * 2^27
+  int rows;               // up to 31: so many weights of one key fit 32 bits
+  int64_t padded;         // keys, a multiple of 16, zero past the visible ones
+  int64_t keys;           // of `received`, at most padded
+  uint64_t* received;     // [keys]: round(w) of every row is added; may be null
+  uint32_t* cell_sum;     // [padded / 16]: the same for cells of 16 keys, set; null: no cells
+  float* cell_max;        // [padded / 16]: the largest w of the cell, set; null: not wanted
+};
+
+/// blend: o[r * ldo + e] = sum over keys of p[r * ldp + key] * v[key * ldv + e], one fma chain in key order, from 0 or
+/// (accumulate) from what o holds, then + 0 (so that no -0 is left). rows 1..6; dv rounded up to whole vectors of at
+/// most 16 (v and o are padded for it). With N = uint16_t the numbers are bf16 bits: p [rows, keys] (keys even, zero
+/// padded), v [keys / 2][ldv][2], in the order of dot_pair_bf16 over the pairs of keys, always from 0.
+template <class N>
+struct BlendArgs {
+  const N* p;
   int64_t ldp;
   int rows;
-  int64_t padded;         // keys, a multiple of 16, zero past the visible ones
-  const float* factor27;  // [rows]: e^(block max - row max) / row sum * 2^27
-  uint32_t* received;     // [padded]: added to, round(w); at most 31 rows before it must be carried on
-  float* largest;         // [padded]: raised to w; may be null
-};
-
-/// carry: what rows have given to keys goes on to 64-bit sums, and to cells of 16 keys.
-struct CarryArgs {
-  const uint32_t* received;  // [keys]
-  const float* largest;      // [keys]; null: cell_max is left as it is
-  int64_t keys;              // a multiple of 16
-  uint64_t* sums;            // [keys]: added to; may be null
-  uint32_t* cell_sum;        // [keys / 16]: set to the cell's sum (the rows' weights together are at most 31)
-  float* cell_max;           // [keys / 16]: set to the cell's largest
+  int64_t keys;
+  const N* v;
+  int64_t ldv, dv;
+  float* o;
+  int64_t ldo;
+  bool accumulate = false;
+  const float* ahead = nullptr;  // asked for meanwhile, 64 bytes for two keys: what the caller reads next. May be null
 };
 
 struct KernelTable {
@@ -73,17 +109,14 @@ struct KernelTable {
 
   void (*softmax_rows)(const SoftmaxArgs& args);
 
-  /// o[r * ldo + e] = sum over keys of p[r * ldp + key] * v[key * ldv + e], one fma chain in key order, from 0 or
-  /// (accumulate) from what o holds, then + 0 (so that no -0 is left). rows 1..6; dv rounded up to whole vectors of at
-  /// most 16 (v and o are padded for it).
-  void (*blend)(const float* p, int64_t ldp, int rows, int64_t keys, const float* v, int64_t ldv, int64_t dv, float* o,
-                int64_t ldo, bool accumulate);
+  void (*blend)(const BlendArgs<float>& args);
 
   /// Row states (max, sum) take in one block's, per row i in [0, n), n padded to 16: m' = max(m, block max),
   /// a = e^(m - m'), b = e^(block max - m'), sum = fma(sum, a, block_sum * b). A row that has seen nothing has max
   /// -inf.
   void (*merge_states)(float* max, float* sum, const float* block_max, const float* block_sum, float* a, float* b,
                        int64_t n);
+  void (*join_states)(const JoinArgs& args);
   /// y[i] = e^x[i] (exp.h), n padded to 16.
   void (*exp_below)(const float* x, float* y, int64_t n);
   /// o[e] = fma(o[e], a, block[e] * b), e in [0, dv)
@@ -94,7 +127,9 @@ struct KernelTable {
 
   void (*finish_rows)(const FinishArgs& args);
 
-  void (*carry)(const CarryArgs& args);
+  /// sum[r] of s[r][j] for j in [begin[r], end[r]), of four rows of a block's strip, end <= 512. What lies outside may
+  /// be read up to whole groups of 16 keys, and has no part.
+  void (*run_sums)(const float* const* s, const int64_t* begin, const int64_t* end, float* sum);
 
   /// The same for bf16: q [rows, d] and panels [d / 2][64][2] as bf16 bits (d even, zero padded), f32 accumulation
   /// in d order; products are exact, each addition rounds to nearest even, denormal sums and inputs count as 0 (the
@@ -102,10 +137,7 @@ struct KernelTable {
   void (*score_tile_bf16)(const uint16_t* q, int64_t ldq, int rows, int64_t d, const uint16_t* panel, int columns,
                           float* s, int64_t lds, bool accumulate, const float* scale);
 
-  /// The blend for bf16: p [rows, keys] as bf16 bits (keys even, zero padded), v [keys / 2][ldv][2], in the order of
-  /// dot_pair_bf16 over the pairs of keys, from 0, then + 0. rows 1..6.
-  void (*blend_bf16)(const uint16_t* p, int64_t ldp, int rows, int64_t keys, const uint16_t* v, int64_t ldv, int64_t dv,
-                     float* o, int64_t ldo);
+  void (*blend_bf16)(const BlendArgs<uint16_t>& args);
   /// to[i] = from[i] as bf16, nearest even, i in [0, n), n a multiple of 16; weights, so no NaN payload to keep.
   void (*narrow_bf16)(const float* from, uint16_t* to, int64_t n);
 

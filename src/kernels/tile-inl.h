@@ -62,22 +62,31 @@ HWY_INLINE void ScoreTile(const float* HWY_RESTRICT q, int64_t ldq, int64_t d_co
     for (int v = 0; v < NV; ++v) hn::StoreU(acc[r][v], d, s + r * lds + v * kLanes);
 }
 
+// Value dims from `at` on.
 template <int R, int NV>
-HWY_INLINE void BlendTile(const float* HWY_RESTRICT p, int64_t ldp, int64_t keys, const float* HWY_RESTRICT values,
-                          int64_t ldv, float* HWY_RESTRICT o, int64_t ldo, bool accumulate) {
+HWY_INLINE void BlendTile(const BlendArgs<float>& args, int64_t at) {
   const DF d;
+  const float* HWY_RESTRICT p = args.p;
+  const float* HWY_RESTRICT values = args.v + at;
+  float* HWY_RESTRICT o = args.o + at;
+  const int64_t ldp = args.ldp, ldv = args.ldv, ldo = args.ldo;
+  // Where nothing else is wanted: a place that is there, again and again.
+  const float* ahead = args.ahead == nullptr ? p : args.ahead;
+  const int64_t step = args.ahead == nullptr ? 0 : ahead_floats;
   VF acc[R][NV];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) acc[r][v] = accumulate ? hn::LoadU(d, o + r * ldo + v * kLanes) : hn::Zero(d);
-  for (int64_t j = 0; j < keys; ++j) {
+    for (int v = 0; v < NV; ++v) acc[r][v] = args.accumulate ? hn::LoadU(d, o + r * ldo + v * kLanes) : hn::Zero(d);
+  for (int64_t j = 0; j < args.keys; ++j) {
     VF x[NV];
 #pragma GCC unroll 8
     for (int v = 0; v < NV; ++v) {
       x[v] = hn::LoadU(d, values + j * ldv + v * kLanes);
       Expect(values + j * ldv + v * kLanes);
     }
+    __builtin_prefetch(ahead, 0, 2);
+    ahead += step;
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const VF w = hn::Set(d, p[r * ldp + j]);
@@ -136,11 +145,11 @@ inline void ScoreTileAny(const float* q, int64_t ldq, int rows, int64_t dims, co
     });
 }
 
-inline void BlendAny(const float* p, int64_t ldp, int rows, int64_t keys, const float* v, int64_t ldv, int64_t dv,
-                     float* o, int64_t ldo, bool accumulate) {
-  for (int64_t left = (dv + kLanes - 1) / kLanes, at = 0; left > 0; left -= kMaxVectors, at += kMaxVectors * kLanes)
-    WithTile(rows, static_cast<int>(HWY_MIN(left, int64_t{kMaxVectors})),
-             [=](auto r, auto n) HWY_ATTR { BlendTile<r(), n()>(p, ldp, keys, v + at, ldv, o + at, ldo, accumulate); });
+inline void BlendAny(const BlendArgs<float>& args) {
+  for (int64_t left = (args.dv + kLanes - 1) / kLanes, at = 0; left > 0;
+       left -= kMaxVectors, at += kMaxVectors * kLanes)
+    WithTile(args.rows, static_cast<int>(HWY_MIN(left, int64_t{kMaxVectors})),
+             [&](auto r, auto n) HWY_ATTR { BlendTile<r(), n()>(args, at); });
 }
 
 inline void MergeAny(float* o, const float* block, float a, float b, int64_t dv) {

@@ -61,22 +61,22 @@ inline void ScoreTileBf16Emulated(const uint16_t* q, int64_t ldq, int rows, int6
     }
 }
 
-inline void BlendBf16Emulated(const uint16_t* p, int64_t ldp, int rows, int64_t keys, const uint16_t* v, int64_t ldv,
-                              int64_t dv, float* o, int64_t ldo) {
+inline void BlendBf16Emulated(const BlendArgs<uint16_t>& args) {
   const DF d;
   const hn::RebindToUnsigned<DF> du;
   const auto high_half = hn::Set(du, 0xFFFF0000U);
-  for (int r = 0; r < rows; ++r)
-    for (int64_t e = 0; e < dv; e += kLanes) {
+  for (int r = 0; r < args.rows; ++r)
+    for (int64_t e = 0; e < args.dv; e += kLanes) {
+      const uint16_t* p = args.p + r * args.ldp;
       VF acc = hn::Zero(d);
-      for (int64_t j = 0; j < keys; j += 2) {
-        const auto pair = hn::LoadU(du, reinterpret_cast<const uint32_t*>(v + j * ldv + 2 * e));
-        const VF p1 = Flush(hn::BitCast(d, hn::Set(du, static_cast<uint32_t>(p[r * ldp + j + 1]) << 16)));
-        const VF p0 = Flush(hn::BitCast(d, hn::Set(du, static_cast<uint32_t>(p[r * ldp + j]) << 16)));
+      for (int64_t j = 0; j < args.keys; j += 2) {
+        const auto pair = hn::LoadU(du, reinterpret_cast<const uint32_t*>(args.v + j * args.ldv + 2 * e));
+        const VF p1 = Flush(hn::BitCast(d, hn::Set(du, static_cast<uint32_t>(p[j + 1]) << 16)));
+        const VF p0 = Flush(hn::BitCast(d, hn::Set(du, static_cast<uint32_t>(p[j]) << 16)));
         acc = Flush(hn::MulAdd(p1, Flush(hn::BitCast(d, hn::And(pair, high_half))), acc));
         acc = Flush(hn::MulAdd(p0, Flush(hn::BitCast(d, hn::ShiftLeft<16>(pair))), acc));
       }
-      hn::StoreU(hn::Add(acc, hn::Zero(d)), d, o + r * ldo + e);
+      hn::StoreU(hn::Add(acc, hn::Zero(d)), d, args.o + r * args.ldo + e);
     }
 }
 

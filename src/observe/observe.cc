@@ -38,12 +38,13 @@ std::unique_ptr<Observation> observe(const std::shared_ptr<const Model>& model, 
   observing::RunFacts facts;
   facts.threads = threads > 0 ? threads : base::available_cores();
   facts.texts = observing::token_texts(pieces);
-  {
-    Session session(model, session_options);
-    const auto start = std::chrono::steady_clock::now();
-    session.run(tokens, Logits::none, recorder.get(), progress);
-    facts.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const auto start = std::chrono::steady_clock::now();
+  if (options.table == nullptr && options.variant == nullptr) {
+    run_by_layer(model, tokens, *recorder, session_options, progress);  // the keys and values of one layer at a time
+  } else {
+    Session(model, session_options).run(tokens, Logits::none, recorder.get(), progress);
   }
+  facts.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   recorder->finish();
   facts.tokens = std::move(tokens);
   return observing::make_observation(model, std::move(facts), std::move(recorder));

@@ -57,7 +57,8 @@ Recorder::Recorder(const ModelConfig& config, int64_t tokens, const ObservationO
   const int64_t all_heads = int64_t{layers_} * heads_, blocks = pool_blocks();
   if (groups_.spans) sets_ = bareattn::span_sets(options.spans, tokens);
   key_columns_ = span_columns(sets_, tokens);
-  row_floats_ = base::AlignedBuffer(sizeof(float) * (arrays_.size() + sets_.size()) * all_heads * tokens);
+  row_floats_ = base::AlignedBuffer(sizeof(float) * (arrays_.size() + sets_.size()) * all_heads * tokens,
+                                    base::Contents::any);  // every row of every head is written
   if (groups_.columns) received_ = base::AlignedBuffer(sizeof(uint64_t) * all_heads * tokens);
   handed_.resize(layers_);
   if (groups_.map) pool_sum_ = base::AlignedBuffer(sizeof(uint64_t) * all_heads * blocks * (blocks + 1) / 2);

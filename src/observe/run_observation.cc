@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "bareattn/error.h"
+#include "base/thread_pool.h"
 #include "kernels/convert.h"
 #include "observe/exact_cells.h"
 #include "observe/measures.h"
@@ -20,9 +21,11 @@ class RunObservation final : public Observation {
  public:
   RunObservation(std::shared_ptr<const Model> model, RunFacts facts, std::unique_ptr<Recorder> recorder)
       : model_(std::move(model)), facts_(std::move(facts)), recorder_(std::move(recorder)) {
-    for (int layer = 0; layer < recorder_->layers(); ++layer) {
-      for (int head = 0; head < recorder_->heads(); ++head) means_.push_back(means_of({layer, head}));
-    }
+    const int64_t heads = recorder_->heads(), all = recorder_->layers() * heads;
+    means_.resize(static_cast<size_t>(all));
+    base::ThreadPool(facts_.threads).run(all, [&](int64_t i, int) {
+      means_[static_cast<size_t>(i)] = means_of({static_cast<int>(i / heads), static_cast<int>(i % heads)});
+    });
   }
 
   const Model& model() const override { return *model_; }

@@ -9,6 +9,7 @@
 #include <span>
 #include <stdexcept>
 
+#include "base/aligned.h"
 #include "view/page_description.h"
 
 namespace bareattn::serving {
@@ -190,6 +191,7 @@ void Routes::install(std::shared_ptr<const Shown> next, Live::Place place) {
 void Routes::forget() {
   shown()->cache().clear();
   if (const auto beside = against()) beside->cache().clear();
+  base::AlignedBuffer::give_back_kept();
 }
 
 Lane Routes::lane(const Request& request) {

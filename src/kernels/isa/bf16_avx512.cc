@@ -85,20 +85,27 @@ void ScoreTileHardware(const uint16_t* q, int64_t ldq, int rows, int64_t dims, c
 }
 
 template <int R, int NV>
-inline void Blend(const uint16_t* __restrict p, int64_t ldp, int64_t keys, const uint16_t* __restrict values,
-                  int64_t ldv, float* __restrict o, int64_t ldo) {
+inline void Blend(const BlendArgs<uint16_t>& args, int64_t at) {
+  const uint16_t* __restrict p = args.p;
+  const uint16_t* __restrict values = args.v + 2 * at;
+  float* __restrict o = args.o + at;
+  const int64_t ldp = args.ldp, ldv = args.ldv, ldo = args.ldo;
+  const float* ahead = args.ahead == nullptr ? reinterpret_cast<const float*>(p) : args.ahead;
+  const int64_t step = args.ahead == nullptr ? 0 : 2 * ahead_floats;
   __m512 acc[R][NV];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
     for (int v = 0; v < NV; ++v) acc[r][v] = _mm512_setzero_ps();
-  for (int64_t j = 0; j < keys; j += 2) {
+  for (int64_t j = 0; j < args.keys; j += 2) {
     __m512bh x[NV];
 #pragma GCC unroll 8
     for (int v = 0; v < NV; ++v) {
       x[v] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(values + j * ldv + v * 32));
       Expect(values + j * ldv + v * 32);
     }
+    __builtin_prefetch(ahead, 0, 2);
+    ahead += step;
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       int pair;
@@ -115,39 +122,37 @@ inline void Blend(const uint16_t* __restrict p, int64_t ldp, int64_t keys, const
 }
 
 template <int R>
-void BlendColumns(const uint16_t* p, int64_t ldp, int64_t keys, const uint16_t* v, int64_t ldv, int64_t dv, float* o,
-                  int64_t ldo) {
-  for (int64_t left = (dv + 15) / 16, at = 0; left > 0; left -= 4, at += 64) switch (left) {
+void BlendColumns(const BlendArgs<uint16_t>& args) {
+  for (int64_t left = (args.dv + 15) / 16, at = 0; left > 0; left -= 4, at += 64) switch (left) {
       default:
-        Blend<R, 4>(p, ldp, keys, v + 2 * at, ldv, o + at, ldo);
+        Blend<R, 4>(args, at);
         break;
       case 3:
-        Blend<R, 3>(p, ldp, keys, v + 2 * at, ldv, o + at, ldo);
+        Blend<R, 3>(args, at);
         break;
       case 2:
-        Blend<R, 2>(p, ldp, keys, v + 2 * at, ldv, o + at, ldo);
+        Blend<R, 2>(args, at);
         break;
       case 1:
-        Blend<R, 1>(p, ldp, keys, v + 2 * at, ldv, o + at, ldo);
+        Blend<R, 1>(args, at);
         break;
     }
 }
 
-void BlendHardware(const uint16_t* p, int64_t ldp, int rows, int64_t keys, const uint16_t* v, int64_t ldv, int64_t dv,
-                   float* o, int64_t ldo) {
-  switch (rows) {
+void BlendHardware(const BlendArgs<uint16_t>& args) {
+  switch (args.rows) {
     case 6:
-      return BlendColumns<6>(p, ldp, keys, v, ldv, dv, o, ldo);
+      return BlendColumns<6>(args);
     case 5:
-      return BlendColumns<5>(p, ldp, keys, v, ldv, dv, o, ldo);
+      return BlendColumns<5>(args);
     case 4:
-      return BlendColumns<4>(p, ldp, keys, v, ldv, dv, o, ldo);
+      return BlendColumns<4>(args);
     case 3:
-      return BlendColumns<3>(p, ldp, keys, v, ldv, dv, o, ldo);
+      return BlendColumns<3>(args);
     case 2:
-      return BlendColumns<2>(p, ldp, keys, v, ldv, dv, o, ldo);
+      return BlendColumns<2>(args);
     default:
-      return BlendColumns<1>(p, ldp, keys, v, ldv, dv, o, ldo);
+      return BlendColumns<1>(args);
   }
 }
 
