@@ -333,6 +333,18 @@ TEST(AttentionKernels, FinishRows) {
   });
 }
 
+TEST(AttentionKernels, PoolRows) {
+  check("pool_rows", [](const KernelTable& table) {
+    const int rows = between(0, 9), keys = between(0, 70), ldw = keys + between(0, 3);
+    const auto size = static_cast<size_t>(keys);
+    Guarded w(static_cast<size_t>(std::max(0, (rows - 1) * ldw + keys)) * 4), to(2 * size * 4), also(2 * size * 4);
+    fill(w, numbers(static_cast<size_t>(std::max(0, (rows - 1) * ldw + keys)), true));
+    reference_table().pool_rows(w.as<float>(), ldw, rows, keys, to.as<float>(), to.as<float>() + keys);
+    table.pool_rows(w.as<float>(), ldw, rows, keys, also.as<float>(), also.as<float>() + keys);
+    same(to.as<float>(), also.as<float>(), 2 * size, "sums and largest of columns");
+  });
+}
+
 TEST(AttentionKernels, RunSums) {
   check("run_sums", [](const KernelTable& table) {
     std::vector<std::vector<float>> rows;

@@ -4,6 +4,7 @@
 // A Trace is an Observation: the page, the summaries and the diagnosis read a file like a run.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -86,6 +87,14 @@ class Trace final : public Observation {
   /// Weights [rows, keys] of a head, exact (see Store); 0 where a key is not seen. std::invalid_argument for ranges
   /// outside the text.
   std::vector<float> tile(HeadId head, TraceRange rows, TraceRange keys) const override;
+  /// The same weights without holding them all: pieces of up to 24 rows and 512 keys, valid during the call; those that
+  /// no row sees are left out. Several threads may call at once, one for any row, with keys in order.
+  struct Piece {
+    TraceRange rows, keys;
+    const float* weights;  // [rows, stride]
+    int64_t stride;
+  };
+  void visit(HeadId head, TraceRange rows, TraceRange keys, const std::function<void(const Piece&)>& see) const;
   /// The same cells before the softmax: scale q.k, -inf where a key is not seen.
   std::vector<float> scores(HeadId head, TraceRange rows, TraceRange keys) const override;
 

@@ -34,6 +34,7 @@ const KernelTable* Table() {
                                     DivideAny,
                                     FinishRowsAny,
                                     RunSumsAny,
+                                    PoolRowsAny,
                                     ScoreTileBf16Emulated,
                                     BlendBf16Emulated,
                                     NarrowBf16};

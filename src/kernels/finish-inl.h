@@ -1,5 +1,6 @@
 // What rows that are finished give to each key (finish_rows): weights in fixed point, added up by key and by cells of
-// 16 keys, whose largest is kept; and the sums of runs of keys (run_sums). Integers, so that the order does not show.
+// 16 keys, whose largest is kept; the sums of runs of keys (run_sums) and of
+// columns (pool_rows). What is added up over rows in any order are integers.
 #if defined(BAREATTN_KERNELS_FINISH_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef BAREATTN_KERNELS_FINISH_INL_H_
 #undef BAREATTN_KERNELS_FINISH_INL_H_
@@ -134,6 +135,22 @@ inline void RunSumsAny(const float* const* s, const int64_t* begin, const int64_
       }
   }
   FourTrees(AddLanes(), d, sum[0], sum[1], sum[2], sum[3], to);
+}
+
+inline void PoolRowsAny(const float* w, int64_t ldw, int rows, int64_t keys, float* sum, float* max) {
+  const DF d;
+  int64_t j = 0;
+  for (; j + kLanes <= keys; j += kLanes) {
+    VF all = hn::Zero(d), most = hn::Zero(d);
+    for (int r = 0; r < rows; ++r) {
+      const VF one = hn::LoadU(d, w + r * ldw + j);
+      all = hn::Add(all, one);
+      most = hn::IfThenElse(hn::Gt(one, most), one, most);
+    }
+    hn::StoreU(all, d, sum + j);
+    hn::StoreU(most, d, max + j);
+  }
+  if (j < keys) reference_table().pool_rows(w + j, ldw, rows, keys - j, sum + j, max + j);
 }
 
 }  // namespace bareattn::kernels::HWY_NAMESPACE

@@ -131,6 +131,10 @@ struct KernelTable {
   /// be read up to whole groups of 16 keys, and has no part.
   void (*run_sums)(const float* const* s, const int64_t* begin, const int64_t* end, float* sum);
 
+  /// sum[j] = sum over r of w[r * ldw + j], in order from 0, and max[j] the largest of them and 0 (what is no number
+  /// shows in the sum alone); j in [0, keys), any number of either.
+  void (*pool_rows)(const float* w, int64_t ldw, int rows, int64_t keys, float* sum, float* max);
+
   /// The same for bf16: q [rows, d] and panels [d / 2][64][2] as bf16 bits (d even, zero padded), f32 accumulation
   /// in d order; products are exact, each addition rounds to nearest even, denormal sums and inputs count as 0 (the
   /// hardware instruction's rule, kept by all). scale [rows]: what a finished sum is multiplied by; null: 1.

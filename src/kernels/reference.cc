@@ -171,12 +171,25 @@ void run_sums(const float* const* s, const int64_t* begin, const int64_t* end, f
   }
 }
 
+void pool_rows(const float* w, int64_t ldw, int rows, int64_t keys, float* sum, float* max) {
+  for (int64_t j = 0; j < keys; ++j) {
+    float all = 0, most = 0;
+    for (int r = 0; r < rows; ++r) {
+      const float one = w[r * ldw + j];
+      all += one;
+      most = one > most ? one : most;
+    }
+    sum[j] = all;
+    max[j] = most;
+  }
+}
+
 }  // namespace
 
 const KernelTable& reference_table() {
-  static const KernelTable table = {"scalar",    score_tile,      softmax_rows, blend,       merge_states,
-                                    join_states, exp_array,       merge,        divide,      finish_rows,
-                                    run_sums,    score_tile_bf16, blend_bf16,   narrow_bf16, &reference_backward()};
+  static const KernelTable table = {
+      "scalar", score_tile,  softmax_rows, blend,     merge_states,    join_states, exp_array,   merge,
+      divide,   finish_rows, run_sums,     pool_rows, score_tile_bf16, blend_bf16,  narrow_bf16, &reference_backward()};
   return table;
 }
 

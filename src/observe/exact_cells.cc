@@ -53,54 +53,98 @@ SpanBias bias_of(const ScoreTable& table, HeadId head, int64_t first) {
 
 }  // namespace
 
+namespace {
+
+// What a slice of keys takes: rows that see some of them, whole blocks of keys, and what is done to the scores. Stays
+// where it was made: params point into it.
+struct Slice {
+  Slice(const CellSource& source, TokenRange rows, TokenRange keys)
+      : first_row(std::max(rows.begin, keys.begin)),  // rows before see none of these keys
+        first_key(keys.begin / kernels::block_keys * kernels::block_keys) {
+    const int64_t end = std::min({rows.end, source.tokens, up_to_block(keys.end)});
+    q = vectors(source.q(first_row, rows.end), source.dtype, rows.end - first_row, source.dim);
+    k = vectors(source.k(first_key, end), source.dtype, end - first_key, source.dim);
+    params.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(source.dim)));  // as layer.cc
+    params.is_causal = true;
+    params.compute = source.compute;
+    params.offset = first_row - first_key;
+    mask = window_mask(source.reach, {first_row, rows.end}, {first_key, end});
+    if (!mask.empty())
+      params.attn_mask =
+          ConstTensor(TensorView<const uint8_t>(mask.data(), {1, 1, rows.end - first_row, end - first_key}));
+    if (source.table != nullptr) {
+      bias = bias_of(*source.table, source.head, first_key);
+      params.bias = &bias;
+    }
+    rectangle.key_begin = keys.begin - first_key;
+    rectangle.key_end = keys.end - first_key;
+    rectangle.row_begin = 0;
+    rectangle.row_end = rows.end - first_row;
+    rectangle.max_logit = source.max_logit(first_row, rows.end).data();
+    rectangle.row_sum = source.row_sum(first_row, rows.end).data();
+  }
+  Slice(const Slice&) = delete;
+  Slice& operator=(const Slice&) = delete;
+
+  static int64_t up_to_block(int64_t key) {
+    return (key + kernels::block_keys - 1) / kernels::block_keys * kernels::block_keys;
+  }
+
+  int64_t first_row, first_key;
+  ConstTensor q, k;
+  std::vector<uint8_t> mask;
+  SpanBias bias;
+  AttentionParams params;
+  Rectangle rectangle;
+};
+
+// Whether no row from `row` on sees any of the keys, for the run's window.
+bool unseen(const Reach& reach, int64_t row, TokenRange keys) {
+  return reach.window >= 0 && keys.begin >= reach.sinks && keys.end <= row - reach.window;
+}
+
+// body(keys of the slice), slice after slice or, where there are several, side by side.
+template <class Body>
+void each_slice(TokenRange keys, base::ThreadPool& pool, const Body& body) {
+  const int64_t first = keys.begin / slice_keys, slices = (keys.end + slice_keys - 1) / slice_keys - first;
+  pool.run(slices, [&](int64_t task, int) {
+    body(TokenRange{std::max(keys.begin, (first + task) * slice_keys),
+                    std::min(keys.end, (first + task + 1) * slice_keys)});
+  });
+}
+
+}  // namespace
+
 void exact_cells(const CellSource& source, ScoreStage stage, TokenRange rows, TokenRange keys, float* out) {
   const int64_t count = rows.end - rows.begin, columns = keys.end - keys.begin;
   std::fill_n(out, count * columns, stage == ScoreStage::weight ? 0.0F : -std::numeric_limits<float>::infinity());
   keys.end = std::min(keys.end, rows.end);  // nobody sees further
   if (count == 0 || keys.begin >= keys.end) return;
-  const int64_t width = source.dim * (source.dtype == DType::f32 ? 4 : 2);
-  const ConstTensor q = vectors(source.q(rows.begin, rows.end), source.dtype, count, source.dim);
-  const auto max = source.max_logit(rows.begin, rows.end), sum = source.row_sum(rows.begin, rows.end);
-  const int64_t first = keys.begin / slice_keys, slices = (keys.end + slice_keys - 1) / slice_keys - first;
-  const attend::PoolLease lease(slices == 1 ? 1 : 0);
-  lease.pool().run(slices, [&](int64_t task, int) {
-    const int64_t begin = std::max(keys.begin, (first + task) * slice_keys);
-    const int64_t end = std::min(keys.end, (first + task + 1) * slice_keys);
-    const int64_t from = begin / kernels::block_keys * kernels::block_keys;  // whole blocks, as far as the rows see
-    const int64_t to = std::min(
-        {rows.end, source.tokens, (end + kernels::block_keys - 1) / kernels::block_keys * kernels::block_keys});
-    const ConstTensor k = vectors(source.k(from, to), source.dtype, to - from, source.dim);
-    const int64_t late = std::max(rows.begin, begin);  // rows before see none of these keys
-    const int64_t skip = late - rows.begin;
-    const Reach& reach = source.reach;
-    if (reach.window >= 0 && begin >= reach.sinks && end <= late - reach.window) return;  // no row sees any of them
-    ConstTensor some_q = q;
-    some_q.data = static_cast<const std::byte*>(q.data) + skip * width;
-    some_q.shape[2] = count - skip;
-    AttentionParams params;
-    params.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(source.dim)));  // as layer.cc
-    params.is_causal = true;
-    params.compute = source.compute;
-    params.offset = late - from;
-    params.threads = slices == 1 ? 0 : 1;
-    const std::vector<uint8_t> mask = window_mask(source.reach, {late, rows.end}, {from, to});
-    if (!mask.empty()) {
-      params.attn_mask = ConstTensor(TensorView<const uint8_t>(mask.data(), {1, 1, rows.end - late, to - from}));
-    }
-    SpanBias bias;
-    if (source.table != nullptr) {
-      bias = bias_of(*source.table, source.head, from);
-      params.bias = &bias;
-    }
-    Rectangle rectangle;
-    rectangle.key_begin = begin - from;
-    rectangle.key_end = end - from;
-    rectangle.stage = stage;
-    rectangle.max_logit = max.data() + skip;
-    rectangle.row_sum = sum.data() + skip;
-    const TensorView<float> target(out + skip * columns + begin - keys.begin, {1, 1, count - skip, end - begin},
-                                   {0, 0, columns, 1});
-    bareattn::weights(some_q, k, target, rectangle, params);
+  const bool one = keys.begin / slice_keys == (keys.end - 1) / slice_keys;
+  const attend::PoolLease lease(one ? 1 : 0);
+  each_slice(keys, lease.pool(), [&](TokenRange here) {
+    if (unseen(source.reach, std::max(rows.begin, here.begin), here)) return;
+    Slice slice(source, rows, here);
+    slice.params.threads = one ? 0 : 1;
+    slice.rectangle.stage = stage;
+    const TensorView<float> target(out + (slice.first_row - rows.begin) * columns + here.begin - keys.begin,
+                                   {1, 1, rows.end - slice.first_row, here.end - here.begin}, {0, 0, columns, 1});
+    bareattn::weights(slice.q, slice.k, target, slice.rectangle, slice.params);
+  });
+}
+
+void visit_cells(const CellSource& source, TokenRange rows, TokenRange keys, const SeePiece& see) {
+  keys.end = std::min(keys.end, rows.end);
+  if (rows.begin >= rows.end || keys.begin >= keys.end) return;
+  each_slice(keys, attend::own_thread(), [&](TokenRange here) {
+    if (unseen(source.reach, std::max(rows.begin, here.begin), here)) return;
+    const Slice slice(source, rows, here);
+    attend::visit_weights(slice.q, slice.k, slice.rectangle, slice.params, [&](const attend::WeightPiece& piece) {
+      attend::WeightPiece moved = piece;
+      moved.row += slice.first_row;
+      moved.key += slice.first_key;
+      see(moved);
+    });
   });
 }
 

@@ -8,6 +8,7 @@
 #include <functional>
 #include <span>
 
+#include "attention/weight_blocks.h"
 #include "bareattn/length.h"
 #include "bareattn/observation.h"
 #include "bareattn/score_table.h"
@@ -33,6 +34,11 @@ struct CellSource {
 
 /// out [rows, keys]: weights (0 where a key is not seen), or scores (-inf there).
 void exact_cells(const CellSource& source, ScoreStage stage, TokenRange rows, TokenRange keys, float* out);
+
+/// The weights piece by piece (weight_blocks.h), places counted in the text. Pieces of one row come from one thread,
+/// keys in order; where several threads work, others come at the same time.
+using SeePiece = std::function<void(const attend::WeightPiece&)>;
+void visit_cells(const CellSource& source, TokenRange rows, TokenRange keys, const SeePiece& see);
 
 /// std::invalid_argument for a range that is not within the text.
 void check_ranges(TokenRange rows, TokenRange keys, int64_t length);

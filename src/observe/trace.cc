@@ -88,12 +88,12 @@ void Trace::Impl::check(HeadId head) const {
                               std::to_string(facts.shape.heads) + " heads, both counted from 0");
 }
 
-void Trace::Impl::cells(ScoreStage stage, HeadId head, TraceRange rows, TraceRange keys, float* out) const {
+CellSource Trace::Impl::source(HeadId head) const {
   check(head);
   const TraceShape& s = facts.shape;
   const int64_t width = store_bytes(s.store) * s.head_dim, kv_head = head.head / (s.heads / s.kv_heads);
   const StoredTensor &all_q = stored(q_name(head.layer)), &all_k = stored(k_name(head.layer));
-  const auto part = [&](const StoredTensor& tensor, int64_t of, int64_t begin, int64_t end) {
+  const auto part = [this, &s, width](const StoredTensor& tensor, int64_t of, int64_t begin, int64_t end) {
     return pages.bytes(tensor, static_cast<uint64_t>((of * s.tokens + begin) * width),
                        static_cast<uint64_t>((end - begin) * width));
   };
@@ -103,17 +103,17 @@ void Trace::Impl::cells(ScoreStage stage, HeadId head, TraceRange rows, TraceRan
   source.tokens = s.tokens;
   source.dim = s.head_dim;
   source.reach = facts.run.reach;
-  source.q = [&](int64_t begin, int64_t end) { return part(all_q, head.head, begin, end); };
-  source.k = [&](int64_t begin, int64_t end) { return part(all_k, kv_head, begin, end); };
-  source.max_logit = [&](int64_t begin, int64_t end) {
+  source.q = [part, &all_q, head](int64_t begin, int64_t end) { return part(all_q, head.head, begin, end); };
+  source.k = [part, &all_k, kv_head](int64_t begin, int64_t end) { return part(all_k, kv_head, begin, end); };
+  source.max_logit = [this, &s, head](int64_t begin, int64_t end) {
     return of_head<float>("max_logit", head, s.tokens, begin, end - begin);
   };
-  source.row_sum = [&](int64_t begin, int64_t end) {
+  source.row_sum = [this, &s, head](int64_t begin, int64_t end) {
     return of_head<float>("row_sum", head, s.tokens, begin, end - begin);
   };
   source.head = head;
   source.table = table.get();
-  exact_cells(source, stage, rows, keys, out);
+  return source;
 }
 
 Trace::Trace(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -144,14 +144,21 @@ void Trace::check_model_file(const std::string& model_path) const {
 std::vector<float> Trace::tile(HeadId head, TraceRange rows, TraceRange keys) const {
   check_ranges(rows, keys, impl_->length());
   std::vector<float> out(static_cast<size_t>((rows.end - rows.begin) * (keys.end - keys.begin)));
-  impl_->cells(ScoreStage::weight, head, rows, keys, out.data());
+  exact_cells(impl_->source(head), ScoreStage::weight, rows, keys, out.data());
   return out;
+}
+
+void Trace::visit(HeadId head, TraceRange rows, TraceRange keys, const std::function<void(const Piece&)>& see) const {
+  check_ranges(rows, keys, impl_->length());
+  visit_cells(impl_->source(head), rows, keys, [&](const attend::WeightPiece& piece) {
+    see({{piece.row, piece.row + piece.rows}, {piece.key, piece.key + piece.keys}, piece.weight, piece.stride});
+  });
 }
 
 std::vector<float> Trace::scores(HeadId head, TraceRange rows, TraceRange keys) const {
   check_ranges(rows, keys, impl_->length());
   std::vector<float> out(static_cast<size_t>((rows.end - rows.begin) * (keys.end - keys.begin)));
-  impl_->cells(ScoreStage::biased, head, rows, keys, out.data());
+  exact_cells(impl_->source(head), ScoreStage::biased, rows, keys, out.data());
   return out;
 }
 
@@ -161,7 +168,7 @@ std::vector<float> Trace::row_weights(HeadId head, int64_t row) const {
                                 " tokens");
   }
   std::vector<float> out(static_cast<size_t>(row + 1));
-  impl_->cells(ScoreStage::weight, head, {row, row + 1}, {0, row + 1}, out.data());
+  exact_cells(impl_->source(head), ScoreStage::weight, {row, row + 1}, {0, row + 1}, out.data());
   return out;
 }
 

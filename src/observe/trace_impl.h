@@ -8,6 +8,7 @@
 
 #include "bareattn/attention.h"
 #include "bareattn/weights.h"
+#include "observe/exact_cells.h"
 #include "observe/roles.h"
 #include "observe/trace_format.h"
 #include "observe/trace_pages.h"
@@ -50,8 +51,7 @@ struct Trace::Impl {
   const observing::Means& means(HeadId head) const;   // made when first asked for
   /// What steered the run, from its tensors; null where nothing did. FileError for spans that the table has not.
   std::shared_ptr<const ScoreTable> read_table() const;
-  /// [rows, keys], weights or biased scores.
-  void cells(ScoreStage stage, HeadId head, TraceRange rows, TraceRange keys, float* out) const;
+  observing::CellSource source(HeadId head) const;  // of exact weights and scores; lives no longer than this
 
   observing::SafetensorsFile file;
   observing::TraceFacts facts;

@@ -114,8 +114,8 @@ struct TraceWriter::Impl {
 
   /// What the table does to scores, whole: layers it leaves alone get zeros and ones.
   void put_table(const ScoreTable& table) {
-    const auto layers = static_cast<size_t>(facts.shape.layers), heads = static_cast<size_t>(facts.shape.heads);
-    require(table.layers.size() == layers && table.heads == facts.shape.heads, "the table is of another model");
+    const auto depth = static_cast<size_t>(facts.shape.layers), heads = static_cast<size_t>(facts.shape.heads);
+    require(table.layers.size() == depth && table.heads == facts.shape.heads, "the table is of another model");
     const size_t cells = heads * static_cast<size_t>(table.row_spans) * static_cast<size_t>(table.key_spans);
     std::vector<float> value, scale;
     for (const LayerTable& layer : table.layers) {
@@ -124,7 +124,7 @@ struct TraceWriter::Impl {
       scale.insert(scale.end(), layer.head_scale.begin(), layer.head_scale.end());
       if (layer.head_scale.empty()) scale.resize(scale.size() + heads, 1.0F);
     }
-    require(value.size() == layers * cells && scale.size() == layers * heads, "an array of the table is not whole");
+    require(value.size() == depth * cells && scale.size() == depth * heads, "an array of the table is not whole");
     put(file.tensor("steer_value"), 0, std::as_bytes(std::span(value)));
     put(file.tensor("steer_scale"), 0, std::as_bytes(std::span(scale)));
     for (auto [name, spans] : {std::pair{"steer_row_span", table.row_span}, {"steer_key_span", table.key_span}}) {

@@ -85,8 +85,9 @@ Shown::Shown(std::shared_ptr<const Trace> trace, const ShownOptions& options, co
   json page = view::page_description(*trace_, options.title.empty() ? trace_->title() : options.title,
                                      roles ? &*roles : nullptr);
   view::add_content(page, config, content);
-  const auto exact = std::count_if(levels_.begin(), levels_.end(), [](const Level& level) { return level.exact; });
-  page["source"] = {{"base", "/api"}, {"levels", exact}};
+  page["source"] = {{"base", "/api"}, {"tiles", json::array()}};  // cells a side of the exact tiles of each z
+  for (const Level& level : levels_)
+    if (level.exact) page["source"]["tiles"].push_back(level.cells);
   const Reach& reach = trace_->run().reach;
   page["served"] = {{"run", id_},
                     {"live", options.live},
@@ -122,12 +123,12 @@ Answer Shown::section(const std::string& kind, HeadId head) const {
 Answer Shown::tileset(HeadId head) const {
   json levels = json::array();
   for (const Level& level : levels_)
-    levels.push_back({{"z", level.z}, {"cell", level.cell}, {"exact", level.exact}, {"tiles", level.tiles}});
+    levels.push_back(
+        {{"z", level.z}, {"cell", level.cell}, {"exact", level.exact}, {"tile", level.cells}, {"tiles", level.tiles}});
   return json_answer(200, dumped({{"run", id_},
                                   {"layer", head.layer},
                                   {"head", head.head},
                                   {"tokens", trace_->tokens().size()},
-                                  {"tile", tile_cells},
                                   {"levels", levels}}));
 }
 
@@ -151,7 +152,7 @@ Answer Shown::tile(const Tile& tile, const Gone& gone) const {
     const auto start = std::chrono::steady_clock::now();
     Planes planes;
     if (level.exact) {
-      planes = exact_planes(*trace_, tile.at, level.cell, gone);
+      planes = exact_planes(*trace_, tile.at, level, gone);
     } else {
       const view::PoolLayout layout = view::pool_layout(*trace_, static_cast<int>(level.cell / trace_->pool_block()));
       planes = pooled_planes(*trace_, layout, tile.at);

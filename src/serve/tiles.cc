@@ -8,41 +8,31 @@
 #include <limits>
 
 #include "kernels/convert.h"
+#include "kernels/kernels.h"
 
 namespace bareattn::serving {
 namespace {
 
-constexpr int64_t strip_rows = 256;   // weights held at once: strip_rows x chunk_keys
-constexpr int64_t chunk_keys = 2048;  // what Trace::tile does on one thread
+constexpr int64_t exact_tokens = 1024;  // a side of an exact tile at the most
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 int64_t length(const Trace& trace) { return static_cast<int64_t>(trace.tokens().size()); }
-
-/// Whether no row from `row` on sees any of the keys, for the run's window.
-bool unseen(const Trace& trace, int64_t row, int64_t key, int64_t key_end) {
-  const Reach& reach = trace.run().reach;
-  return reach.window >= 0 && key >= reach.sinks && key_end <= row - reach.window;
-}
 
 size_t at_cell(int64_t row, int64_t column) { return static_cast<size_t>(row * tile_cells + column); }
 
 /// By what the weights on the keys of a tile are multiplied, [keys of the tile] each; empty: by 1.
 struct Factors {
   std::vector<float> sum, max;
-  std::vector<double> received;  // [256]: what the keys of a column of cells receive together; empty: not asked
-  struct Part {
-    const float *sum, *max;
-  };
-  Part from(int64_t key) const { return {sum.empty() ? nullptr : &sum[key], max.empty() ? nullptr : &max[key]}; }
+  std::vector<float> received;  // [cells]: what the keys of a column of cells receive together; empty: not asked
 };
 
 float largest(const std::vector<float>& values) { return *std::max_element(values.begin(), values.end()); }
 
-Factors factors_of(const Trace& trace, const TileAddress& at, int64_t cell) {
+Factors factors_of(const Trace& trace, const TileAddress& at, const Level& level) {
   Factors out;
   if (at.parts == Parts::of_row) return out;
-  const int64_t key0 = at.x * tile_cells * cell, key_end = std::min(length(trace), key0 + tile_cells * cell);
+  const int64_t side = level.cells * level.cell, key0 = at.x * side, key_end = std::min(length(trace), key0 + side);
   std::vector<float> factors;
   if (at.parts == Parts::carried) {
     const std::vector<float> sizes = sizes_of(trace, at.head);
@@ -52,12 +42,13 @@ Factors factors_of(const Trace& trace, const TileAddress& at, int64_t cell) {
     return out;
   }
   const std::vector<double> received = trace.received(at.head);
-  out.received.resize(tile_cells);
+  std::vector<double> together(static_cast<size_t>(level.cells));
   for (int64_t j = key0; j < key_end; ++j) {
     const double all = received[static_cast<size_t>(j)];
     factors.push_back(all > 0 ? static_cast<float>(1 / all) : 0);
-    if (j > 0 || at.first) out.received[static_cast<size_t>((j - key0) / cell)] += all;
+    if (j > 0 || at.first) together[static_cast<size_t>((j - key0) / level.cell)] += all;
   }
+  out.received.assign(together.begin(), together.end());
   out.max = std::move(factors);
   return out;
 }
@@ -83,41 +74,53 @@ std::vector<double> block_factors(const Trace& trace, const TileAddress& at, con
   return out;
 }
 
-/// One row's weights on `keys` keys into the cells it crosses. The width is known to the compiler: loops of 2, 4 and 8
-/// become vector code.
-template <int cell>
-void add_cells(const float* w, int64_t keys, double* sum, float* max) {
-  int64_t c = 0;
-  for (; (c + 1) * cell <= keys; ++c, w += cell) {
-    double total = 0;
-    float most = max[c];
-    for (int j = 0; j < cell; ++j) {
-      total += static_cast<double>(w[j]);
-      most = w[j] > most ? w[j] : most;
+/// Sums and largest of `n` keys into cells of `cell`. The width is known to the compiler.
+template <int64_t cell>
+void across(const float* sum, const float* max, int64_t n, float* share, float* most) {
+  const auto add = [&](int64_t j, int64_t end) {
+    for (; j < end; ++j) {
+      *share += sum[j];
+      *most = std::max(*most, max[j]);
     }
-    sum[c] += total;
-    max[c] = most;
-  }
-  for (int64_t j = 0; j < keys - c * cell; ++j) {
-    sum[c] += static_cast<double>(w[j]);
-    max[c] = w[j] > max[c] ? w[j] : max[c];
-  }
+  };
+  int64_t j = 0;
+  for (; j + cell <= n; j += cell, ++share, ++most) add(j, j + cell);
+  add(j, n);
 }
 
-void add_row(const float* w, int64_t keys, int64_t cell, Factors::Part by, double* sum, float* max) {
-  if (by.sum == nullptr && by.max == nullptr) {
-    if (cell == 1) return add_cells<1>(w, keys, sum, max);
-    if (cell == 2) return add_cells<2>(w, keys, sum, max);
-    if (cell == 4) return add_cells<4>(w, keys, sum, max);
-    if (cell == 8) return add_cells<8>(w, keys, sum, max);
+/// A tile that is being filled, by several threads, each with rows of its own.
+struct Filling {
+  const Level& level;
+  const Factors& by;
+  int64_t first_row, first_key;  // of the tile
+  bool first;                    // the first token's weight counts
+  Planes& planes;
+
+  /// A piece begins where cells do.
+  void add(const Trace::Piece& piece) const {
+    const int64_t keys = piece.keys.end - piece.keys.begin, key = piece.keys.begin - first_key;
+    static thread_local std::vector<float> sum, max;
+    sum.resize(static_cast<size_t>(keys));
+    max.resize(sum.size());
+    const auto scale = [key](const std::vector<float>& factors, std::vector<float>& values) {
+      for (size_t j = 0; j < values.size() && !factors.empty(); ++j) values[j] *= factors[static_cast<size_t>(key) + j];
+    };
+    for (int64_t row = piece.rows.begin; row < piece.rows.end; row += level.cell) {
+      kernels::table().pool_rows(piece.weights + (row - piece.rows.begin) * piece.stride, piece.stride,
+                                 static_cast<int>(std::min(level.cell, piece.rows.end - row)), keys, sum.data(),
+                                 max.data());
+      if (piece.keys.begin == 0 && !first) sum[0] = max[0] = 0;
+      scale(by.sum, sum);
+      scale(by.max, max);
+      const int64_t to = (row - first_row) / level.cell * level.cells + key / level.cell;
+      float *share = planes.share.data() + to, *most = planes.max.data() + to;
+      if (level.cell == 1) across<1>(sum.data(), max.data(), keys, share, most);
+      if (level.cell == 2) across<2>(sum.data(), max.data(), keys, share, most);
+      if (level.cell == 4) across<4>(sum.data(), max.data(), keys, share, most);
+      if (level.cell == 8) across<8>(sum.data(), max.data(), keys, share, most);
+    }
   }
-  for (int64_t j = 0; j < keys; ++j) {
-    const int64_t c = j / cell;
-    sum[c] += static_cast<double>(by.sum == nullptr ? w[j] : w[j] * by.sum[j]);
-    const float one = by.max == nullptr ? w[j] : w[j] * by.max[j];
-    if (one > max[c]) max[c] = one;
-  }
-}
+};
 
 }  // namespace
 
@@ -132,50 +135,32 @@ std::vector<Level> levels_of(const Trace& trace) {
   for (int64_t z = 0, cell = 1; levels.empty() || levels.back().tiles > 1; ++z, cell *= 2) {
     const bool exact = cell < block && cell <= widest_exact_cell;
     if (!exact && !doubling) break;
-    if (exact || cell >= block) levels.push_back({z, cell, exact, divide_up(n, cell * tile_cells)});
+    const int64_t cells = exact ? std::min(tile_cells, exact_tokens / cell) : tile_cells;
+    if (exact || cell >= block) levels.push_back({z, cell, exact, cells, divide_up(n, cell * cells)});
   }
   return levels;
 }
 
-Planes exact_planes(const Trace& trace, const TileAddress& at, int64_t cell, const Gone& gone) {
-  const int64_t n = length(trace), side = tile_cells * cell;
-  const int64_t row0 = at.y * side, key0 = at.x * side;
-  Planes planes{std::vector<float>(tile_cells * tile_cells), std::vector<float>(tile_cells * tile_cells)};
-  const bool single = cell == 1 && at.parts == Parts::of_row;  // the weights themselves
-  std::vector<double> sum(single ? 0 : planes.share.size());
-  const Factors factors = factors_of(trace, at, cell);
-  for (int64_t r = row0; r < std::min(n, row0 + side); r += strip_rows) {
-    const int64_t row_end = std::min({n, row0 + side, r + strip_rows});
-    for (int64_t k = key0; k < std::min(row_end, key0 + side); k += chunk_keys) {
-      if (unseen(trace, r, k, std::min(key0 + side, k + chunk_keys))) continue;  // zeros already
+Planes exact_planes(const Trace& trace, const TileAddress& at, const Level& level, const Gone& gone) {
+  const int64_t n = length(trace), cell = level.cell, side = level.cells * cell;
+  const int64_t row0 = at.y * side, key0 = at.x * side, rows_end = std::min(n, row0 + side);
+  const auto at_cell = [&](int64_t row, int64_t column) { return static_cast<size_t>(row * level.cells + column); };
+  const auto all = static_cast<size_t>(level.cells * level.cells);
+  Planes planes{std::vector<float>(all), std::vector<float>(all)};
+  const Factors factors = factors_of(trace, at, level);
+  const Filling filling{level, factors, row0, key0, at.first, planes};
+  if (row0 < n && key0 < n)
+    trace.visit(at.head, {row0, rows_end}, {key0, std::min(n, key0 + side)}, [&](const Trace::Piece& piece) {
       if (gone.load(std::memory_order_relaxed)) throw Cancelled{};
-      const int64_t key_end = std::min({row_end, key0 + side, k + chunk_keys});
-      std::vector<float> weights = trace.tile(at.head, {r, row_end}, {k, key_end});
-      float* w = weights.data();
-      for (int64_t i = r; i < row_end; ++i, w += key_end - k) {
-        const int64_t keys = std::min(key_end, i + 1) - k;
-        if (keys <= 0) continue;
-        if (k == 0 && !at.first) w[0] = 0;
-        if (single) {
-          std::copy_n(w, keys, planes.share.begin() + static_cast<ptrdiff_t>(at_cell(i - row0, 0)));
-          continue;
-        }
-        const size_t to = at_cell((i - row0) / cell, (k - key0) / cell);
-        add_row(w, keys, cell, factors.from(k - key0), sum.data() + to, planes.max.data() + to);
-      }
-    }
-  }
-  if (single) {
-    planes.max = planes.share;
-    return planes;
-  }
-  for (int64_t r = 0; r < tile_cells; ++r) {
-    const double rows = static_cast<double>(std::clamp<int64_t>(n - row0 - r * cell, 1, cell));
-    for (int64_t c = 0; c < tile_cells; ++c) {
-      const double total = sum[at_cell(r, c)], whole = factors.received.empty() ? rows : factors.received[c];
-      planes.share[at_cell(r, c)] = static_cast<float>(total == 0 ? 0 : total / whole);
+      filling.add(piece);
+    });
+  for (int64_t r = 0; r < level.cells; ++r) {
+    const auto rows = static_cast<float>(std::clamp<int64_t>(n - row0 - r * cell, 1, cell));
+    for (int64_t c = 0; c < level.cells; ++c) {
+      float& share = planes.share[at_cell(r, c)];
+      if (share != 0) share /= factors.received.empty() ? rows : factors.received[static_cast<size_t>(c)];
       // A comparison passes over what is no number; a sum does not.
-      if (std::isnan(total)) planes.max[at_cell(r, c)] = std::numeric_limits<float>::quiet_NaN();
+      if (std::isnan(share)) planes.max[at_cell(r, c)] = std::numeric_limits<float>::quiet_NaN();
     }
   }
   return planes;

@@ -51,19 +51,22 @@ function compute(layer, head) {
   });
 }
 
+const tiles = [256, 256, 256, 128]; // cells a side of each z
+
 function tile(layer, head, z, x, y) {
   const side = 2 ** z;
+  const cells = tiles[z];
   const w = weights(layer, head);
-  const sum = new Float32Array(65536);
-  const max = new Float32Array(65536);
+  const sum = new Float32Array(cells * cells);
+  const max = new Float32Array(cells * cells);
   w.forEach((row, i) => {
-    const r = Math.floor(i / side) - 256 * y;
-    const rows = Math.min(side, n - (r + 256 * y) * side);
+    const r = Math.floor(i / side) - cells * y;
+    const rows = Math.min(side, n - (r + cells * y) * side);
     row.forEach((v, j) => {
-      const c = Math.floor(j / side) - 256 * x;
-      if (r < 0 || r > 255 || c < 0 || c > 255) return;
-      sum[256 * r + c] += v / rows;
-      max[256 * r + c] = Math.max(max[256 * r + c], v);
+      const c = Math.floor(j / side) - cells * x;
+      if (r < 0 || r >= cells || c < 0 || c >= cells) return;
+      sum[cells * r + c] += v / rows;
+      max[cells * r + c] = Math.max(max[cells * r + c], v);
     });
   });
   return Buffer.from(Uint16Array.from([...sum, ...max], toHalf).buffer);
@@ -89,7 +92,7 @@ async function serve({ token = 'secret', slow = 0 } = {}) {
     const [, , kind, ...rest] = url.pathname.split('/');
     if (kind === 'tile' && slow) await new Promise((done) => setTimeout(done, slow));
     entry.done = !answer.destroyed;
-    if (kind === 'text') return answer.end(JSON.stringify(data));
+    if (kind === 'text') return answer.end(JSON.stringify({ ...data, source: { base: '/api', tiles } }));
     const body =
       kind === 'section'
         ? section(rest.join('/'))

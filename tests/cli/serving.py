@@ -97,3 +97,8 @@ def serving(*arguments, model=False, env=None):
                 raise
         process.stdout.close()
         process.stderr.close()
+
+
+def tile_cells(z):
+    """Cells a side of a tile."""
+    return 128 if z == 3 else 256

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from serving import serving
+from serving import serving, tile_cells
 from test_cli import BIN, MODEL, TOM, refused, run
 
 
@@ -32,7 +32,7 @@ def exact(trace, head, rows, keys, folder):
 def tile(server, head, z, x, y, query="?pool=both&type=f32", dtype="<f4"):
     reply = server.ask(f"/api/tile/{head.replace('.', '/')}/{z}/{x}/{y}{query}")
     assert reply.status == 200, reply.raw[:300]
-    return np.frombuffer(reply.body, dtype).reshape(-1, 256, 256)
+    return np.frombuffer(reply.body, dtype).reshape(-1, tile_cells(z), tile_cells(z))
 
 
 # --- what it answers ----------------------------------------------------------------------------------------------------
@@ -57,28 +57,28 @@ def test_a_tile_of_single_cells_is_the_traces_own(server, trace, tmp_path, head,
 
 @pytest.mark.parametrize("z", [1, 2, 3])
 def test_wider_cells_are_reduced_from_single_ones(server, trace, tmp_path, z):
-    c, n = 1 << z, 3654
-    last = -(-n // (256 * c)) - 1
+    c, n, a = 1 << z, 3654, tile_cells(z)
+    last = -(-n // (a * c)) - 1
     for x, y in ((0, last), (last, last)):
         share, largest = tile(server, "5.3", z, x, y)
-        rows, keys = (256 * c * y, min(n, 256 * c * (y + 1))), (256 * c * x, min(n, 256 * c * (x + 1)))
+        rows, keys = (a * c * y, min(n, a * c * (y + 1))), (a * c * x, min(n, a * c * (x + 1)))
         truth = exact(trace, "5.3", f"{rows[0]}:{rows[1]}", f"{keys[0]}:{keys[1]}", tmp_path).astype(np.float64)
-        whole = np.zeros((256 * c, 256 * c))
+        whole = np.zeros((a * c, a * c))
         whole[:truth.shape[0], :truth.shape[1]] = truth
-        cells = whole.reshape(256, c, 256, c)
-        in_row = np.clip(n - rows[0] - c * np.arange(256), 1, c)[:, None]  # rows that a cell really has
-        assert np.allclose(share, cells.sum((1, 3)) / in_row, rtol=2**-23, atol=0)
-        assert np.array_equal(largest, cells.max((1, 3)).astype(np.float32))
+        parts = whole.reshape(a, c, a, c)
+        in_row = np.clip(n - rows[0] - c * np.arange(a), 1, c)[:, None]  # rows that a cell really has
+        # The sum of a cell is made in f32, down its columns and then across.
+        assert np.allclose(share, parts.sum((1, 3)) / in_row, rtol=(2 * c + 1) * 2**-24, atol=0)
+        assert np.array_equal(largest, parts.max((1, 3)).astype(np.float32))
 
 
 def test_the_pooled_levels_are_the_same_map_from_afar(server):
     levels = server.ask("/api/tileset/5/3").json()["levels"]
     assert [l["z"] for l in levels] == [0, 1, 2, 3, 4] and [l["exact"] for l in levels] == [True] * 4 + [False]
-    assert levels[-1]["tiles"] == 1 and all(l["cell"] == 1 << l["z"] for l in levels)
+    assert levels[-1]["tiles"] == 1 and all(l["cell"] == 1 << l["z"] and l["tile"] == tile_cells(l["z"]) for l in levels)
     share, largest = tile(server, "5.3", 4, 0, 0)
-    fine = [tile(server, "5.3", 3, x, y) for y in (0, 1) for x in (0, 1)]
-    sums = np.block([[fine[0][0], fine[1][0]], [fine[2][0], fine[3][0]]]).reshape(256, 2, 256, 2)
-    most = np.block([[fine[0][1], fine[1][1]], [fine[2][1], fine[3][1]]]).reshape(256, 2, 256, 2)
+    fine = [[tile(server, "5.3", 3, x, y) for x in range(4)] for y in range(4)]
+    sums, most = (np.block([[one[plane] for one in row] for row in fine]).reshape(256, 2, 256, 2) for plane in (0, 1))
     whole = slice(0, 228)  # of the last cells only some rows are there
     assert np.allclose(share[whole], (sums.sum((1, 3)) / 2)[whole], rtol=1e-4, atol=1e-7)
     assert np.allclose(largest[whole], most.max((1, 3))[whole], rtol=1e-5)
@@ -100,7 +100,7 @@ def test_a_row_says_where_it_looks_and_what_the_rest_gets(server, trace, tmp_pat
 def test_the_description_and_the_sections(server):
     text = server.ask("/api/text").json()
     assert "".join(text["tokens"]) == TOM.read_text() and len(text["token_ids"]) == 3654
-    assert text["source"] == {"base": "/api", "levels": 4} and len(text["exact"]) == 270 and text["served"]["live"] is False
+    assert text["source"] == {"base": "/api", "tiles": [256, 256, 256, 128]} and len(text["exact"]) == 270 and text["served"]["live"] is False
     thumb, blocks = text["thumbs"]["size"], text["pool"]["blocks"]
     assert len(server.ask("/api/section/thumbs").body) == 270 * (thumb * (thumb + 1) // 2 + thumb)
     assert len(server.ask("/api/section/pool/3.1").body) == blocks * (blocks + 1) + blocks

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 
-from serving import serving
+from serving import serving, tile_cells
 from test_cli import refused, run
 
 TEXT = "The cat sat on the mat because it was tired, and the dog that had come with it lay down beside the cat."
@@ -108,7 +108,7 @@ def two(runs):
 def tile(server, at, query):
     reply = server.ask(f"{at}?type=f32&pool=both{query}")
     assert reply.status == 200, reply.raw[:300]
-    return np.frombuffer(reply.body, "<f4").reshape(2, 256, 256).astype(np.float64)
+    return np.frombuffer(reply.body, "<f4").reshape(2, -1, tile_cells(int(at.split("/")[-3]))).astype(np.float64)
 
 
 def test_both_runs_are_served(two, runs, tmp_path):
@@ -135,14 +135,14 @@ def test_both_runs_are_served(two, runs, tmp_path):
 @pytest.mark.parametrize("first", ["shown", "hidden"])
 def test_shares_by_key(server_of_tom, z, first):
     server, truth = server_of_tom
-    n, c = len(truth), 1 << z
-    y = -(-n // (256 * c)) - 1
+    n, c, a = len(truth), 1 << z, tile_cells(z)
+    y = -(-n // (a * c)) - 1
     share, most = tile(server, f"/api/tile/5/3/{z}/0/{y}", f"&norm=key&first={first}")
     received = np.tril(truth).sum(0)
     if first == "hidden":
         truth = truth.copy()
         truth[:, 0] = 0
-    rows, side = slice(256 * c * y, min(n, 256 * c * (y + 1))), 256 * c
+    rows, side = slice(a * c * y, min(n, a * c * (y + 1))), a * c
     whole, parts = np.zeros((side, side)), np.zeros((side, side))
     some = truth[rows, :side]
     whole[:some.shape[0], :some.shape[1]] = some
@@ -151,11 +151,11 @@ def test_shares_by_key(server_of_tom, z, first):
     of[:len(received[:side])] = received[:side]
     if first == "hidden":
         of[0] = 0
-    all_of = of.reshape(256, c).sum(1)
+    all_of = of.reshape(a, c).sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        wanted = np.where(all_of > 0, whole.reshape(256, c, 256, c).sum((1, 3)) / all_of, 0)
+        wanted = np.where(all_of > 0, whole.reshape(a, c, a, c).sum((1, 3)) / all_of, 0)
     assert np.allclose(share, wanted, rtol=1e-4, atol=1e-7)
-    assert np.allclose(most, parts.reshape(256, c, 256, c).max((1, 3)), rtol=1e-4, atol=1e-7)
+    assert np.allclose(most, parts.reshape(a, c, a, c).max((1, 3)), rtol=1e-4, atol=1e-7)
 
 
 @pytest.fixture(scope="module")

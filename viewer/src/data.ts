@@ -53,7 +53,7 @@ export interface PageData {
   steering?: Steering; // of the exact heads: absent where the run was not steered
   against?: SecondRun; // a second run over the same tokens
   js?: (number | null)[]; // of a second run: how much each head changed, nats; null: infinite or not a number
-  source?: { base: string; levels?: number }; // numbers come by HTTP from here; Z of exact tiles: 0 to levels - 1
+  source?: { base: string; tiles?: number[] }; // numbers come by HTTP from here; cells a side of the exact tiles of z
   served?: { run: string; live: boolean; against?: boolean };
 }
 /// Biases by spans and scales of scores: head e of `exact` at row i and key j gets

@@ -6,7 +6,7 @@ import { type PageData, checkPageData, headName, headOf, layerOf, secondData } f
 import { errorText } from './format';
 import { floats, halfValue } from './quant';
 import type { Cells, Intervention, Live, Look, Patches, RunState, Source } from './source';
-import { PatchStore, type Patch, TILE, type Tile, tilesInView } from './tiles';
+import { PatchStore, type Patch, type Tile, tilesInView } from './tiles';
 
 const AT_ONCE = 6; // as many as a browser lets one origin have
 
@@ -60,7 +60,7 @@ class Api {
   }
 }
 
-/// Tiles of 256 x 256 cells, fetched nearest to the middle first.
+/// Exact tiles, fetched nearest to the middle first.
 class ServedPatches implements Patches {
   private readonly store = new PatchStore();
   private queue: Tile[] = [];
@@ -73,7 +73,7 @@ class ServedPatches implements Patches {
     private readonly path: string, // tile/LAYER/HEAD
     private readonly n: number,
     private readonly look: Look,
-    private readonly levels: number,
+    private readonly tiles: number[], // cells a side of each level's
     private readonly onReady: () => void,
   ) {}
 
@@ -89,13 +89,14 @@ class ServedPatches implements Patches {
   }
 
   want(level: number, x0: number, x1: number, y0: number, y1: number): Patch[] {
-    if (level >= this.levels) {
+    const side = this.tiles[level];
+    if (side === undefined) {
       this.giveUp(new Set()); // cells this wide are pooled
       return [];
     }
     const out: Patch[] = [];
     const missing: Tile[] = [];
-    for (const tile of tilesInView(this.n, TILE << level, level, [x0, x1], [y0, y1])) {
+    for (const tile of tilesInView(this.n, side << level, level, [x0, x1], [y0, y1])) {
       const there = this.store.get(tile.id);
       if (there) out.push(there);
       else if (!this.refused.has(tile.id)) missing.push(tile);
@@ -124,13 +125,14 @@ class ServedPatches implements Patches {
     if (norm === 'key') parts.push('norm=key');
     if (weighted) parts.push('value=weighted');
     const query = parts.join('&');
+    const side = this.tiles[w.level]!;
     try {
       const bytes = await this.api.bytes(
         `${this.path}/${w.level}/${w.tx}/${w.ty}?${query}`,
-        4 * TILE * TILE,
+        4 * side * side,
         abort.signal,
       );
-      if (!this.stopped) this.store.add(w.id, this.patch(w, bytes));
+      if (!this.stopped) this.store.add(w.id, this.patch(w, side, bytes));
     } catch (error) {
       if (!abort.signal.aborted) this.refused.add(w.id); // once is enough: the pooled map stays in its place
       if (!abort.signal.aborted) console.error(errorText(error));
@@ -143,20 +145,20 @@ class ServedPatches implements Patches {
     }
   }
 
-  private patch(w: Tile, bytes: Uint8Array): Patch {
+  private patch(w: Tile, side: number, bytes: Uint8Array): Patch {
     const cell = 1 << w.level;
-    const x = w.tx * TILE * cell;
-    const y = w.ty * TILE * cell;
-    const cells = TILE * TILE;
+    const x = w.tx * side * cell;
+    const y = w.ty * side * cell;
+    const cells = side * side;
     const values = new Float32Array(2 * cells);
     const value = (plane: number, i: number): number => {
       const at = 2 * (plane * cells + i);
       const v = halfValue(bytes[at]! | (bytes[at + 1]! << 8));
       return Number.isFinite(v) ? v : NOT_A_NUMBER;
     };
-    for (let r = 0; r < TILE; ++r) {
-      for (let c = 0; c < TILE; ++c) {
-        const i = r * TILE + c;
+    for (let r = 0; r < side; ++r) {
+      for (let c = 0; c < side; ++c) {
+        const i = r * side + c;
         // What lies above the diagonal, behind the text or in the hidden first column is no weight at all.
         const absent =
           x + c * cell > y + (r + 1) * cell - 1 ||
@@ -166,7 +168,7 @@ class ServedPatches implements Patches {
         values[2 * i + 1] = absent ? ABSENT : value(1, i);
       }
     }
-    return { x, y, cell, width: TILE, height: TILE, exact: true, values };
+    return { x, y, cell, width: side, height: side, exact: true, values };
   }
 }
 
@@ -178,7 +180,7 @@ class ServedCells implements Cells {
     private readonly api: Api,
     private readonly path: string, // LAYER/HEAD
     private readonly n: number,
-    private readonly levels: number,
+    private readonly tiles: number[],
     readonly received: Float32Array,
     readonly sizes: Float32Array | null,
   ) {
@@ -190,7 +192,7 @@ class ServedCells implements Cells {
   }
 
   patches(look: Look, onReady: () => void): Patches {
-    return new ServedPatches(this.api, `tile/${this.path}`, this.n, look, this.levels, onReady);
+    return new ServedPatches(this.api, `tile/${this.path}`, this.n, look, this.tiles, onReady);
   }
 }
 
@@ -247,7 +249,7 @@ class HttpRun implements Source {
     const keys = await this.section(`keys/${headName(data, head)}`, (data.has_sizes ? 8 : 4) * n);
     const sizes = data.has_sizes ? floats(keys, 4 * n, n) : null;
     const path = `${layerOf(data, head)}/${headOf(data, head)}`;
-    return new ServedCells(api, path, n, data.source?.levels ?? 8, floats(keys, 0, n), sizes);
+    return new ServedCells(api, path, n, data.source?.tiles ?? [], floats(keys, 0, n), sizes);
   }
 }
 
