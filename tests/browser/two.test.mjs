@@ -107,6 +107,40 @@ test('the grid opens on the difference, and shows either run', async () => {
   await clean(o);
 });
 
+test('weights times what keys carry are subtracted in one measure', async () => {
+  const carried = (name) => {
+    const out = execFileSync(bin, ['tile', at(name), '7.1', '12', '0:13', '--value-weighted', '--json']);
+    return JSON.parse(out).weights[0];
+  };
+  const [plain, steered] = [carried('plain.safetensors'), carried('steered.safetensors')];
+  const o = await open(at('two.html'), { hash: '#head=7.1&row=12&key=0&at=6,8,18&value=weighted', bypassCSP: true });
+  await settled(o.page);
+  assert.ok(await o.page.getByRole('radio', { name: '\u00D7 value' }).isChecked());
+  const said = async (id) => Number(await o.page.locator(`#${id}`).getAttribute('value'));
+  for (const key of [0, 8, 12]) {
+    await o.page.evaluate((k) => (location.hash = `#head=7.1&row=12&key=${k}&at=6,8,18&value=weighted`), key);
+    await o.page.waitForFunction((k) => document.querySelector('#readout').textContent.includes(`\u2192 ${k} `), key);
+    const near = (a, b) => assert.ok(Math.abs(a - b) < 2e-3 * Math.max(...plain), `key ${key}: ${a}, not ${b}`);
+    near(await said('cell-weight'), plain[key]);
+    near(await said('cell-other'), steered[key]);
+    near(await said('cell-difference'), steered[key] - plain[key]);
+  }
+  // The cells of the map are parts of the largest size of the two heads, whichever has it.
+  const rows = await o.page
+    .locator('.map-panel details table tbody tr')
+    .evaluateAll((all) => all.map((tr) => [...tr.children].map((c) => c.textContent)));
+  const of = [];
+  for (const [row, key, value] of rows) {
+    const [i, j] = [row, key].map((t) => Number(t.match(/^[\d,]+/)[0]));
+    if (i === 12 && Math.abs(signed(value)) > 5e-3) of.push((steered[j] - plain[j]) / signed(value));
+  }
+  assert.ok(of.length >= 2, `${of.length} cells of the row changed`);
+  for (const top of of) assert.ok(Math.abs(top / of[0] - 1) < 0.05, `one measure: ${of}`);
+  assert.match(await o.page.locator('.map-panel').textContent(), /difference of weight \u00D7 size carried, of the largest/);
+  await noFindings(o.page, 'difference of what is carried');
+  await clean(o);
+});
+
 test('each cell of the difference is B less A, as the engine has them', async () => {
   const o = await open(at('two.html'), { hash: '#head=7.1&row=12&key=0&at=6,8,18', bypassCSP: true });
   await settled(o.page);

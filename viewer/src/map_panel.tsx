@@ -41,12 +41,24 @@ interface ReadoutProps {
 }
 
 /// The same cell of both, and what lies between.
-function ReadoutPair({ head, tokens, cell, view, other, otherView, pair }: ReadoutProps & { other: Head; pair: Pair }) {
+function ReadoutPair({
+  head,
+  tokens,
+  cell,
+  view,
+  weighted,
+  other,
+  otherView,
+  pair,
+}: ReadoutProps & { other: Head; pair: Pair }) {
   const { row, key } = cell;
   const known = view.row === row && otherView?.row === row;
-  const a = known ? (view.weights[key] ?? NaN) : NaN;
-  const b = known ? (otherView.weights[key] ?? NaN) : NaN;
+  const carries = (h: Head): number => (weighted ? (h.exact?.sizes?.[key] ?? NaN) : 1);
+  const a = known ? (view.weights[key] ?? NaN) * carries(head) : NaN;
+  const b = known ? (otherView.weights[key] ?? NaN) * carries(other) : NaN;
   const exact = head.exact && other.exact;
+  const plain = weighted ? (v: number): string => v.toPrecision(3) : percent;
+  const signed = weighted ? (v: number): string => v.toPrecision(3).replace('-', '\u2212') : percentSigned;
   return (
     <p class="readout both" id="readout">
       <span class="pair" dir="auto">
@@ -56,16 +68,17 @@ function ReadoutPair({ head, tokens, cell, view, other, otherView, pair }: Reado
         <span class="values">
           {pair.short[0]}{' '}
           <data value={String(a)} id="cell-weight">
-            {percent(a)}
+            {plain(a)}
           </data>{' '}
           {pair.short[1]}{' '}
           <data value={String(b)} id="cell-other">
-            {percent(b)}
+            {plain(b)}
           </data>{' '}
           {differenceName(pair)}{' '}
           <data value={String(differenceOf(pair, a, b))} id="cell-difference">
-            {percentSigned(differenceOf(pair, a, b))}
+            {signed(differenceOf(pair, a, b))}
           </data>
+          {weighted && ' (weight \u00D7 size carried)'}
           {!exact && ' (shares of blocks, spread over their keys)'}
         </span>
       ) : (
@@ -78,7 +91,7 @@ function ReadoutPair({ head, tokens, cell, view, other, otherView, pair }: Reado
 function Readout(props: ReadoutProps) {
   const { head, tokens, cell, view, norm, weighted, other, pair } = props;
   const { row, key } = cell;
-  if (other && pair && norm === 'row' && !weighted) return <ReadoutPair {...props} other={other} pair={pair} />;
+  if (other && pair && norm === 'row') return <ReadoutPair {...props} other={other} pair={pair} />;
   if (head.exact) {
     const w = view.row === row ? (view.weights[key] ?? NaN) : null; // null: still on its way
     const { received, sizes } = head.exact;
@@ -148,9 +161,11 @@ export function MapPanel(props: MapPanelProps) {
   const both = pair ? differenceName({ ...pair, short: pair.names }) : '';
   const of = runs ? ` of layer ${head.layer}, head ${head.head}` : '';
   const what = difference
-    ? pool === 'sum'
-      ? 'difference of shares of the row\u2019s weight'
-      : 'difference of the largest weights'
+    ? weighted
+      ? `difference of weight \u00D7 size carried, of the largest`
+      : pool === 'sum'
+        ? 'difference of shares of the row\u2019s weight'
+        : 'difference of the largest weights'
     : describe(pool, norm, weighted);
   return (
     <section class="map-panel" aria-labelledby="map-title">

@@ -5,7 +5,7 @@ import { ABSENT, NOT_A_NUMBER } from './colormap';
 import type { Edges, Head } from './head';
 import { unrounded } from './quant';
 import type { Look, Patches } from './source';
-import { type Patch, pooledLevels } from './tiles';
+import { type Patch, largest, pooledLevels } from './tiles';
 
 export interface Picture {
   readonly n: number;
@@ -29,8 +29,21 @@ export const headPicture = (head: Head): Picture => ({
   patches: (look, onReady) => head.exact?.patches(look, onReady) ?? null,
 });
 
+/// By what the values of two heads are multiplied before they are subtracted.
+type Factors = readonly [number, number];
+
+/// Weights times what keys carry come as parts of the largest size of their own head; subtracted they are parts of the
+/// larger of the two, which is one measure for both: the size of what is added to the residual stream.
+function factorsOf(a: Head, b: Head, look: Look): Factors {
+  const sizes = [a.exact?.sizes, b.exact?.sizes] as const;
+  if (!look.weighted || look.norm === 'key' || !sizes[0] || !sizes[1]) return [1, 1];
+  const tops = [largest(sizes[0]), largest(sizes[1])] as const;
+  const top = Math.max(...tops);
+  return [tops[0] / top, tops[1] / top];
+}
+
 /// Pooled values are known to within their codes: what lies closer together than those is no difference.
-function subtract(a: Patch, b: Patch): Patch {
+function subtract(a: Patch, b: Patch, [ofA, ofB]: Factors): Patch {
   const less = a.exact ? (x: number, y: number): number => x - y : unrounded;
   const values = new Float32Array(a.values.length);
   for (let i = 0; i < values.length; ++i) {
@@ -38,7 +51,7 @@ function subtract(a: Patch, b: Patch): Patch {
     const y = b.values[i]!;
     if (x === NOT_A_NUMBER || y === NOT_A_NUMBER) values[i] = NOT_A_NUMBER;
     else if (x === ABSENT || y === ABSENT) values[i] = ABSENT;
-    else values[i] = (less(x, y) + 1) / 2;
+    else values[i] = (less(x * ofA, y * ofB) + 1) / 2;
   }
   return { ...a, values };
 }
@@ -50,6 +63,7 @@ class Differences implements Patches {
   constructor(
     private readonly a: Patches,
     private readonly b: Patches,
+    private readonly factors: Factors,
   ) {}
 
   get pending(): number {
@@ -70,7 +84,7 @@ class Differences implements Patches {
       if (!b || b.width !== a.width) continue;
       let d = this.known.get(a);
       if (d?.b !== b) {
-        d = { b, out: subtract(a, b) };
+        d = { b, out: subtract(a, b, this.factors) };
         this.known.set(a, d);
       }
       out.push(d.out);
@@ -87,14 +101,15 @@ export const differencePicture = (a: Head, b: Head): Picture => ({
   edges: null,
   can: {
     key: (a.exact?.can.key ?? true) && (b.exact?.can.key ?? true),
-    weighted: false, // sizes of two heads have no common measure
+    weighted: (a.exact?.can.weighted ?? false) && (b.exact?.can.weighted ?? false),
   },
   levels: (look) => {
     const theirs = pooledLevels(b, look);
-    return pooledLevels(a, look).map((p, i) => subtract(p, theirs[i]!));
+    const factors = factorsOf(a, b, look);
+    return pooledLevels(a, look).map((p, i) => subtract(p, theirs[i]!, factors));
   },
   patches: (look, onReady) => {
     if (!a.exact || !b.exact) return null;
-    return new Differences(a.exact.patches(look, onReady), b.exact.patches(look, onReady));
+    return new Differences(a.exact.patches(look, onReady), b.exact.patches(look, onReady), factorsOf(a, b, look));
   },
 });
