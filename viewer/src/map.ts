@@ -4,8 +4,7 @@
 import { select } from 'd3-selection';
 import { type ZoomTransform, zoom, zoomIdentity } from 'd3-zoom';
 import { ABSENT, type Colours, NOT_A_NUMBER, RANK_BINS, rankBin } from './colormap';
-import { label } from './format';
-import { type Frame, type Scene, drawScene, ink } from './gutters';
+import { type Frame, type Scene, drawScene } from './gutters';
 import type { Picture } from './picture';
 import { type Camera, type Renderer, makeRenderer, paint } from './render';
 import type { Look, Patches } from './source';
@@ -376,6 +375,7 @@ export class MapView {
     this.renderer.draw(this.patches, this.deviceCamera(), this.colours);
     const context = this.over.getContext('2d')!;
     context.setTransform(dpr, 0, 0, dpr, 0, 0);
+    context.clearRect(0, 0, this.frame.width, this.frame.height);
     drawScene({ ...this.scene(), context });
     this.drawMini(camera, width, height);
     window.clearTimeout(this.settle);
@@ -390,25 +390,14 @@ export class MapView {
     return { context, frame, camera: this.camera(), tokens, picture, colours, row, key, first, patches };
   }
 
-  /// The map as it stands, on its own ground, with a title above.
-  snapshot(title: string): HTMLCanvasElement {
-    this.draw();
-    const dpr = window.devicePixelRatio || 1;
-    const above = Math.round(34 * dpr);
-    const out = document.createElement('canvas');
-    out.width = this.over.width;
-    out.height = this.over.height + above;
-    const c = out.getContext('2d')!;
-    const { paper, text } = ink();
-    c.fillStyle = paper;
-    c.fillRect(0, 0, out.width, out.height);
-    c.fillStyle = text;
-    c.font = `600 ${Math.round(14 * dpr)}px system-ui, sans-serif`;
-    c.textBaseline = 'middle';
-    c.fillText(label(title, 200), 12 * dpr, above / 2, out.width - 24 * dpr);
-    c.drawImage(this.cells, Math.round(this.frame.left * dpr), above);
-    c.drawImage(this.over, 0, above);
-    return out;
+  /// The same once everything that is to be exact is there, or after a while.
+  async wholeScene(): Promise<Scene> {
+    for (let waited = 0; waited < 200; ++waited) {
+      this.draw();
+      if (!this.exact?.pending) break;
+      await new Promise((done) => window.setTimeout(done, 50));
+    }
+    return this.scene();
   }
 
   private settled(): void {

@@ -2,7 +2,6 @@
 import { useMemo, useRef, useState } from 'preact/hooks';
 import { CellsTable } from './cells_table';
 import { Choice, FIRST, PalettePick } from './controls';
-import { headName } from './data';
 import { type Pair, differenceName, differenceOf } from './compare';
 import { count, percent, percentSigned, quoted, span } from './format';
 import type { Head, RowView } from './head';
@@ -236,14 +235,17 @@ export function MapPanel(props: MapPanelProps) {
         </div>
         <SaveView
           store={store}
-          view={view}
+          state={state}
+          head={head}
+          other={other}
+          pair={pair}
+          maps={beside ? [view, second] : [view]}
           row={shownRow}
-          other={
-            other && pair && otherRow?.row === shownRow.row
-              ? { name: runs ? 'B' : headName(store.data, other.index), row: otherRow, pair }
-              : null
-          }
-          head={head.index}
+          otherRow={otherRow}
+          keyToken={key}
+          norm={norm}
+          weighted={weighted}
+          what={what}
         />
       </div>
       <div class={beside ? 'maps two' : 'maps'}>
