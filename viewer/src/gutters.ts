@@ -3,6 +3,7 @@
 // Plain 2D canvas over the map; every text drawn here also stands in the page as text.
 import { ABSENT, type Colours, NOT_A_NUMBER, bright, place, rampOf, shade, table } from './colormap';
 import { label } from './format';
+import type { Pen } from './pen';
 import type { Picture } from './picture';
 import type { Camera } from './render';
 import type { Patch } from './tiles';
@@ -40,7 +41,7 @@ export const FIGURES_PX = 26; // a cell shows its figures from this size on
 const LABEL_PX = 12; // a label for every token from this many pixels a token
 
 export interface Scene {
-  context: CanvasRenderingContext2D;
+  context: Pen;
   frame: Frame;
   camera: Camera; // scale in CSS pixels a token
   tokens: string[];
@@ -50,6 +51,7 @@ export interface Scene {
   key: number;
   first: boolean;
   patches: Patch[];
+  room?: boolean; // there is room around: labels at the very edges are not cut
 }
 
 /// The cells of a patch that are in view, [r0, r1) x [c0, c1).
@@ -150,18 +152,19 @@ function labels(s: Scene, colours: Ink): void {
   c.font = every === 1 ? '11px ui-monospace, "DejaVu Sans Mono", monospace' : '11px system-ui, sans-serif';
   c.textBaseline = 'middle';
   const half = every === 1 ? 0.5 : 0;
+  const edge = s.room ? 0 : 4;
   c.textAlign = 'right';
   for (let i = Math.max(0, Math.ceil(camera.y / every) * every - (every === 1 ? 1 : 0)); i < n; i += every) {
     const y = (i + half - camera.y) * camera.scale;
-    if (y > plotHeight - 4) break;
-    if (y < 4) continue;
+    if (y > plotHeight - edge) break;
+    if (y < edge) continue;
     c.fillStyle = i === s.row ? colours.text : colours.faint;
     c.fillText(text(i, rowRoom), f.left - depth - 8, y, rowRoom + 8);
   }
   for (let j = Math.max(0, Math.ceil(camera.x / every) * every - (every === 1 ? 1 : 0)); j < n; j += every) {
     const x = f.left + (j + half - camera.x) * camera.scale;
-    if (x > f.width - 4) break;
-    if (x < f.left + 4) continue;
+    if (x > f.width - edge) break;
+    if (x < f.left + edge) continue;
     c.fillStyle = j === s.key ? colours.text : colours.faint;
     c.save();
     c.translate(x, plotHeight + depth + 8);
@@ -247,7 +250,6 @@ function cross(s: Scene, colours: Ink): void {
 export function drawScene(s: Scene): void {
   const { context: c, frame: f } = s;
   const colours = ink();
-  c.clearRect(0, 0, f.width, f.height);
   c.save();
   c.beginPath();
   c.rect(f.left, 0, f.width - f.left, f.height - f.bottom);

@@ -5,9 +5,8 @@ import { select } from 'd3-selection';
 import { type ZoomTransform, zoom, zoomIdentity } from 'd3-zoom';
 import type { Colours } from './colormap';
 import { NOTHING, alike, drawnIn } from './drawn';
-import { label } from './format';
 import { type Gauge, rankCounts } from './gauge';
-import { FIGURES_PX, type Frame, type Scene, drawScene, ink } from './gutters';
+import { FIGURES_PX, type Frame, type Scene, drawScene } from './gutters';
 import type { Canvases, Cell, Events, Shown, Subject } from './map_types';
 import { type Whole, drawMinimap } from './minimap';
 import type { Picture } from './picture';
@@ -376,6 +375,7 @@ export class MapView {
     this.renderer.draw(this.patches, this.deviceCamera(), this.colours);
     const context = this.over.getContext('2d')!;
     context.setTransform(dpr, 0, 0, dpr, 0, 0);
+    context.clearRect(0, 0, this.frame.width, this.frame.height);
     drawScene({ ...this.scene(), context });
     if (this.thumb) drawMinimap(this.mini, this.thumb, camera, [width, height]);
     const { pending, missing } = this.coming;
@@ -393,25 +393,14 @@ export class MapView {
     return { context, frame, camera: this.camera(), tokens, picture, colours, row, key, first, patches };
   }
 
-  /// The map as it stands, on its own ground, with a title above.
-  snapshot(title: string): HTMLCanvasElement {
-    this.draw();
-    const dpr = window.devicePixelRatio || 1;
-    const above = Math.round(34 * dpr);
-    const out = document.createElement('canvas');
-    out.width = this.over.width;
-    out.height = this.over.height + above;
-    const c = out.getContext('2d')!;
-    const { paper, text } = ink();
-    c.fillStyle = paper;
-    c.fillRect(0, 0, out.width, out.height);
-    c.fillStyle = text;
-    c.font = `600 ${Math.round(14 * dpr)}px system-ui, sans-serif`;
-    c.textBaseline = 'middle';
-    c.fillText(label(title, 200), 12 * dpr, above / 2, out.width - 24 * dpr);
-    c.drawImage(this.cells, Math.round(this.frame.left * dpr), above);
-    c.drawImage(this.over, 0, above);
-    return out;
+  /// The same once everything that is to be exact is there, or after a while.
+  async wholeScene(): Promise<Scene> {
+    for (let waited = 0; waited < 200; ++waited) {
+      this.draw();
+      if (!this.exact?.pending) break;
+      await new Promise((done) => window.setTimeout(done, 50));
+    }
+    return this.scene();
   }
 
   private settled(): void {

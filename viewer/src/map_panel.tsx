@@ -91,14 +91,17 @@ export function MapPanel(props: MapPanelProps) {
       <MapToolbar store={store} state={state} picture={picture} shown={{ pool, norm, weighted }} compare={compare}>
         <SaveView
           store={store}
-          view={view}
+          state={state}
+          head={head}
+          other={other}
+          pair={pair}
+          maps={beside ? [view, second] : [view]}
           row={shownRow}
-          other={
-            other && pair && otherRow?.row === shownRow.row
-              ? { name: runs ? 'B' : headName(store.data, other.index), row: otherRow, pair }
-              : null
-          }
-          head={head.index}
+          otherRow={otherRow}
+          keyToken={key}
+          norm={norm}
+          weighted={weighted}
+          what={what}
         />
       </MapToolbar>
       <div class="map-column">
