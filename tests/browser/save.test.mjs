@@ -29,7 +29,7 @@ async function both(o, what, name) {
 test('PNG and SVG of the map: title, head, scale, tokens and the engine\u2019s figures', async () => {
   const truth = expected().hostile;
   for (const draw of ['', '&draw=webgl']) {
-    const o = await open(page('hostile.html'), { hash: `#head=0.1&row=119&at=113,116,12${draw}` });
+    const o = await open(page('hostile.html'), { hash: `#head=0.1&row=119&at=114,116,12${draw}` });
     await settled(o.page);
     const svg = await both(o, 'the map', `${NAME}-0-1.png`);
     const there = said(svg);
