@@ -170,8 +170,10 @@ int look(const LookOptions& options) {
   if (json_wanted) json = look_json(report);
   const std::string printed = json_to_stdout ? json : look_summary(report, terminal);
   stop_if_interrupted();  // for the last time: "nothing was written" must be true of everything
-  if (!options.page.empty()) write_file(options.page, html);
-  if (json_wanted && !json_to_stdout) write_file(options.json, json);
+  std::vector<Output> outputs;
+  if (!options.page.empty()) outputs.push_back({options.page, html});
+  if (!json_file.empty()) outputs.push_back({json_file, json});
+  write_files(outputs);
   std::fwrite(printed.data(), 1, printed.size(), stdout);
   return exit_ok;
 }
