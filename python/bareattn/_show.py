@@ -40,11 +40,10 @@ def show(trace, title=None, height=760, budget=12_000_000, model=None, lesson=_n
         raise ValueError(f"height {height!r}: a number of pixels from 100 to 10000 is needed")
     if trace.facts["window"] >= 0:
         raise ValueError("the trace was run with a window, which the page cannot show; bareattn serve does")
-    if model is not None and not isinstance(model, Model):
-        trace.check_model(model)
+    if model is not None and not isinstance(model, Model):  # as the trace was made
         model = Model(os.fspath(model), trace.facts["model"]["precision"], attention=trace.facts["model"]["attention"])
     if model is not None and model.facts["sha256"] != trace.facts["model"]["sha256"]:
-        raise ValueError(f"the trace was made with another model than {model.facts['name']}, by its hash")
+        raise ValueError(f"the trace was made with another model than {model.facts['file']}, by its hash")
     title = trace.title if title is None else str(title)
     made = _native.render_page(trace._trace, title, int(budget), model and model._model, str(lesson))
     return Page(made, height)
