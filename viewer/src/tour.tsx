@@ -137,8 +137,25 @@ export function Tour({ store, state, lesson }: { store: Store; state: State; les
             options={lesson.tokens.slice(1).map((t, i) => `${i + 1} ${label(t)}`)}
             onChange={(i) => ask(i + 1)}
           />
+          {here === 'Sentence' && (
+            <p class="sentence" dir="auto">
+              {lesson.tokens.map((token, j) => (
+                <span key={j} class={j === row ? 'asks' : j > row ? 'later' : ''}>
+                  {label(token, 40)}
+                </span>
+              ))}
+            </p>
+          )}
           <Stage {...{ lesson, row, at, ask, result }} choose={setAt} own={own.weights} step={here} />
           {pair && <p class="pair-said">{pair}</p>}
+        </section>
+        {here !== 'Sentence' && (
+          <section class="panel tour-work" aria-label="With the numbers">
+            <Work {...{ lesson, row, at, result }} step={here} />
+            {last && <Knobs lesson={lesson} row={row} play={knobs} set={setKnobs} result={result} />}
+          </section>
+        )}
+        <div class="tour-foot">
           {(here === 'All at once' || last) && (
             <button
               type="button"
@@ -152,13 +169,7 @@ export function Tour({ store, state, lesson }: { store: Store; state: State; les
             Layer {lesson.layer}, head {lesson.head} of {store.data.model.name}, run on this sentence by the engine: its
             own numbers, rounded only to be shown
           </p>
-        </section>
-        {here !== 'Sentence' && (
-          <section class="panel tour-work" aria-label="With the numbers">
-            <Work {...{ lesson, row, at, result }} step={here} />
-            {last && <Knobs lesson={lesson} row={row} play={knobs} set={setKnobs} result={result} />}
-          </section>
-        )}
+        </div>
       </div>
     </div>
   );

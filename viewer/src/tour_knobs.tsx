@@ -75,7 +75,7 @@ export function Knobs({ lesson, row, play, set, result }: KnobsProps) {
           </p>
         </>
       )}
-      <p>The thin line in each bar is the weight as the model has it.</p>
+      <p>The thin blue lines are the weights as the model has them.</p>
       <button type="button" class="quiet" onClick={() => set(NO_PLAY)}>
         As the model has it
       </button>

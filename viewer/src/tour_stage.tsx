@@ -110,7 +110,7 @@ export function Stage(props: StageProps) {
     hears: `For ${quoted(lesson.tokens[row]?.trim())}`,
     query: 'Query',
     key: 'Key',
-    score: 'Score s',
+    score: step === 'Try it' ? 's/T \u2212 m' : 'Score s',
     power: (
       <>
         e<sup>{result.lift ? `s \u2212 ${figure(result.lift)}` : 's'}</sup>
