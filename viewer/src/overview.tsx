@@ -190,7 +190,7 @@ export function Overview({ store }: { store: Store }) {
             options={FIRST}
             onChange={(v) => store.set({ first: v === 'shown' })}
           />
-          <SaveHeads store={store} />
+          <SaveHeads store={store} state={state} />
         </div>
         <Roles store={store} state={state} />
         <Grid store={store} state={state} onHover={setHover} />
