@@ -2,7 +2,7 @@
 // single cells, by keyboard and by wheel. Figures are reported, not asserted. The trace of 100,000 tokens takes 6 GB
 // of disk, which are freed whatever happens; too little room is a failure.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,7 +14,11 @@ import { bin, endAll, model, serve, visit } from './serving.mjs';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const ROOM = 12e9; // bytes of free disk: the trace, and as much for others
 const folder = mkdtempSync(join(tmpdir(), 'bareattn-long-'));
-const free = () => rmSync(folder, { recursive: true, force: true });
+const children = new Set();
+function free() {
+  for (const child of children) child.kill('SIGKILL');
+  rmSync(folder, { recursive: true, force: true });
+}
 process.on('exit', free);
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));
 after(async () => {
@@ -23,7 +27,7 @@ after(async () => {
   free();
 });
 
-/// This repository's own documents and sources, line by line with a number, cut to about so many tokens.
+/// This repository's own documents and sources, line by line with a number, cut to so many tokens or a few more.
 function longText(tokens) {
   const files = ['docs', 'src/observe', 'src/attention', 'src/kernels', 'src/view', 'cli', 'viewer/src']
     .flatMap((at) => readdirSync(join(root, at)).map((name) => join(root, at, name)))
@@ -33,15 +37,23 @@ function longText(tokens) {
   let text = '';
   for (let i = 0; text.length < 5 * tokens; ++i) text += `${i + 1} ${lines[i % lines.length]}\n`;
   const path = join(folder, `${tokens}.txt`);
-  writeFileSync(path, text);
-  const all = JSON.parse(
-    execFileSync(bin, ['tokenize', '-m', model, '--file', path, '--json'], { maxBuffer: 2 ** 30 }),
-  ).length;
-  writeFileSync(path, text.slice(0, Math.ceil((1.01 * tokens * text.length) / all)));
+  for (let length = 2 * tokens, count = 0; count < tokens; length = Math.ceil(length * Math.max(1.01, tokens / count))) {
+    writeFileSync(path, text.slice(0, length));
+    const ids = execFileSync(bin, ['tokenize', '-m', model, '--file', path, '--json'], { maxBuffer: 2 ** 30 });
+    count = JSON.parse(ids).length;
+    assert.ok(length < text.length, 'the text is too short');
+  }
   return path;
 }
 
-const run = (...args) => execFileSync(bin, args, { stdio: ['ignore', 'ignore', 'inherit'], maxBuffer: 2 ** 30 });
+/// The command, ended with this test however that ends.
+async function run(...args) {
+  const child = spawn(bin, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  children.add(child);
+  const code = await new Promise((done, fail) => child.on('exit', done).on('error', fail));
+  children.delete(child);
+  assert.equal(code, 0, `bareattn ${args[0]} ended with ${code}`);
+}
 
 const reported = async (page, what) => {
   await page.waitForFunction(() => performance.getEntriesByName('bareattn-grid-painted').length > 0);
@@ -83,7 +95,7 @@ async function movesStayInSight(page, head, tokens) {
 
 test('10,000 tokens from disk: the grid at once, and the focused token always in sight', async () => {
   const file = join(folder, 'ten.html');
-  run('look', '-m', model, '--file', longText(10_000), '--beyond', 'extrapolate', '-o', file);
+  await run('look', '-m', model, '--file', longText(10_000), '--beyond', 'extrapolate', '-o', file);
   for (const reducedMotion of ['no-preference', 'reduce']) {
     const o = await open(file, { reducedMotion });
     await reported(o.page, `${(statSync(file).size / 1e6).toFixed(0)} MB, motion ${reducedMotion}`);
@@ -106,7 +118,7 @@ test('100,000 tokens served: from the whole text to single cells, which are thos
   );
   const trace = join(folder, 'run.safetensors');
   const begun = performance.now();
-  run(
+  await run(
     ...['trace', '-m', model, '--file', longText(100_000), '-o', trace, '--beyond', 'extrapolate'],
     ...['--window', '64', '--sinks', '4', '--measures', 'rows,columns,map,distance'],
   );

@@ -274,7 +274,7 @@ def test_steering_is_of_the_run_that_the_page_shows(live):
 
 
 @pytest.mark.parametrize("one", [
-    {"kind": "knockout", "heads": ["*"], "keys": [[0, 10**18]]}, {"kind": "knockout", "heads": ["*"], "keys": [[-1, 2]]},
+    {"kind": "knockout", "heads": ["*"], "keys": [[-1, 2]]}, {"kind": "knockout", "heads": ["*"], "keys": [["0", "1"]]},
     {"kind": "knockout", "heads": ["*"], "keys": [[2, 1]]}, {"kind": "boost", "heads": ["*"], "keys": [[0, 1]], "value": "1e999"},
     {"kind": "boost", "heads": ["99.0"], "keys": [[0, 1]], "value": 2}, {"kind": "temperature", "heads": ["*"], "value": 0},
     {"kind": "temperature", "heads": ["../.."], "value": 2}, {"kind": "</script>", "heads": ["*"]}, {"kind": 7}, {}, None, "x"])
@@ -282,7 +282,7 @@ def test_steering_that_is_none_is_refused(live, one):
     for steering in ({"format": "bareattn-steering", "version": 1, "interventions": [one]},
                      {"format": "bareattn-steering", "version": 2, "interventions": []}, {}):
         reply = live.run({"steering": steering})
-        assert reply.status == 400 and b"<" not in reply.body, reply.raw
+        assert reply.status == 400 and reply.headers["content-type"] == "application/json", reply.raw
     assert not live.status()["running"]
 
 
