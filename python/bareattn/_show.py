@@ -1,5 +1,6 @@
 """show(): the page of a trace in a notebook. The page is the one file that `bareattn page` writes, in a frame that may run
-its script and nothing else: no access to the notebook, no forms, no navigation, no network (docs/pictures.md)."""
+its script and hand files to the browser to be saved, nothing else: no access to the notebook, no forms, no navigation, no
+network (docs/pictures.md)."""
 
 import html
 
@@ -21,8 +22,9 @@ class Page:
 
     def _repr_html_(self):
         # Without allow-same-origin the frame's origin is opaque: it can read neither cookies nor the notebook.
-        return (f'<iframe sandbox="allow-scripts" referrerpolicy="no-referrer" title="Attention of every head" '
-                f'style="width: 100%; height: {self.height}px; border: 0" srcdoc="{html.escape(self.html)}"></iframe>')
+        # allow-downloads: without it the page's Save would say that it saved, and nothing would be there.
+        return (f'<iframe sandbox="allow-scripts allow-downloads" referrerpolicy="no-referrer" title="Attention of every '
+                f'head" style="width: 100%; height: {self.height}px; border: 0" srcdoc="{html.escape(self.html)}"></iframe>')
 
 
 def show(trace, title=None, height=760, budget=12_000_000):

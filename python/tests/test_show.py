@@ -1,5 +1,5 @@
-"""show(): a notebook that is run for real gives the page in a frame that may run its script and nothing else; the frame
-works in a browser, with no request and no complaint."""
+"""show(): a notebook that is run for real gives the page in a frame that may run its script and save files, nothing
+else; the frame works in a browser, with no request and no complaint."""
 
 import html
 import json
@@ -42,7 +42,7 @@ def test_the_frame_holds_the_page_and_lets_it_do_nothing(path, tmp_path):
     frames = Frames()
     frames.feed(page._repr_html_())
     ((tag, attributes),) = frames.tags
-    assert tag == "iframe" and attributes["sandbox"] == "allow-scripts" and attributes["srcdoc"] == page.html
+    assert tag == "iframe" and attributes["sandbox"] == "allow-scripts allow-downloads" and attributes["srcdoc"] == page.html
     assert "src" not in attributes
     page.save(tmp_path / "page.html")
     subprocess.run([BIN, "page", path, "-o", tmp_path / "command.html", "--budget", "12"], check=True, stdout=subprocess.DEVNULL)
@@ -68,7 +68,7 @@ def test_a_notebook_shows_it_and_a_browser_runs_it(path, tmp_path):
     nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
     (output,) = notebook.cells[0].outputs
     shown = output["data"]["text/html"]
-    assert 'sandbox="allow-scripts"' in shown and len(shown) > 100_000
+    assert 'sandbox="allow-scripts allow-downloads"' in shown and len(shown) > 100_000
     file = tmp_path / "notebook.html"
     file.write_text(f"<!DOCTYPE html><meta charset=utf-8><title>notebook</title><p>above</p>{shown}<p>below</p>", encoding="utf-8")
     node, modules = shutil.which("node"), ROOT / "tests/browser/node_modules/playwright-core"
@@ -77,6 +77,7 @@ def test_a_notebook_shows_it_and_a_browser_runs_it(path, tmp_path):
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["heads"] == 270 and said["wrong"] == [] and said["parent"] == "closed"
+    assert re.match(r"bareattn-b-title-\d+-\d+\.svg$", said["saved"]["name"]) and said["saved"]["begins"] == "<svg"
     text = "".join(bareattn.Trace(path).texts)
     assert said["text"] == text and re.match(r"Row \d+", said["row"])
     assert html.unescape("&quot;&gt;&lt;b&gt;title") == said["title"]

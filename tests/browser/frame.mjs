@@ -1,5 +1,6 @@
-// A file with the page in a sandboxed frame, as a notebook shows it: opened, a head chosen by keyboard, what is seen printed
-// as JSON. Used by python/tests/test_show.py.
+// A file with the page in a sandboxed frame, as a notebook shows it: opened, a head chosen by keyboard, a picture
+// saved, what is seen printed as JSON. Used by python/tests/test_show.py.
+import { readFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { closeAll, launch } from './open.mjs';
 
@@ -12,7 +13,7 @@ page.on('console', (m) => {
 });
 page.on('pageerror', (e) => wrong.push(`exception: ${e.message}`));
 page.on('request', (r) => {
-  if (!/^(about:srcdoc|data:)/.test(r.url()) && r.url() !== url) wrong.push(`request: ${r.url()}`);
+  if (!/^(about:srcdoc|data:|blob:)/.test(r.url()) && r.url() !== url) wrong.push(`request: ${r.url()}`);
 });
 await page.goto(url);
 const frame = page.frames().find((f) => f !== page.mainFrame());
@@ -23,7 +24,13 @@ await page.keyboard.press('Enter');
 await frame.waitForSelector('#map-how');
 await frame.waitForSelector('.keys li');
 await page.waitForTimeout(600); // the address is written a moment later, or rather not
+const [download] = await Promise.all([
+  page.waitForEvent('download'),
+  frame.getByRole('button', { name: 'Save the map as SVG' }).click(),
+]);
+const saved = { name: download.suggestedFilename(), begins: readFileSync(await download.path(), 'utf8').slice(0, 4) };
 const said = {
+  saved,
   heads,
   title: await frame.locator('h1').textContent(),
   text: (await frame.locator('.text span').allTextContents()).join(''),

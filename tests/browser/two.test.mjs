@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { closeAll, open, settled } from './open.mjs';
+import { csv, drawn, finish, inBox, save, texts } from './saving.mjs';
 import { bin, endAll, model, serve, visit } from './serving.mjs';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -146,6 +147,11 @@ test('each cell of the difference is B less A, as the engine has them', async ()
   await settled(o.page);
   assert.match(await o.page.locator('.map-caption').textContent(), /^B \u2212 A$/);
   assert.match(await o.page.locator('.learner').first().textContent(), /Orange: B gives more/);
+  // What is of one run alone says of which.
+  const roles = await o.page.locator('.head-name p').allTextContents();
+  assert.deepEqual(roles.slice(0, 2).map((t) => t.slice(0, 2)), ['A ', 'B ']);
+  await o.page.waitForSelector('#row-title-other');
+  assert.deepEqual(await o.page.locator('.row-panel .who').allTextContents(), ['A ', 'B ']);
   const cells = await o.page
     .locator('.map-panel details table tbody tr')
     .evaluateAll((all) => all.map((tr) => [...tr.children].map((c) => c.textContent)));
@@ -182,6 +188,40 @@ test('each cell of the difference is B less A, as the engine has them', async ()
   assert.ok(r > b + 30, `token ${most} gets more and is ${await ground(most)}`);
   await noFindings(o.page, 'difference of runs');
   await clean(o);
+});
+
+test('what is saved of two runs names them, and holds what changed', async () => {
+  const o = await open(at('two.html'), { hash: '#head=7.1&row=12' });
+  await settled(o.page);
+  await o.page.waitForSelector('#cell-difference');
+  const file = await save(o, 'as CSV');
+  assert.match(file.name, /-7-1-b-minus-a-row-12\.csv$/);
+  const [head, ...rows] = csv(file.bytes.toString());
+  assert.deepEqual(head, ['key', 'token', 'weight_A', 'weight_B', 'difference_B-A']);
+  for (const [key, , , , d] of rows) assert.ok(Math.abs(d - change(12, Number(key))) < 2e-3, `key ${key}: ${d}`);
+  const said = texts((await save(o, 'the map as SVG')).bytes.toString()).map((t) => t.said);
+  assert.equal(said[0], 'A: plain. B: steered');
+  assert.ok(said.some((t) => /^Layer 7, head 1: B \u2212 A: difference of shares/.test(t)));
+  await finish(o);
+
+  const grid = await open(at('two.html'));
+  const svg = await save(grid, 'the grid as SVG');
+  assert.match(svg.name, /-heads-b-minus-a\.svg$/);
+  await drawn(grid.page, svg.bytes, 'image/svg+xml');
+  const words = texts(svg.bytes.toString());
+  const [zero, one] = words.filter((t) => /^[01]$/.test(t.said)); // the names of the first two heads of a layer
+  const step = one.y - zero.y;
+  const top = Math.min(...[...svg.bytes.toString().matchAll(/translate\(24 ([\d.]+)\)/g)].map((m) => Number(m[1])));
+  const tile = ([l, h]) => [50 + l * step, top + h * step, 50 + (l + 1) * step - 3, top + (h + 1) * step - 3, true];
+  const [same, changed] = [await inBox(grid.page, tile([0, 4])), await inBox(grid.page, tile([7, 1]))];
+  assert.equal(same.orange + same.purple, 0);
+  assert.ok(changed.orange + changed.purple > 5, JSON.stringify(changed));
+  const heads = csv((await save(grid, 'all heads as CSV')).bytes.toString());
+  const column = (name) => heads[0].indexOf(name);
+  assert.ok(column('entropy_A') > 0 && column('changed_nats') > 0);
+  for (const r of heads.slice(1))
+    assert.ok(Math.abs(r[column('entropy_B')] - r[column('entropy_A')] - r[column('entropy_B-A')]) < 1e-9);
+  await finish(grid);
 });
 
 test('A and B side by side move together, by keyboard alone', async () => {

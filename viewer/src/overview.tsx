@@ -232,7 +232,7 @@ export function Overview({ store, back }: OverviewProps) {
             options={FIRST}
             onChange={(v) => store.set({ first: v === 'shown' })}
           />
-          <SaveHeads store={store} />
+          <SaveHeads store={store} state={state} />
         </div>
         <Roles store={store} state={state} />
         <Grid store={store} state={state} back={back} onHover={setHover} />

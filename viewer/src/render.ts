@@ -220,24 +220,39 @@ function texture(gl: WebGL2RenderingContext): WebGLTexture {
   return t;
 }
 
-/// A patch as coloured pixels, one a cell: for the canvas, and for the minimap.
+interface Part {
+  r0: number; // [r0, r1) x [c0, c1)
+  r1: number;
+  c0: number;
+  c1: number;
+}
+
+/// A patch, or a part of it, as coloured pixels, one a cell; transparent above the diagonal.
+export function pixels(patch: Patch, colours: Colours, part?: Part): ImageData {
+  const { r0, r1, c0, c1 } = part ?? { r0: 0, r1: patch.height, c0: 0, c1: patch.width };
+  const image = new ImageData(c1 - c0, r1 - r0);
+  const lut = table(rampOf(colours));
+  const which = colours.pool === 'sum' ? 0 : 1;
+  let to = 0;
+  for (let r = r0; r < r1; ++r) {
+    for (let c = c0; c < c1; ++c, to += 4) {
+      const v = patch.values[2 * (r * patch.width + c) + which]!;
+      if (v === ABSENT) continue;
+      const at = 4 * Math.round(place(v, colours) * 255);
+      const fault = v === NOT_A_NUMBER;
+      for (let i = 0; i < 3; ++i) image.data[to + i] = fault ? FAULT[i]! : lut[at + i]!;
+      image.data[to + 3] = 255;
+    }
+  }
+  return image;
+}
+
+/// The same on a canvas: for the map, and for the minimap.
 export function paint(patch: Patch, colours: Colours): HTMLCanvasElement {
   const canvas = document.createElement('canvas');
   canvas.width = patch.width;
   canvas.height = patch.height;
-  const context = canvas.getContext('2d')!;
-  const image = context.createImageData(patch.width, patch.height);
-  const lut = table(rampOf(colours));
-  const which = colours.pool === 'sum' ? 0 : 1;
-  for (let i = 0; i < patch.width * patch.height; ++i) {
-    const v = patch.values[2 * i + which]!;
-    if (v === ABSENT) continue;
-    const at = 4 * Math.round(place(v, colours) * 255);
-    const fault = v === NOT_A_NUMBER;
-    for (let c = 0; c < 3; ++c) image.data[4 * i + c] = fault ? FAULT[c]! : lut[at + c]!;
-    image.data[4 * i + 3] = 255;
-  }
-  context.putImageData(image, 0, 0);
+  canvas.getContext('2d')!.putImageData(pixels(patch, colours), 0, 0);
   return canvas;
 }
 

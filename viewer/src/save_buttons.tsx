@@ -1,22 +1,30 @@
-// The buttons that save: of a map PNG and SVG, of the focused row CSV and JSON; of the grid all heads.
+// The buttons that save: of a map its picture (PNG, SVG) and the focused row (CSV, JSON); of the grid its picture and
+// the measures of all heads. Names of files say what is in them: the text, the head or heads, the run or runs, the
+// row.
 import { useState } from 'preact/hooks';
-import { headName, headOf, layerOf } from './data';
-import { type Pair, differenceOf } from './compare';
-import { count, errorText, label } from './format';
-import { ink } from './gutters';
-import type { RowView } from './head';
+import { headName } from './data';
+import { type Pair, differenceName, differenceOf } from './compare';
+import { type Figure, pngOf, svgOf } from './figure';
+import { gridFigure, runLine, titleOf } from './figure_grid';
+import { extentOf, hasFigures, mapPanel, weightLegend } from './figure_map';
+import { count, errorText, label, percent, percentSigned, quoted } from './format';
+import type { Head, RowView } from './head';
+import { headsJson, headsTable } from './heads_file';
 import type { MapView } from './map';
-import { csvBlob, download, jsonBlob, pngBlob, slug, svgBlob } from './save';
-import type { Store } from './state';
+import { type Norm, type Side, rowJson, rowTable } from './row_file';
+import { csvBlob, download, jsonBlob, slug } from './save';
+import type { State, Store } from './state';
 
-interface ButtonsProps {
-  kinds: readonly (readonly [string, string, () => Blob | Promise<Blob>])[]; // extension, what it holds, maker
+interface Kind {
+  extension: string;
+  what: string; // it holds
   name: string; // of the file, without its extension
+  make: () => Blob | Promise<Blob>;
 }
 
-function Buttons({ kinds, name }: ButtonsProps) {
+export function SaveButtons({ kinds }: { kinds: Kind[] }) {
   const [said, setSaid] = useState('');
-  const save = async (extension: string, make: () => Blob | Promise<Blob>): Promise<void> => {
+  const save = async ({ name, extension, make }: Kind): Promise<void> => {
     try {
       download(`${name}.${extension}`, await make());
       setSaid(`Saved ${name}.${extension}`);
@@ -30,14 +38,14 @@ function Buttons({ kinds, name }: ButtonsProps) {
         Save
       </span>
       <div class="options">
-        {kinds.map(([extension, what, make]) => (
+        {kinds.map((kind) => (
           <button
             type="button"
-            key={extension}
-            aria-label={`Save ${what} as ${extension.toUpperCase()}`}
-            onClick={() => void save(extension, make)}
+            key={kind.extension}
+            aria-label={`Save ${kind.what} as ${kind.extension.toUpperCase()}`}
+            onClick={() => void save(kind)}
           >
-            {extension.toUpperCase()}
+            {kind.extension.toUpperCase()}
           </button>
         ))}
       </div>
@@ -48,100 +56,146 @@ function Buttons({ kinds, name }: ButtonsProps) {
   );
 }
 
-interface SaveViewProps {
-  store: Store;
-  view: { current: MapView | null };
-  row: RowView;
-  other: { name: string; row: RowView; pair: Pair } | null;
-  head: number;
+export const fileName = (store: Store): string => `bareattn-${slug(store.data.title || store.data.model.name)}`;
+
+/// PNG and SVG of one figure, which is put together when asked for.
+export function pictures(what: string, name: string, figure: () => Promise<Figure>): Kind[] {
+  return [
+    { extension: 'png', what, name, make: async () => pngOf(await figure()) },
+    { extension: 'svg', what, name, make: async () => svgOf(await figure()) },
+  ];
 }
 
-export function SaveView({ store, view, row, other, head }: SaveViewProps) {
+interface SaveViewProps {
+  store: Store;
+  state: State;
+  head: Head;
+  other: Head | null; // compared with
+  pair: Pair | null; // how
+  maps: { current: MapView | null }[]; // as they stand beside each other
+  row: RowView; // shown
+  otherRow: RowView | null;
+  keyToken: number;
+  norm: 'row' | 'key';
+  weighted: boolean;
+  what: string; // a cell of the map says
+}
+
+const runOf = (state: State): string => (state.against ? (state.runs === 'second' ? 'B' : 'A') : '');
+
+/// "layer 11, head 2 of run B", "A and B of layer 11, head 2", "layer 11, head 2 less layer 5, head 3".
+function subject({ head, pair, state }: SaveViewProps): string {
+  const one = `layer ${head.layer}, head ${head.head}`;
+  if (!pair) return runOf(state) ? `${one}, run ${runOf(state)}` : one;
+  if (pair.kind === 'runs') return `${one}: ${pair.as === 'side' ? 'A and B' : differenceName(pair)}`;
+  const [a, b] = pair.names;
+  const both = pair.as === 'side' ? `${a} and ${b}` : differenceName({ ...pair, short: pair.names });
+  return runOf(state) ? `${both}, run ${runOf(state)}` : both;
+}
+
+const capital = (text: string): string => text[0]!.toUpperCase() + text.slice(1);
+
+/// The focused cell in words, with its weights where they are known.
+function focusNote({ store, state, head, pair, row, otherRow, keyToken: key }: SaveViewProps): string {
+  const { tokens } = store.data;
+  const cell = (i: number): string => `${count(i)} ${quoted(tokens[i])}`;
+  const where = `Focused: row ${cell(state.row)}, key ${cell(key)}`;
+  const a = row.row === state.row && head.exact ? row.weights[key] : undefined;
+  if (a === undefined) return `${where}.`;
+  const b = pair && otherRow?.row === row.row && otherRow.exact ? otherRow.weights[key] : undefined;
+  if (!pair) return `${where}: weight ${percent(a)}.`;
+  if (b === undefined) return `${where}.`;
+  const [x, y] = pair.short;
+  const d = differenceOf(pair, a, b);
+  return `${where}: ${x} ${percent(a)}, ${y} ${percent(b)}, ${differenceName(pair)} ${percentSigned(d)}.`;
+}
+
+async function viewFigure(props: SaveViewProps): Promise<Figure> {
+  const { store, state, head, pair, maps, what } = props;
+  const scenes = await Promise.all(maps.flatMap(({ current }) => (current ? [current.wholeScene()] : [])));
+  const [scene] = scenes;
+  if (!scene) throw new Error('the map is not there yet');
+  const difference = pair?.as === 'difference';
+  const { scale, pool } = scene.colours;
+  const role = pair || (store.source.against && state.runs === 'second') ? undefined : store.data.roles[head.index];
+  const edges = scene.picture.edges;
+  const legends = scenes.map((s, i) =>
+    weightLegend(s.colours, capital(scenes.length > 1 && scale !== 'log' ? `${pair!.short[i]}: ${what}` : what)),
+  );
+  const exact = scene.picture.exact;
+  return {
+    title: titleOf(store),
+    lines: [
+      capital(subject(props)) +
+        (role ? ` (${role.name}): ` : ': ') +
+        what +
+        (state.first ? '' : ', the first token hidden'),
+      extentOf(scene, { exact, block: head.pooled.block }).join('. '),
+      runLine(store),
+    ],
+    panels: scenes.map((s, i) => mapPanel(s, scenes.length > 1 ? capital(pair!.names[i]!) : '', scenes.length === 1)),
+    // On the logarithmic scale a colour means the same in both.
+    legends: scale === 'log' || difference ? legends.slice(0, 1) : legends,
+    notes: [
+      focusNote(props),
+      'Every row is a token that looks, every column a token looked at.' +
+        (pool === 'max' ? ' A cell that covers many shows the largest single weight in it.' : '') +
+        (difference ? ` Orange: more in ${pair.kind === 'runs' ? 'B' : pair.names[0]}; purple: less.` : '') +
+        (hasFigures(scene, scenes.length === 1) ? ' Figures: percent; a dot is less than 0.1.' : '') +
+        (edges ? ' Left edge: entropy of each row. Lower edge: weight each key receives, logarithmic.' : ''),
+    ],
+  };
+}
+
+export function SaveView(props: SaveViewProps) {
+  const { store, state, head, pair, row, weighted, norm } = props;
   const { data } = store;
-  const where = `layer ${layerOf(data, head)}, head ${headOf(data, head)}`;
-  const against = other ? `-vs-${other.name.replace('.', '-')}` : '';
-  const name = `bareattn-${slug(data.title || data.model.name)}-${headName(data, head).replace('.', '-')}${against}`;
-  const map = (): MapView => {
-    if (!view.current) throw new Error('the map is not there yet');
-    return view.current;
-  };
-  const svg = (): Blob => {
-    const c = ink();
-    const text =
-      `Attention of ${where} of ${data.model.name} over ${count(data.run.tokens)} tokens. ` +
-      'Rows look, columns are looked at.';
-    return svgBlob(map().scene(), `${data.title || data.model.name}: ${where}`, text, c.paper, c.text);
-  };
-  const csv = (): Blob => {
-    const head = ['key', 'token', 'weight', ...(other ? [`weight_${other.name}`, 'difference'] : [])];
-    const line = (w: number, j: number): (string | number)[] => {
-      const there = other?.row.weights[j] ?? NaN;
-      return [j, data.tokens[j] ?? '', w, ...(other ? [there, differenceOf(other.pair, w, there)] : [])];
+  const other = props.other && props.otherRow?.row === row.row ? props.other : null;
+  const dashed = (h: number): string => headName(data, h).replace('.', '-');
+  const one = `${fileName(store)}-${dashed(head.index)}`;
+  const run = runOf(state) ? `-${runOf(state).toLowerCase()}` : '';
+  const name = !pair
+    ? one + run
+    : pair.kind === 'runs'
+      ? `${one}-${pair.as === 'side' ? 'a-vs-b' : 'b-minus-a'}`
+      : `${one}-${pair.as === 'side' ? 'vs' : 'minus'}-${dashed(props.other?.index ?? head.index)}${run}`;
+  const runs = pair?.kind === 'runs';
+  const second = store.get().against?.data;
+  const own = runs || runOf(state) !== 'B' ? data : (second ?? data);
+  const a: Side = { run: runOf(state), data: own, head, row };
+  const b: Side | null = other &&
+    props.otherRow && {
+      run: runs ? 'B' : runOf(state),
+      data: runs ? (second ?? data) : own,
+      head: other,
+      row: props.otherRow,
     };
-    return csvBlob([head, ...Array.from(row.weights, line)]);
-  };
-  const json = (): Blob =>
-    jsonBlob({
-      model: data.model.name,
-      title: data.title,
-      layer: layerOf(data, head),
-      head: headOf(data, head),
-      row: row.row,
-      token: data.tokens[row.row],
-      exact: row.exact,
-      rows: row.rows,
-      tokens: data.tokens.slice(0, row.row + 1),
-      weights: Array.from(row.weights),
-      ...(other ? { other: { head: other.name, exact: other.row.exact, weights: Array.from(other.row.weights) } } : {}),
-      view: location.hash,
-    });
+  const how: Norm = weighted ? 'carried' : norm;
   const rowName = `row ${count(row.row)} ${label(data.tokens[row.row])}`;
+  const rowFile = `${name}-row-${row.row}`;
   return (
-    <Buttons
-      name={name}
+    <SaveButtons
       kinds={[
-        ['png', 'the map', () => pngBlob(map().snapshot(`${data.title || data.model.name} \u00B7 ${where}`))],
-        ['svg', 'the map', svg],
-        ['csv', rowName, csv],
-        ['json', rowName, json],
+        ...pictures('the map', name, () => viewFigure(props)),
+        { extension: 'csv', what: rowName, name: rowFile, make: () => csvBlob(rowTable(a, b, pair, how)) },
+        { extension: 'json', what: rowName, name: rowFile, make: () => jsonBlob(rowJson(a, b, pair, how)) },
       ]}
     />
   );
 }
 
-export function SaveHeads({ store }: { store: Store }) {
-  const { data } = store;
-  const ids = data.measures.map((m) => m.id);
-  const csv = (): Blob =>
-    csvBlob([
-      ['layer', 'head', 'role', 'evidence', ...ids],
-      ...data.means.map((means, h) => [
-        layerOf(data, h),
-        headOf(data, h),
-        data.roles[h]?.name ?? '',
-        data.roles[h]?.evidence ?? '',
-        ...means,
-      ]),
-    ]);
-  const json = (): Blob =>
-    jsonBlob({
-      model: data.model,
-      run: data.run,
-      title: data.title,
-      measures: data.measures,
-      heads: data.means.map((means, h) => ({
-        layer: layerOf(data, h),
-        head: headOf(data, h),
-        role: data.roles[h],
-        means: Object.fromEntries(means.map((v, m) => [ids[m], v])),
-      })),
-    });
+export function SaveHeads({ store, state }: { store: Store; state: State }) {
+  const what = 'the measures of all heads';
+  const run = state.against
+    ? { first: '-a', second: '-b', side: '-b-minus-a', difference: '-b-minus-a' }[state.runs]
+    : '';
+  const name = `${fileName(store)}-heads`;
   return (
-    <Buttons
-      name={`bareattn-${slug(data.title || data.model.name)}-heads`}
+    <SaveButtons
       kinds={[
-        ['csv', 'the measures of all heads', csv],
-        ['json', 'the measures of all heads', json],
+        ...pictures('the grid', `${name}${run}`, () => gridFigure(store, state)),
+        { extension: 'csv', what, name, make: () => csvBlob(headsTable(store)) },
+        { extension: 'json', what, name, make: () => jsonBlob(headsJson(store)) },
       ]}
     />
   );

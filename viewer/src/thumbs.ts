@@ -23,7 +23,7 @@ export function loadThumbs(source: Source): Promise<Thumbs> {
   return read;
 }
 
-const LOW = -9; // log2 of the share drawn darkest: an even row of 40 cells lies at -5.3
+export const LOW = -9; // log2 of the share drawn darkest: an even row of 40 cells lies at -5.3
 
 /// Coloured cells of one head, [T, T], above the diagonal transparent.
 export function thumbImage(thumbs: Thumbs, head: number, palette: Palette, first: boolean): ImageData {
