@@ -120,7 +120,7 @@ test('100,000 tokens served: from the whole text to single cells, which are thos
   const begun = performance.now();
   await run(
     ...['trace', '-m', model, '--file', longText(100_000), '-o', trace, '--beyond', 'extrapolate'],
-    ...['--window', '64', '--sinks', '4', '--measures', 'rows,columns,map,distance'],
+    ...['--window', '64', '--sinks', '4', '--measures', 'rows,distance,spans,columns,map'],
   );
   console.log(`trace: ${((performance.now() - begun) / 1e3).toFixed(0)} s, ${(statSync(trace).size / 1e9).toFixed(1)} GB`);
   const server = await serve(trace);

@@ -157,7 +157,7 @@ test('a NaN is shown as what it is', async () => {
   const o = await open(page('hostile.html'));
   await o.page.getByLabel('Colour by').selectOption({ index: 0 });
   assert.match(await o.page.locator('[data-head="2.1"]').getAttribute('aria-label'), /not a number/);
-  assert.match(await o.page.locator('[data-head="2.0"]').getAttribute('aria-label'), /[\d.]+ nats$/);
+  assert.match(await o.page.locator('[data-head="2.0"]').getAttribute('aria-label'), /[\d.]+ nats\b/);
   // Magenta on the map: the damaged block of the head, and nowhere in its neighbour.
   const magenta = () =>
     o.page.locator('.grid-canvas').evaluate((canvas) => {

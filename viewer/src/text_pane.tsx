@@ -162,7 +162,8 @@ export function TextPane({ tokens, row, view, signed, first, matches, dark, onFo
     let frame = 0;
     let quiet = 0;
     const look = (): void => {
-      quiet = reveal(box.current!, span) ? 0 : quiet + 1;
+      if (!box.current) return;
+      quiet = reveal(box.current, span) ? 0 : quiet + 1;
       if (quiet < 3) frame = window.requestAnimationFrame(look);
     };
     look();
