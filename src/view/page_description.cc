@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "bareattn/error.h"
+#include "bareattn/highlights.h"
 #include "bareattn/score_table.h"
 #include "bareattn/trace.h"
 
@@ -60,6 +61,13 @@ void add_run(json& data, const Observation& observation) {
       data["roles"].push_back({{"name", role.name}, {"score", number(role.score)}, {"evidence", role.evidence}});
     }
   }
+  data["highlights"] = json::array();
+  if (!measured.for_roles() || !measured.columns) return;
+  for (const Highlight& h : highlights(observation))
+    data["highlights"].push_back({{"head", h.head.layer * config.heads + h.head.head},
+                                  {"id", h.id},
+                                  {"title", h.title},
+                                  {"evidence", h.evidence}});
 }
 
 }  // namespace

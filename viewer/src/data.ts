@@ -14,6 +14,12 @@ export interface Role {
   score: number | null;
   evidence: string;
 }
+export interface Highlight {
+  head: number;
+  id: string; // "pointer"
+  title: string; // "Points at one token"
+  evidence: string;
+}
 export interface PageData {
   schema_version: number;
   title: string;
@@ -43,6 +49,7 @@ export interface PageData {
   means: (number | null)[][]; // [layers * heads][M]; null: not a number
   roles: Role[]; // [layers * heads]: on this text
   recipe_roles?: { name: string; sure: boolean; evidence: string }[]; // [layers * heads]: by tests made for it
+  highlights?: Highlight[]; // heads worth a look first, each for one reason
   pool: { block: number; blocks: number };
   thumbs: { size: number };
   has_rows: boolean;
@@ -70,7 +77,7 @@ export type SecondRun = Pick<
   PageData,
   'title' | 'model' | 'run' | 'means' | 'roles' | 'pool' | 'thumbs' | 'has_rows' | 'has_sizes' | 'exact' | 'telling'
 > &
-  Partial<Pick<PageData, 'steering' | 'js'>>;
+  Partial<Pick<PageData, 'steering' | 'js' | 'highlights'>>;
 
 const CHANGED: MeasureInfo = {
   id: 'changed',
@@ -84,7 +91,7 @@ const CHANGED: MeasureInfo = {
 /// The second run's description, whole: as the first's where it says nothing, and with the change of each head as one
 /// more measure where it is known.
 export function secondData(first: PageData, second: SecondRun): PageData {
-  const { against: _, steering: __, ...common } = first;
+  const { against: _, steering: __, highlights: ___, ...common } = first;
   const data: PageData = { ...common, ...second };
   const { js } = second;
   if (!js) return data;

@@ -1,6 +1,6 @@
 // What of one or two runs the grid shows: the run itself, or the difference of two (second less first). One place for
 // whose description, thumbnails and measures are read, so that the views need not ask.
-import type { MeasureInfo, PageData } from './data';
+import type { Highlight, MeasureInfo, PageData } from './data';
 import type { Source } from './source';
 import type { State, Store } from './state';
 
@@ -12,6 +12,7 @@ export interface Seen {
   values: number[]; // of the measure, one a head
   signed: boolean; // they are differences
   before: Source | null; // of a difference: the first run
+  highlights: Map<number, Highlight>; // by head; of a difference none
 }
 
 /// Two runs side by side have one grid: their difference.
@@ -29,7 +30,8 @@ export function seen(store: Store, state: State): Seen {
     return differ && own ? value - (store.data.means[h]?.[m] ?? NaN) : value;
   });
   const before = differ ? store.source : null;
-  return { source, data, measures, measure: measures[m]!, values, signed: differ && own, before };
+  const highlights = new Map(before ? [] : data.highlights?.map((h) => [h.head, h]));
+  return { source, data, measures, measure: measures[m]!, values, signed: differ && own, before, highlights };
 }
 
 /// "A", "B" or "B \u2212 A", as the page calls two runs.

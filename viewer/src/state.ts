@@ -5,8 +5,8 @@ import { putFragment } from './address';
 import type { Palette, Pool, Scale } from './colormap';
 import { type PageData, headName } from './data';
 import type { Source } from './source';
-import { darkQuery, isDark } from './theme';
 import { STEPS } from './tour_steps';
+import { chooseTheme, darkQuery, isDark } from './theme';
 
 export interface View {
   x: number; // token at the middle, as a key
@@ -209,11 +209,5 @@ export function useDark(): [boolean, () => void] {
       window.removeEventListener('themechange', update);
     };
   }, []);
-  return [
-    dark,
-    () => {
-      document.documentElement.dataset['theme'] = isDark() ? 'light' : 'dark';
-      window.dispatchEvent(new Event('themechange'));
-    },
-  ];
+  return [dark, () => chooseTheme(isDark() ? 'light' : 'dark')];
 }
