@@ -91,6 +91,7 @@ void Live::prepare(const Job& job, std::vector<int32_t>& tokens, TraceOptions& h
     const Tokenizer& tokenizer = options_.model->tokenizer();
     tokens = tokenizer.encode(job.text, false, tokenizer.spec().add_bos);
     how.title = job.text.size() <= 60 ? job.text : job.text.substr(0, 57) + "...";
+    how.measures.values = true;  // for the page's x value
   } else {
     if (options_.model->sha256() != job.before->model().sha256())
       throw InputError("the run that is shown was made with another model than the one given with -m");

@@ -2,6 +2,7 @@
 import { useEffect, useRef } from 'preact/hooks';
 import { count, parameters } from './format';
 import { HeadPage } from './head_page';
+import { LayersPage } from './layers_page';
 import { LivePanel } from './live';
 import { Overview } from './overview';
 import { SteerPanel } from './steer';
@@ -48,7 +49,7 @@ function Header({ store }: { store: Store }) {
 export function App({ store }: { store: Store }) {
   const state = useStore(store);
   const main = useRef<HTMLElement>(null);
-  const place = state.tour !== null ? 'tour' : state.head === null ? 'grid' : 'head';
+  const place = state.tour !== null ? 'tour' : state.head !== null ? 'head' : state.layers ? 'layers' : 'grid';
   const before = useRef(place);
   useEffect(() => {
     if (before.current !== place) {
@@ -67,10 +68,12 @@ export function App({ store }: { store: Store }) {
         )}
         {state.tour !== null && store.data.lesson ? (
           <Tour store={store} state={state} lesson={store.data.lesson} />
-        ) : state.head === null ? (
-          <Overview store={store} />
-        ) : (
+        ) : state.head !== null ? (
           <HeadPage store={store} head={state.head} />
+        ) : state.layers ? (
+          <LayersPage store={store} state={state} layers={state.layers} />
+        ) : (
+          <Overview store={store} />
         )}
       </main>
     </>

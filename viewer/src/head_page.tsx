@@ -167,7 +167,7 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
                     <dd>
                       <b>
                         {value(source.data.means[index]?.[i], m.unit)}
-                        {two && ` \u2192 ${value(against?.data.means[index]?.[i], m.unit)}`}
+                        {two && !m.recipe && ` \u2192 ${value(against?.data.means[index]?.[i], m.unit)}`}
                       </b>{' '}
                       {m.description}
                     </dd>

@@ -191,6 +191,13 @@ export function Overview({ store }: { store: Store }) {
             onChange={(v) => store.set({ first: v === 'shown' })}
           />
           <SaveHeads store={store} state={state} />
+          <button
+            type="button"
+            class="quiet"
+            onClick={() => store.set({ layers: [layerOf(data, shown), layerOf(data, shown)] })}
+          >
+            Compare layers
+          </button>
         </div>
         <Roles store={store} state={state} />
         <Grid store={store} state={state} onHover={setHover} />
