@@ -34,13 +34,15 @@ def peak_of_trace(tokens, row):
 
 
 def table(result):
-    lines = ["| tokens | threads | projections | attention | tok/s, nothing observed | all observed | costs |"
-             " Q and K kept, too | peak MB of `trace` |", "|---|---|---|---|---|---|---|---|---|"]
+    lines = ["| tokens | threads | projections | attention | tok/s, nothing observed | the same, layer by layer |"
+             " all observed | costs over the first | over the second | Q and K kept, too | peak MB of `trace` |",
+             "|---|---|---|---|---|---|---|---|---|---|---|"]
     for row in result["prefill"]:
-        costs = row["tokens_per_second"] / row["tokens_per_second_observed"] - 1
+        bare, layered, observed = (row["tokens_per_second" + what] for what in ("", "_layered", "_observed"))
         peak = f"{row['trace_peak_megabytes']:,.0f}" if "trace_peak_megabytes" in row else ""
         lines.append(f"| {row['tokens']:,} | {row['threads']} | {row['precision']} | {row['attention']} |"
-                     f" {row['tokens_per_second']:,.0f} | {row['tokens_per_second_observed']:,.0f} | {costs:+.1%} |"
+                     f" {bare:,.0f} | {layered:,.0f} | {observed:,.0f} | {bare / observed - 1:+.1%} |"
+                     f" {layered / observed - 1:+.1%} |"
                      f" {row['tokens_per_second_kept']:,.0f} | {peak} |")
     other = result["eager"]
     if "absent" in other:

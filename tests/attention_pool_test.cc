@@ -118,11 +118,12 @@ void check(const Case& c) {
 }
 
 TEST(AttentionPool, EveryBlockOfTheMap) {
-  for (const int64_t block : {16, 32, 48, 64, 160, 512, 1024, 2048}) check({1100, block, 512, 2});
+  for (const int64_t block : {1, 2, 4, 8, 16, 32, 48, 64, 160, 512, 1024, 2048}) check({1100, block, 512, 2});
 }
 
 TEST(AttentionPool, EveryChunk) {
   for (const int64_t chunk : {1, 13, 96, 700}) check({700, 32, chunk, 1 + static_cast<int>(chunk % 3)});
+  for (const int64_t chunk : {1, 13, 200}) check({200, 4, chunk, 2});
 }
 
 TEST(AttentionPool, LongRows) {  // past 2,048 keys more rows go together

@@ -52,7 +52,7 @@ std::vector<NamedSpan> spans() {
   return {{"some", 3, 9}, {"last", 149, 150}, {"some", 7, 12}, {"all", 0, 150}, {"some", 100, 101}};
 }
 
-// 150 tokens: more than the 64 of recent_mass, ten pooled blocks of which the last is not full.
+// 150 tokens: more than the 64 of recent_mass, 38 pooled blocks of which the last is not full.
 const Fixture& fixture() {
   static const Fixture made = [] {
     Fixture f;
@@ -256,14 +256,15 @@ TEST(Measures, WeightsSumToOneAndReceivedSumsToTheNumberOfRows) {
 TEST(Measures, PooledMapIsTheSumsAndMaximaOfTheDenseBlocks) {
   const Observation& o = *fixture().observation;
   const int block = o.pool_block();
-  ASSERT_EQ(block, 16);
-  ASSERT_EQ(o.pool_blocks(), 10);
+  ASSERT_EQ(block, 4);
+  ASSERT_EQ(o.pool_blocks(), 38);
+  const size_t cells = 38 * 39 / 2;
   for_each_head([&](HeadId id, const test::DenseHead& dense) {
     const auto sums = o.pool_sum(id);
     const auto maxima = o.pool_max(id);
-    ASSERT_EQ(sums.size(), 55u);
-    ASSERT_EQ(maxima.size(), 55u);
-    std::vector<double> want(55), tolerance(55), want_max(55), max_tolerance(55);
+    ASSERT_EQ(sums.size(), cells);
+    ASSERT_EQ(maxima.size(), cells);
+    std::vector<double> want(cells), tolerance(cells), want_max(cells), max_tolerance(cells);
     for (int64_t i = 0; i < dense.length; ++i) {
       for (int64_t j = 0; j <= i; ++j) {
         const int64_t r = i / block, cell = r * (r + 1) / 2 + j / block;

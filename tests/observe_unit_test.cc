@@ -142,9 +142,11 @@ TEST(Observation, AnEvenHeadHasTheMeasuresOfAnEvenHead) {
   EXPECT_NEAR(o->rows(Measure::effective_context, even)[99], 100, 1e-3);
   EXPECT_NEAR(o->rows(Measure::max_weight, even)[99], 0.01, 1e-7);
   EXPECT_NEAR(o->received(even)[199], 1.0 / 200, 1e-7);
-  EXPECT_EQ(o->pool_block(), 16);
-  EXPECT_EQ(o->pool_blocks(), 13);
-  EXPECT_NEAR(o->pool_sum(even)[1], 16 * 16 * 1.0 / 24, 0.4);  // block (1, 0): about 16 keys of 16 rows around i = 24
+  EXPECT_EQ(o->pool_block(), 8);
+  EXPECT_EQ(o->pool_blocks(), 25);
+  double cell = 0;  // block (1, 0): 8 keys of the rows of 9 to 16 keys
+  for (int keys = 9; keys <= 16; ++keys) cell += 8.0 / keys;
+  EXPECT_NEAR(o->pool_sum(even)[1], cell, 1e-6);
   EXPECT_NEAR(o->row_weights(even, 3)[2], 0.25, 1e-6);
 }
 
@@ -237,8 +239,12 @@ TEST(Observation, OneTokenHasNoMeans) {
   EXPECT_EQ(telling_heads(*o).size(), 8u);
 }
 
-TEST(PoolBlock, IsTheSmallestWithAtMost256Blocks) {
-  EXPECT_EQ(observing::choose_pool_block(1), 16);
+TEST(PoolBlock, IsTheSmallestWithAtMost40BlocksOrFrom16OnWith256) {
+  EXPECT_EQ(observing::choose_pool_block(1), 1);
+  EXPECT_EQ(observing::choose_pool_block(40), 1);
+  EXPECT_EQ(observing::choose_pool_block(41), 2);
+  EXPECT_EQ(observing::choose_pool_block(320), 8);
+  EXPECT_EQ(observing::choose_pool_block(321), 16);
   EXPECT_EQ(observing::choose_pool_block(4096), 16);
   EXPECT_EQ(observing::choose_pool_block(4097), 32);
   EXPECT_EQ(observing::choose_pool_block(8192), 32);

@@ -23,6 +23,11 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
+struct Blind final : bareattn::Observer {
+  bool wants(bareattn::Point, int) override { return false; }
+  void see(const bareattn::Event&) override {}
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -50,12 +55,16 @@ int main(int argc, char** argv) {
       std::vector<int32_t> tokens;
       for (int64_t i = 0; i < length; ++i) tokens.push_back(static_cast<int32_t>(1000 + i * 7919 % 40000));
       for (const int threads : crews) {
-        std::vector<double> bare, observed, kept;
+        std::vector<double> bare, layered, observed, kept;
         for (int repeat = 0; repeat < (length > 4096 ? 3 : 5); ++repeat) {  // in turn: a drift of the machine hits both
           bareattn::Session session(model, {.threads = threads});
           double at = now();
           session.run(tokens, bareattn::Logits::last);
           bare.push_back(now() - at);
+          at = now();
+          Blind nothing;  // what observe() runs: one layer after the other
+          bareattn::run_by_layer(model, tokens, nothing, {.threads = threads});
+          layered.push_back(now() - at);
           at = now();
           bareattn::ObservationOptions measures;  // of all heads, weight received and the pooled map
           measures.keep_qk = measures.keep_v = false;
@@ -71,6 +80,7 @@ int main(int argc, char** argv) {
                        {"threads", threads},
                        {"load_seconds", loaded},
                        {"tokens_per_second", static_cast<double>(length) / median(bare)},
+                       {"tokens_per_second_layered", static_cast<double>(length) / median(layered)},
                        {"tokens_per_second_observed", static_cast<double>(length) / median(observed)},
                        {"tokens_per_second_kept", static_cast<double>(length) / median(kept)}});
       }

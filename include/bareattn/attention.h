@@ -17,6 +17,11 @@ namespace bareattn {
 inline constexpr int weight_fraction_bits = 27;
 inline double from_fixed(uint64_t sum) { return static_cast<double>(sum) / (1 << weight_fraction_bits); }
 
+/// Tokens a side that a block of a pooled map may have.
+constexpr bool is_pool_block(int64_t tokens) {
+  return tokens > 0 && (tokens % 16 == 0 || tokens == 1 || tokens == 2 || tokens == 4 || tokens == 8);
+}
+
 /// Where one call writes what it saw. Every pointer may be null: not wanted, not paid for.
 /// Per-row arrays are [Hq, rows] with `row_stride` elements from head to head. All logarithms are natural.
 struct AttentionStatistics {
@@ -47,7 +52,7 @@ struct AttentionStatistics {
   int64_t key_stride = 0;
   uint64_t* received = nullptr;  // sum over rows of the weight on this key
   // Map of `pool_block` x `pool_block` cells over absolute positions, causal half only: row block r, key block c <= r
-  // at r (r + 1) / 2 + c; `pool_stride` elements from head to head. pool_block is a multiple of 16. Added to /
+  // at r (r + 1) / 2 + c; `pool_stride` elements from head to head. pool_block: see is_pool_block. Added to /
   // maximised.
   int pool_block = 0;
   int64_t pool_stride = 0;

@@ -75,7 +75,7 @@ struct Role {
 struct ObservationOptions {
   MeasureGroups measures = {};
   std::vector<NamedSpan> spans = {};             // whose weight is measured
-  int pool_block = 0;                            // 0: chosen from the length; else a multiple of 16
+  int pool_block = 0;                            // 0: chosen from the length; else 1, 2, 4, 8, or a multiple of 16
   bool keep_qk = true;                           // keep Q and K (f16) of every head; LSE is always kept
   bool keep_v = false;                           // keep V too: what keys carry (the page's value weighting, its tour)
   Beyond beyond = Beyond::refuse;                // for texts longer than the model's context

@@ -23,7 +23,7 @@ const char* store_name(Store store);  // "f16", ...
 struct TraceOptions {
   Store store = Store::f16;
   MeasureGroups measures = {};  // beside LSE, maximum and sum of each row, which are always kept
-  int pool_block = 0;           // 0: chosen from the length; else a multiple of 16
+  int pool_block = 0;           // 0: chosen from the length; else 1, 2, 4, 8, or a multiple of 16
   std::string title = {};
   std::vector<NamedSpan> spans = {};             // go into the file, and the weight on them if measures.spans
   std::shared_ptr<const ScoreTable> table = {};  // steers the run (write_trace), and goes into the file

@@ -158,8 +158,8 @@ void check_returns(const Call& call) {
            text(call.batch) + ", one per batch entry");
   for (const AttentionStatistics& statistics : returns.statistics) {
     if (statistics.pool_sum == nullptr && statistics.pool_max == nullptr) continue;
-    if (statistics.pool_block <= 0 || statistics.pool_block % 16 != 0)
-      refuse("pool_block", text(statistics.pool_block), "a positive multiple of 16");
+    if (!is_pool_block(statistics.pool_block))
+      refuse("pool_block", text(statistics.pool_block), "1, 2, 4, 8 or a multiple of 16");
     for (const Piece& piece : call.pieces)
       if (piece.first_row < 0) refuse("pool_sum", "a first row at position " + text(piece.first_row), "0 or more");
     if (!call.params->cu_seqlens_q.empty()) refuse("pool_sum", "a pooled map of packed sequences", "batch entries");

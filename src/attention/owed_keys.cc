@@ -79,7 +79,7 @@ void OwedKeys::pay(const Piece& piece, int64_t block) const {
     factors[count++] = factor[e] * unit;
   }
   if (count == 0) return;
-  const bool pools = out.pool_sum != nullptr || out.pool_max != nullptr;
+  const bool maps = out.pool_sum != nullptr || out.pool_max != nullptr, pools = maps && out.pool_block >= lanes;
   const int64_t first_key = (first_block_ + block) * block_keys;
   uint32_t cell_sum[block_keys / lanes + 1];
   float cell_max[block_keys / lanes + 1];
@@ -87,7 +87,23 @@ void OwedKeys::pay(const Piece& piece, int64_t block) const {
       {rows, factors, count, widest, std::min(widest, sequence_->cache->length() - first_key),
        out.received == nullptr ? nullptr : out.received + piece.head * out.key_stride + first_key,
        pools ? cell_sum : nullptr, out.pool_max == nullptr ? nullptr : cell_max});
+  if (maps && !pools) pool_finely(piece, first_key, {rows, factors, count, widest});
   if (pools) pool(piece, first_key, widest / lanes, cell_sum, out.pool_max == nullptr ? nullptr : cell_max);
+}
+
+// Blocks of fewer keys than a cell, which only short texts have: weight by weight.
+void OwedKeys::pool_finely(const Piece& piece, int64_t first_key, const Finished& rows) const {
+  const AttentionStatistics& out = *sequence_->statistics;
+  const int64_t block = out.pool_block, row = piece.pool_row;
+  const int64_t base = piece.head * out.pool_stride + row * (row + 1) / 2;
+  const int64_t end = std::min(rows.keys, (row + 1) * block - first_key);  // the causal half
+  for (int r = 0; r < rows.count; ++r)
+    for (int64_t j = 0; j < end; ++j) {
+      const float w = rows.p[r][j] * rows.factor[r];
+      const int64_t at = base + (first_key + j) / block;
+      if (out.pool_sum != nullptr) out.pool_sum[at] += static_cast<uint64_t>(std::llrint(w));
+      if (out.pool_max != nullptr) out.pool_max[at] = std::max(out.pool_max[at], w * (1 / unit));
+    }
 }
 
 // Cells of 16 keys go to those of the map, pool_block / 16 each: halved while they are smaller, for a block has 32 of

@@ -48,7 +48,14 @@ class OwedKeys {
   struct Piece {  // rows of one head and one row of the pooled map
     int64_t begin, end, head, pool_row;
   };
+  struct Finished {  // rows of one block
+    const float* const* p;
+    const float* factor;  // to units of 2^-27
+    int count;
+    int64_t keys;
+  };
   void pay(const Piece& piece, int64_t block) const;
+  void pool_finely(const Piece& piece, int64_t first_key, const Finished& rows) const;
   void pool(const Piece& piece, int64_t first_key, int64_t cells, uint32_t* sum, float* max) const;
 
   const Sequence* sequence_ = nullptr;

@@ -34,6 +34,9 @@ Rows rows_of(const TensorView<const float>& values, int64_t head) {
 }  // namespace
 
 int choose_pool_block(int64_t tokens) {
+  // A short text is seen cell by cell, or nearly: 40 of them are what a small picture has.
+  for (const int block : {1, 2, 4, 8})
+    if (tokens <= 40 * block) return block;
   int64_t block = 16;
   while ((tokens + block - 1) / block > 256) block *= 2;
   return static_cast<int>(block);
@@ -52,8 +55,8 @@ Recorder::Recorder(const ModelConfig& config, int64_t tokens, const ObservationO
       groups_(options.measures),
       arrays_(row_arrays(groups_)) {
   require(tokens > 0, "tokens: an observation needs at least one, got " + std::to_string(tokens));
-  require(pool_block_ > 0 && pool_block_ % 16 == 0,
-          "pool_block: needs a positive multiple of 16, got " + std::to_string(pool_block_));
+  require(is_pool_block(pool_block_),
+          "pool_block: needs 1, 2, 4, 8 or a multiple of 16, got " + std::to_string(pool_block_));
   const int64_t all_heads = int64_t{layers_} * heads_, blocks = pool_blocks();
   if (groups_.spans) sets_ = bareattn::span_sets(options.spans, tokens);
   key_columns_ = span_columns(sets_, tokens);

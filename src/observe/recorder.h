@@ -19,7 +19,7 @@
 
 namespace bareattn::observing {
 
-/// The smallest power of two >= 16 that gives at most 256 blocks a side.
+/// The smallest power of two that gives at most 40 blocks a side, where that is below 16; else at most 256, from 16 on.
 int choose_pool_block(int64_t tokens);
 
 class Recorder final : public Observer {

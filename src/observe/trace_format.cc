@@ -311,8 +311,8 @@ TraceFacts read_facts(const SafetensorsFile& file) {
                   .agreement = file.find("output_cosine") != nullptr};
   if (shape.tokens < 1) file.fail(file.offset_of("tokens"), "the trace has no tokens");
   shape.pool_block = number("pool_block", 1 << 30);
-  if (shape.pool_block % 16 != 0)
-    file.fail(file.offset_of("pool_block"), "the trace's 'pool_block' is no multiple of 16");
+  if (shape.pool_block != 0 && !is_pool_block(shape.pool_block))
+    file.fail(file.offset_of("pool_block"), "the trace's 'pool_block' is neither 1, 2, 4, 8 nor a multiple of 16");
   if (shape.groups.map != (shape.pool_block != 0))
     file.fail(file.offset_of("pool_block"), "the trace has 'pool_block' without a map, or a map without it");
   read_spans(file, facts);

@@ -31,8 +31,8 @@ void require(bool ok, const std::string& sentence) {
 
 TraceFacts facts_of(const Model& model, const std::vector<int32_t>& tokens, const TraceOptions& options) {
   if (tokens.empty()) throw InputError("the text is empty: there is nothing to attend to");
-  require(options.pool_block >= 0 && options.pool_block % 16 == 0,
-          "pool_block: needs a multiple of 16, got " + std::to_string(options.pool_block));
+  require(options.pool_block == 0 || is_pool_block(options.pool_block),
+          "pool_block: needs 1, 2, 4, 8 or a multiple of 16, got " + std::to_string(options.pool_block));
   TraceFacts facts;
   facts.config = model.config();
   facts.precision = model.precision();

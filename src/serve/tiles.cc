@@ -133,7 +133,8 @@ std::vector<Level> levels_of(const Trace& trace) {
   const bool doubling = std::has_single_bit(static_cast<uint64_t>(block));  // else no pooled cell is 2^z tokens
   std::vector<Level> levels;
   for (int64_t z = 0, cell = 1; levels.empty() || levels.back().tiles > 1; ++z, cell *= 2) {
-    const bool exact = cell < block && cell <= widest_exact_cell;
+    // Single cells come from Q and K also where the map is as fine.
+    const bool exact = cell <= widest_exact_cell && cell < std::max<int64_t>(block, 2 * widest_exact_cell);
     if (!exact && !doubling) break;
     const int64_t cells = exact ? std::min(tile_cells, exact_tokens / cell) : tile_cells;
     if (exact || cell >= block) levels.push_back({z, cell, exact, cells, divide_up(n, cell * cells)});

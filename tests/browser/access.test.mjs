@@ -57,6 +57,7 @@ test('by keyboard alone: from the grid to a cell and back', async () => {
   assert.equal(ring, 'solid', 'the focus is visible');
   await p.keyboard.press('Enter');
   await p.waitForSelector('#map-how');
+  assert.equal(await p.evaluate(() => getComputedStyle(document.querySelector('main')).outlineStyle), 'none');
   for (let i = 0; i < 40 && !(await p.evaluate(() => document.activeElement?.matches('.map-over'))); ++i) {
     await p.keyboard.press('Tab');
   }

@@ -131,7 +131,7 @@ test('pooled maps give bounds, and say so', async () => {
   const exact = await visitFile('plain.html', '#layers=5,12');
   const pooled = await visitFile('pooled.html', '#layers=5,12');
   const [a, b] = [await matrix(exact), await matrix(pooled)];
-  assert.match(await how(pooled), /^From pooled maps, 16 \u00D7 16 tokens a block: at most this much/);
+  assert.match(await how(pooled), /^From pooled maps, 2 \u00D7 2 tokens a block: at most this much/);
   // A block's share is known to within 2.78 %, and the first row counts here.
   for (const [place, v] of b) assert.ok(v >= a.get(place) - 0.04, `${place}: ${v}, less than ${a.get(place)}`);
   for (const o of [exact, pooled]) await o.page.getByRole('radio', { name: 'Divergence' }).check();

@@ -60,7 +60,8 @@ for (const [file, row] of ['long', 'hostile', 'real', 'windowed'].flatMap((f) =>
     const truth = expected()[file];
     const [layer, head] = truth.head;
     const o = await open(page(`${file}.html`), { hash: `#head=${layer}.${head}&row=${row}` });
-    assert.match(await o.page.locator('#map-how').textContent(), /exact, recomputed here from Q, K and LSE/);
+    await settled(o.page);
+    assert.match(await o.page.locator('#map-how').textContent(), /^exact, recomputed here from Q, K and LSE/);
     const shown = await o.page
       .locator('.keys li')
       .evaluateAll((all) => all.map((li) => [li.querySelector('.at').textContent, li.querySelector('data').value]));
@@ -149,6 +150,7 @@ test('a pooled head says so, and its shares add up to one', async () => {
   assert.ok(exact.size > 10 && pooled !== undefined, `${exact.size} exact heads`);
   await o.page.evaluate((h) => (location.hash = h), `#head=${Math.floor(pooled / 9)}.${pooled % 9}&row=1000`);
   await o.page.waitForSelector('#map-how');
+  await settled(o.page);
   assert.match(await o.page.locator('#map-how').textContent(), /^pooled 16 \u00D7 16/);
   const shown = await o.page.locator('.keys data').evaluateAll((all) => all.map((d) => Number(d.value)));
   const rest = (await o.page.locator('.rest').textContent()).match(/([\d.]+) %/)[1];
@@ -202,7 +204,7 @@ test('the table lists the strongest cells in view', async () => {
   const all = await o.page.locator('table tbody tr .number').allTextContents();
   assert.ok(all.length >= 10);
   assert.ok(parseFloat(first) >= parseFloat(all.at(-1)));
-  assert.match(await o.page.locator('caption').textContent(), /recomputed exactly/);
+  assert.match(await o.page.locator('caption').textContent(), /in view, exact/);
   await clean(o);
 });
 

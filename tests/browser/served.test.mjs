@@ -72,8 +72,8 @@ function tile(layer, head, z, x, y) {
   return Buffer.from(Uint16Array.from([...sum, ...max], toHalf).buffer);
 }
 
-/// `asked`: every request. `slow`: milliseconds that a tile takes.
-async function serve({ token = 'secret', slow = 0 } = {}) {
+/// `asked`: every request. `slow`: milliseconds that a tile takes. `broken`: tiles are refused.
+async function serve({ token = 'secret', slow = 0, broken = false } = {}) {
   const asked = [];
   const given = JSON.stringify({ schema_version: 1, source: { base: '/api' } });
   const shell = html
@@ -98,7 +98,7 @@ async function serve({ token = 'secret', slow = 0 } = {}) {
         ? section(rest.join('/'))
         : kind === 'row'
           ? Buffer.from(Float32Array.from(weights(...rest.slice(0, 2))[rest[2]]).buffer)
-          : kind === 'tile'
+          : kind === 'tile' && !broken
             ? tile(...rest.map(Number))
             : null;
     if (body) answer.end(body);
@@ -140,6 +140,22 @@ test('a served page shows what the file shows, and keeps the token out of the ad
   assert.deepEqual(o.wrong, []);
   await o.close();
   server.close();
+});
+
+test('while its tiles are coming, and where they are refused, the map does not call itself exact', async () => {
+  const said = (o) => o.page.locator('#map-how').textContent();
+  for (const broken of [false, true]) {
+    const server = await serve({ slow: 1200, broken });
+    const o = await visit(`${server.url}#token=secret&head=0.1&at=60,60,20`);
+    await o.page.waitForFunction(() => document.querySelector('#map-how')?.textContent);
+    assert.match(await said(o), /^pooled 16 \u00D7 16: .*; exact cells are on their way$/);
+    assert.equal(await o.page.locator('#map-how.exact').count(), 0);
+    await settled(o.page);
+    if (broken) assert.match(await said(o), /^pooled 16 \u00D7 16: .*; exact cells could not be had$/);
+    else assert.equal(await said(o), 'exact, computed by the server');
+    await o.close();
+    server.close();
+  }
 });
 
 test('without the token the page says what the server said', async () => {

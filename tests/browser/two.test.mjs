@@ -147,6 +147,11 @@ test('each cell of the difference is B less A, as the engine has them', async ()
   await settled(o.page);
   assert.match(await o.page.locator('.map-caption').textContent(), /^B \u2212 A$/);
   assert.match(await o.page.locator('.learner').first().textContent(), /Orange: B gives more/);
+  // What is of one run alone says of which.
+  const roles = await o.page.locator('.head-name p').allTextContents();
+  assert.deepEqual(roles.slice(0, 2).map((t) => t.slice(0, 2)), ['A ', 'B ']);
+  await o.page.waitForSelector('#row-title-other');
+  assert.deepEqual(await o.page.locator('.row-panel .who').allTextContents(), ['A ', 'B ']);
   const cells = await o.page
     .locator('.map-panel details table tbody tr')
     .evaluateAll((all) => all.map((tr) => [...tr.children].map((c) => c.textContent)));

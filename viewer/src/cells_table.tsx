@@ -1,9 +1,10 @@
 // The map as a table: the strongest cells of what is in view, for those who read rather than look.
 import { ABSENT, NOT_A_NUMBER, type Pool } from './colormap';
-import { percentSigned, quoted, span } from './format';
+import { percentSigned, span } from './format';
 import { type Frame, cellsInView } from './gutters';
 import type { Camera } from './render';
 import type { Patch } from './tiles';
+import { Token } from './token';
 
 export interface CellRow {
   row: number;
@@ -46,22 +47,27 @@ export function strongestCells(
 }
 
 interface CellsTableProps {
+  of: string; // which map, where there are two
   cells: CellRow[];
   tokens: string[];
   what: string; // what the figures are
   onFocus: (row: number, key: number) => void;
 }
 
-export function CellsTable({ cells, tokens, what, onFocus }: CellsTableProps) {
+export function CellsTable({ of, cells, tokens, what, onFocus }: CellsTableProps) {
   const last = tokens.length - 1;
-  const name = (from: number, size: number): string => {
+  const name = (from: number, size: number) => {
     const to = Math.min(last, from + size - 1);
-    return `${span(from, to)} ${quoted(tokens.slice(from, Math.min(to + 1, from + 6)).join(''), 22)}`;
+    return (
+      <>
+        {span(from, to)} <Token text={tokens.slice(from, Math.min(to + 1, from + 6)).join('')} most={22} />
+      </>
+    );
   };
   return (
     <table>
       <caption>
-        The {cells.length} strongest cells in view, {cells[0]?.exact ? 'recomputed exactly' : 'pooled'}
+        {of && `${of}: `}The {cells.length} strongest cells in view, {cells[0]?.exact ? 'exact' : 'pooled'}
         {(cells[0]?.cell ?? 1) > 1 ? `, ${cells[0]!.cell} tokens a side` : ''}
       </caption>
       <thead>
@@ -74,12 +80,12 @@ export function CellsTable({ cells, tokens, what, onFocus }: CellsTableProps) {
       <tbody>
         {cells.map((c) => (
           <tr key={`${c.row}/${c.key}`}>
-            <th scope="row" dir="auto">
+            <th scope="row">
               <button type="button" class="link" onClick={() => onFocus(c.row, c.key)}>
                 {name(c.row, c.cell)}
               </button>
             </th>
-            <td dir="auto">{name(c.key, c.cell)}</td>
+            <td>{name(c.key, c.cell)}</td>
             <td class="number">{c.value === Infinity ? 'not a number' : percentSigned(c.value)}</td>
           </tr>
         ))}

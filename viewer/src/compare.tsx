@@ -4,10 +4,11 @@ import { useMemo } from 'preact/hooks';
 
 import { Choice } from './controls';
 import { type PageData, headName, layerOf } from './data';
-import { count, percent, percentSigned, quoted } from './format';
+import { count, percent, percentSigned } from './format';
 import type { RowView } from './head';
 import type { State, Store } from './state';
 import { inCommon } from './thumbs';
+import { Token } from './token';
 import { useThumbs } from './use_thumbs';
 
 /// What a head is compared with: another head, or itself in the second run. A difference of heads is first less second,
@@ -30,12 +31,14 @@ export function rowDifference(pair: Pair, a: RowView, b: RowView): Float32Array 
   return Float32Array.from(a.weights, (w, j) => differenceOf(pair, w, b.weights[j] ?? NaN));
 }
 
+const FEWEST = 8; // blocks a side of a small picture, below which all heads look alike
+
 /// The heads of this one's layer that look most and least like it, to be compared with at a click.
 function Alike({ store, head }: { store: Store; head: number }) {
   const thumbs = useThumbs(store.source);
   const { data } = store;
   const others = useMemo(() => {
-    if (!thumbs) return [];
+    if (!thumbs || (thumbs.size < FEWEST && thumbs.size < data.run.tokens)) return [];
     return Array.from(data.means.keys())
       .filter((i) => i !== head && layerOf(data, i) === layerOf(data, head))
       .map((i) => ({ i, common: inCommon(thumbs, head, i) }))
@@ -149,9 +152,9 @@ export function ComparePanel({ data, pair, a, b, onKey }: ComparePanelProps) {
         <tbody>
           {keys.map((j) => (
             <tr key={j}>
-              <th scope="row" dir="auto">
+              <th scope="row">
                 <button type="button" class="link" onClick={() => onKey(j)}>
-                  {count(j)} {quoted(data.tokens[j], 14)}
+                  {count(j)} <Token text={data.tokens[j]} most={14} />
                 </button>
               </th>
               <td class="number">{percent(a.weights[j]!)}</td>

@@ -37,7 +37,7 @@ export function ink(): Ink {
 }
 
 const marginal = (f: Frame): number => (f.left < 80 ? 14 : 24);
-export const FIGURE_PX = 38; // single cells in figures from here on
+export const FIGURES_PX = 26; // a cell shows its figures from this size on
 const LABEL_PX = 12; // a label for every token from this many pixels a token
 
 export interface Scene {
@@ -122,6 +122,20 @@ function marginals(s: Scene, colours: Ink): void {
   );
 }
 
+/// In the corner, in the colours of the bars: what they are.
+function edgeNames(s: Scene, colours: Ink): void {
+  const { context: c, frame: f } = s;
+  if (!s.picture.edges) return;
+  c.font = '10px system-ui, sans-serif';
+  c.textAlign = 'right';
+  c.textBaseline = 'middle';
+  const y = f.height - f.bottom;
+  c.fillStyle = colours.second;
+  c.fillText('entropy \u2191', f.left - 4, y + 8);
+  c.fillStyle = colours.accent;
+  c.fillText('received \u2192', f.left - 4, y + 20);
+}
+
 function labels(s: Scene, colours: Ink): void {
   const { context: c, frame: f, camera, tokens } = s;
   const depth = marginal(f);
@@ -164,23 +178,26 @@ function labels(s: Scene, colours: Ink): void {
 /// A weight in percent, as short as a cell: "41", "0.3", or a dot for less than 0.1 %.
 function points(w: number): string {
   const size = Math.abs(w);
-  return size >= 0.1 ? (100 * w).toFixed(0) : size >= 1e-3 ? (100 * w).toFixed(1) : '\u00B7';
+  const text = size >= 0.0995 ? (100 * size).toFixed(0) : size >= 1e-3 ? (100 * size).toFixed(1) : '\u00B7';
+  return w < 0 && size >= 1e-3 ? `\u2212${text}` : text;
 }
 
 function figures(s: Scene): void {
   const { context: c, frame: f, camera } = s;
-  if (camera.scale < FIGURE_PX) return;
+  if (camera.scale < FIGURES_PX) return;
   const lut = table(rampOf(s.colours));
   const which = s.colours.pool === 'sum' ? 0 : 1;
-  c.font = `${Math.min(13, Math.round(camera.scale / 3.6))}px system-ui, sans-serif`;
+  c.font = `${Math.min(13, Math.round(camera.scale / 3))}px system-ui, sans-serif`;
   c.textAlign = 'center';
   c.textBaseline = 'middle';
   for (const p of s.patches) {
     if (!p.exact || p.cell !== 1) continue;
-    const x0 = Math.max(p.x, Math.floor(camera.x));
-    const y0 = Math.max(p.y, Math.floor(camera.y));
-    const x1 = Math.min(p.x + p.width, Math.ceil(camera.x + (f.width - f.left) / camera.scale));
-    const y1 = Math.min(p.y + p.height, Math.ceil(camera.y + (f.height - f.bottom) / camera.scale));
+    // Only in cells that are wholly in view, but for a pixel: cut figures are wrong figures.
+    const edge = 1 / camera.scale;
+    const x0 = Math.max(p.x, Math.ceil(camera.x - edge));
+    const y0 = Math.max(p.y, Math.ceil(camera.y - edge));
+    const x1 = Math.min(p.x + p.width, Math.floor(camera.x + (f.width - f.left) / camera.scale + edge));
+    const y1 = Math.min(p.y + p.height, Math.floor(camera.y + (f.height - f.bottom) / camera.scale + edge));
     for (let i = y0; i < y1; ++i) {
       for (let j = x0; j < Math.min(x1, i + 1); ++j) {
         const w = p.values[2 * ((i - p.y) * p.width + (j - p.x)) + which]!;
@@ -205,7 +222,7 @@ function cross(s: Scene, colours: Ink): void {
   c.rect(f.left, 0, f.width - f.left, plotHeight);
   c.clip();
   c.globalAlpha = 0.9;
-  c.strokeStyle = colours.accent;
+  c.strokeStyle = s.picture.signed ? colours.text : colours.accent; // what is more is orange itself
   c.lineWidth = 1;
   const mid = (v: number): number => Math.round(v) + 0.5;
   if (camera.scale < 6) {
@@ -240,5 +257,6 @@ export function drawScene(s: Scene): void {
   c.lineTo(f.width, f.height - f.bottom + 0.5);
   c.stroke();
   marginals(s, colours);
+  edgeNames(s, colours);
   labels(s, colours);
 }

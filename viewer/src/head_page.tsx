@@ -1,18 +1,21 @@
 // One head: its map, the focused row in words, and the text coloured by that row.
 import { useMemo, useRef, useState } from 'preact/hooks';
 import { CompareBar, ComparePanel, type Pair, differenceName, rowDifference } from './compare';
-import { headName, headOf, layerOf } from './data';
+import { type PageData, headName, headOf, layerOf } from './data';
 import { count, percent, value } from './format';
-import type { Cell } from './map';
 import { STRONGEST, focusOn } from './focus';
 import { MapPanel } from './map_panel';
+import { NARROW } from './map_toolbar';
+import type { Cell } from './map_types';
+import type { Head, RowView } from './head';
 import { HeadPicker } from './picker';
-import { LiveRow, RowPanel, sentence } from './row_panel';
+import { Live, RowPanel, sentence } from './row_panel';
+import { cellSentence, differenceSentence } from './said';
 import { useHead } from './use_head';
 import { useRowView } from './use_row';
 import { Search, findMatches } from './search';
 import { RunsChoice } from './runs';
-import { type State, type Store, useDark, useStore } from './state';
+import { type State, type Store, useDark, useMedia, useStore } from './state';
 import { TextPane, fullColour } from './text_pane';
 
 function pairOf(store: Store, state: State, head: number, other: number, runs: boolean): Pair {
@@ -26,6 +29,37 @@ function pairOf(store: Store, state: State, head: number, other: number, runs: b
     names: [name(head), name(other)],
     short: [headName(data, head), headName(data, other)],
   };
+}
+
+interface SpokenProps {
+  data: PageData;
+  state: State;
+  keyToken: number;
+  head: Head;
+  view: RowView; // of the focused row
+  other: { head: Head; view: RowView; pair: Pair } | null;
+}
+
+/// The focused cell and row for those who hear the page: of two maps both, of a difference the difference.
+function Spoken({ data, state, keyToken: key, head, view, other }: SpokenProps) {
+  const { tokens } = data;
+  const { row } = state;
+  const there = !other || other.view.row === row; // else the pointer is elsewhere, or the row is on its way
+  const asked = { tokens, row, key, norm: head.exact ? state.norm : 'row', weighted: state.weighted };
+  const difference = other?.pair.as === 'difference';
+  const of = (i: 0 | 1): string => (other ? `${other.pair.names[i]}: ` : '');
+  const rowText = difference
+    ? differenceSentence(tokens, other.pair, row, rowDifference(other.pair, view, other.view))
+    : of(0) + sentence(head, tokens, view);
+  return (
+    <>
+      <Live id="live-cell" text={there ? cellSentence(head, view, asked, other) : ''} />
+      <Live id="live-row" text={there ? rowText : ''} />
+      {other && !difference && (
+        <Live id="live-row-other" spoken={false} text={there ? of(1) + sentence(other.head, tokens, other.view) : ''} />
+      )}
+    </>
+  );
 }
 
 export function HeadPage({ store, head: index }: { store: Store; head: number }) {
@@ -43,6 +77,7 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
   const waiting = useRef<Cell | null>(null);
   const frame = useRef(0);
   const [dark] = useDark();
+  const narrow = useMedia(NARROW);
 
   // A pointer moves faster than a text can be coloured: once a frame is enough.
   const onHover = (cell: Cell | null): void => {
@@ -64,26 +99,30 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
     [both, shown, pair?.as, pair?.kind],
   );
   const matches = useMemo(() => findMatches(data.tokens, state.find), [data, state.find]);
-  const role = source.data.roles[index];
   const recipe = data.recipe_roles?.[index];
   const go = (by: number): void => {
     const all = data.means.length;
     store.set({ head: (index + by + all) % all });
   };
 
+  const compare = !two && <CompareBar store={store} state={state} head={index} />;
+
   return (
     <div class="head-page">
       <nav class="head-bar" aria-label="Heads">
         <button type="button" class="back" onClick={() => store.set({ head: null, view: null })}>
-          {'\u2190'} All heads
+          {'\u2190'} <span>All heads</span>
         </button>
         <div class="head-name">
           <h2>
             Layer {layerOf(data, index)}, head {headOf(data, index)}
           </h2>
-          <p>
-            <span class="role">{role?.name}</span> {role?.evidence}
-          </p>
+          {(two ? [store.source, against!] : [source]).map(({ data: { roles } }, i) => (
+            <p key={i}>
+              {two && <span class="who">{'AB'[i]} </span>}
+              <span class="role">{roles[index]?.name}</span> {roles[index]?.evidence}
+            </p>
+          ))}
           {recipe && (
             <p class="recipe-role">
               Tested by recipes: <span class="role">{recipe.name}</span> {recipe.evidence}
@@ -101,7 +140,7 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
         </div>
       </nav>
       <RunsChoice store={store} state={state} />
-      {!two && <CompareBar store={store} state={state} head={index} />}
+      {!narrow && compare}
       {failure && (
         <p class="failure" role="alert">
           {failure}
@@ -115,6 +154,7 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
             head={ready}
             other={otherIndex === null ? null : other}
             pair={pair}
+            compare={narrow && compare}
             onHover={onHover}
             hover={hover}
             keyToken={keyToken}
@@ -154,10 +194,29 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
               tokens={data.tokens}
               view={shown}
               keyToken={keyToken}
+              who={both && pair ? pair.names[0] : ''}
               onRow={(row) => focusOn(store, row, STRONGEST)}
               onKey={(key) => focusOn(store, shown.row, key)}
             />
-            <LiveRow text={sentence(ready, data.tokens, focused)} />
+            {both && pair && other && (
+              <RowPanel
+                head={other}
+                tokens={data.tokens}
+                view={both}
+                keyToken={keyToken}
+                who={pair.names[1]}
+                onRow={null}
+                onKey={(key) => focusOn(store, shown.row, key)}
+              />
+            )}
+            <Spoken
+              data={data}
+              state={state}
+              keyToken={keyToken}
+              head={ready}
+              view={focused}
+              other={other && pair && otherRow ? { head: other, view: otherRow, pair } : null}
+            />
             <details class="measures">
               <summary>Measures of head {headName(data, index)}</summary>
               <dl>

@@ -49,6 +49,7 @@ export function origin(found: Likeness, like: Like, first: boolean): string {
   if (found.rows && like !== 'common')
     return `Exact, by the engine: ${like === 'js' ? `every weight of ${count(found.rows)} rows` : 'of all rows'}.`;
   if (found.exact) return `Exact: made here from every weight of all rows.${rest}`;
+  if (found.block === 1) return `From the map\u2019s single cells, each to within 3 %.${rest}`;
   const bound = like === 'common' ? 'at most this much' : 'at least this far apart';
   const side = `${found.block} \u00D7 ${found.block} tokens`;
   return `From pooled maps, ${side} a block: ${bound}, to within their rounding.${rest}`;

@@ -3,28 +3,21 @@
 // cells at once, exact ones as they are ready. Knows nothing of Preact: see map_panel.tsx for who owns it.
 import { select } from 'd3-selection';
 import { type ZoomTransform, zoom, zoomIdentity } from 'd3-zoom';
-import { ABSENT, type Colours, NOT_A_NUMBER, RANK_BINS, rankBin } from './colormap';
-import { type Frame, type Scene, drawScene } from './gutters';
+import type { Colours } from './colormap';
+import { NOTHING, alike, drawnIn } from './drawn';
+import { type Gauge, rankCounts } from './gauge';
+import { FIGURES_PX, type Frame, type Scene, drawScene } from './gutters';
+import type { Canvases, Cell, Events, Shown, Subject } from './map_types';
+import { type Whole, drawMinimap } from './minimap';
 import type { Picture } from './picture';
 import { type Camera, type Renderer, makeRenderer, paint } from './render';
 import type { Look, Patches } from './source';
-import { type State, type View, reducedMotion } from './state';
+import { type View, reducedMotion } from './state';
 import { type Patch, TILE } from './tiles';
 
 const MAX_PX = 64; // CSS pixels a token at the deepest zoom
 const MAX_EXACT_TILES = 700;
-
-export interface Cell {
-  row: number;
-  key: number;
-}
-export interface Events {
-  hover(cell: Cell | null): void;
-  focus(cell: Cell): void;
-  view(view: View | null): void;
-  settled(patches: Patch[], camera: Camera, frame: Frame, pending: number): void;
-}
-export type Shown = Pick<State, 'scale' | 'pool' | 'first' | 'palette' | 'row' | 'key' | 'norm' | 'weighted'>;
+const CELLS_ACROSS = 18; // where a person asks for cells; fewer where their figures would not fit
 
 export class MapView {
   readonly renderer: Renderer;
@@ -35,27 +28,34 @@ export class MapView {
   private exact: Patches | null = null;
   private patches: Patch[] = [];
   private colours: Colours;
-  private thumb: HTMLCanvasElement | null = null;
+  private thumb: Whole | null = null;
   private dirty = 0;
   private settle = 0;
   private animation = 0;
   private readonly observer: ResizeObserver;
   private wanted: View | null;
   private silent = false; // the transform is set by us: no event
+  private asked = false; // exact patches are wanted for what is in view
+  private told = NOTHING;
+  private readonly cells: HTMLCanvasElement;
+  private readonly over: HTMLCanvasElement;
+  private readonly mini: HTMLCanvasElement;
+  private readonly picture: Picture;
+  private readonly tokens: string[];
+  private readonly gauge: Gauge;
 
   constructor(
-    private readonly cells: HTMLCanvasElement,
-    private readonly over: HTMLCanvasElement,
-    private readonly mini: HTMLCanvasElement,
-    private readonly picture: Picture,
-    private readonly tokens: string[],
+    { cells, over, mini }: Canvases,
+    { picture, tokens, gauge }: Subject,
     private shown: Shown,
     view: View | null,
     private readonly events: Events,
   ) {
+    [this.cells, this.over, this.mini] = [cells, over, mini];
+    [this.picture, this.tokens, this.gauge] = [picture, tokens, gauge];
     this.renderer = makeRenderer(cells);
     this.wanted = view;
-    this.colours = { ...shown, signed: picture.signed, top: 1, cdf: new Float32Array(RANK_BINS), version: 0 };
+    this.colours = { ...shown, signed: picture.signed, top: 1, cdf: gauge.cdf(), version: 0 };
     this.rebuild();
     this.zooming.on('zoom', (event: { transform: ZoomTransform; sourceEvent: unknown }) => {
       this.transform = event.transform;
@@ -82,6 +82,7 @@ export class MapView {
 
   dispose(): void {
     this.observer.disconnect();
+    this.gauge.remove(this);
     this.exact?.stop();
     window.cancelAnimationFrame(this.dirty);
     window.cancelAnimationFrame(this.animation);
@@ -116,40 +117,32 @@ export class MapView {
     this.recolour();
   }
 
+  private get which(): 0 | 1 {
+    return this.shown.pool === 'sum' ? 0 : 1;
+  }
+
   private recolour(): void {
-    const which = this.shown.pool === 'sum' ? 0 : 1;
-    let top = 0;
+    this.weigh([]);
+    this.adopt();
+  }
+
+  /// Brings to the scale what this map has: the rank scale counts the exact cells in view, where there are any.
+  private weigh(exact: Patch[]): boolean {
     const base = this.levels[0]!;
-    for (let i = which; i < base.values.length; i += 2) {
+    let top = 0;
+    for (let i = this.which; i < base.values.length; i += 2) {
       const v = base.values[i]!;
       if (v >= 0) top = Math.max(top, this.picture.signed ? Math.abs(2 * v - 1) : v);
     }
-    this.colours = { ...this.colours, ...this.shown, top: top || 1, version: this.colours.version + 1 };
-    this.rank([base]);
-    this.thumb = paint(this.levels.find((l) => l.width <= 256) ?? base, this.colours);
+    const counts = rankCounts(exact.length ? exact : [base], this.which);
+    return this.gauge.put(this, { top, counts, changed: () => (this.adopt(), this.redraw()) });
   }
 
-  /// The rank scale counts the cells in view.
-  private rank(patches: Patch[]): void {
-    const which = this.shown.pool === 'sum' ? 0 : 1;
-    const cdf = new Float32Array(RANK_BINS);
-    let all = 0;
-    for (const p of patches) {
-      for (let i = which; i < p.values.length; i += 2) {
-        const v = p.values[i]!;
-        if (v === ABSENT || v === NOT_A_NUMBER) continue;
-        const bin = v > 0 ? rankBin(v) : 0;
-        cdf[bin] = cdf[bin]! + 1;
-        ++all;
-      }
-    }
-    let below = 0;
-    for (let b = 0; b < RANK_BINS; ++b) {
-      const here = cdf[b]!;
-      cdf[b] = (below + here / 2) / Math.max(all, 1);
-      below += here;
-    }
-    this.colours = { ...this.colours, cdf, version: this.colours.version + 1 };
+  private adopt(): void {
+    const { top } = this.gauge;
+    this.colours = { ...this.colours, ...this.shown, top, cdf: this.gauge.cdf(), version: this.colours.version + 1 };
+    const patch = this.levels.find((l) => l.width <= 256) ?? this.levels[0]!;
+    this.thumb = { image: paint(patch, this.colours), patch, n: this.picture.n };
   }
 
   get palette(): Colours {
@@ -171,8 +164,9 @@ export class MapView {
   }
 
   camera(): Camera {
-    const scale = this.transform.k * this.plot.unit;
-    return { x: -this.transform.x / scale, y: -this.transform.y / scale, scale };
+    const { k, x, y } = this.transform; // of the whole canvas, as the pointer is: the cells begin behind the gutter
+    const scale = k * this.plot.unit;
+    return { x: (this.frame.left * (1 - k) - x) / scale, y: -y / scale, scale };
   }
 
   view(): View | null {
@@ -208,15 +202,9 @@ export class MapView {
     this.mini.height = this.mini.width;
     const side = unit * this.picture.n;
     this.zooming
-      .extent([
-        [0, 0],
-        [width, height],
-      ])
-      .translateExtent([
-        [0, 0],
-        // As wide as the box: the map stands at its left, beside the rows' names, not in the middle.
-        [Math.max(side, width), Math.max(side, height)],
-      ])
+      .extent(this.extent(width, height))
+      // As wide as the box: the map stands at its left, beside the rows' names, not in the middle.
+      .translateExtent(this.extent(Math.max(side, width), Math.max(side, height)))
       .scaleExtent([1, Math.max(1, MAX_PX / unit)]);
     this.go(keep, false);
     this.wanted = null;
@@ -230,7 +218,9 @@ export class MapView {
     const k = view ? limit(width / view.span / unit) : 1;
     const scale = k * unit;
     const to = view
-      ? zoomIdentity.translate(width / 2 - view.x * scale, height / 2 - view.y * scale).scale(k)
+      ? zoomIdentity
+          .translate(this.frame.left * (1 - k) + width / 2 - view.x * scale, height / 2 - view.y * scale)
+          .scale(k)
       : zoomIdentity;
     window.cancelAnimationFrame(this.animation);
     if (!animate || reducedMotion() || !this.frame.width) {
@@ -264,15 +254,16 @@ export class MapView {
 
   private apply(t: ZoomTransform): void {
     const { width, height } = this.plot;
-    const constrained = this.zooming.constrain()(
-      t,
-      [
-        [0, 0],
-        [width, height],
-      ],
-      this.zooming.translateExtent(),
-    );
+    const constrained = this.zooming.constrain()(t, this.extent(width, height), this.zooming.translateExtent());
     select(this.over).call(this.zooming.transform, constrained);
+  }
+
+  private extent(width: number, height: number): [[number, number], [number, number]] {
+    const { left } = this.frame;
+    return [
+      [left, 0],
+      [left + width, height],
+    ];
   }
 
   zoomBy(factor: number): void {
@@ -285,6 +276,12 @@ export class MapView {
     const seen = this.visible(row, key);
     const pull = seen ? 1 - 1 / factor : 0;
     this.go({ x: v.x + (key + 0.5 - v.x) * pull, y: v.y + (row + 0.5 - v.y) * pull, span });
+  }
+
+  /// To single cells around one, as many as can show their figures.
+  toCells(row: number, key: number): void {
+    const across = Math.max(4, Math.min(CELLS_ACROSS, Math.floor(this.plot.width / FIGURES_PX)));
+    this.go({ x: key + 0.5, y: row + 0.5, span: across });
   }
 
   panBy(dx: number, dy: number): void {
@@ -355,10 +352,12 @@ export class MapView {
     const tokensPerPx = 1 / camera.scale;
     const pooled = this.levels.find((l) => l.cell >= tokensPerPx) ?? this.levels[this.levels.length - 1]!;
     this.patches = [pooled];
+    this.asked = false;
     if (this.exact && tokensPerPx < this.picture.block) {
       const level = Math.max(0, Math.min(7, Math.ceil(Math.log2(tokensPerPx))));
       const tiles = ((width / camera.scale / TILE) * (height / camera.scale / TILE)) / 2;
       if (tiles <= MAX_EXACT_TILES) {
+        this.asked = true;
         this.patches.push(
           ...this.exact.want(
             level,
@@ -369,7 +368,7 @@ export class MapView {
           ),
         );
         // Once all are there, nothing pooled need show through: a block on the diagonal would, above the exact cells.
-        if (!this.exact.pending && this.patches.length > 1) this.patches.shift();
+        if (!this.exact.pending && !this.exact.missing && this.patches.length > 1) this.patches.shift();
       }
     }
     this.renderer.draw(this.patches, this.deviceCamera(), this.colours);
@@ -377,7 +376,10 @@ export class MapView {
     context.setTransform(dpr, 0, 0, dpr, 0, 0);
     context.clearRect(0, 0, this.frame.width, this.frame.height);
     drawScene({ ...this.scene(), context });
-    this.drawMini(camera, width, height);
+    if (this.thumb) drawMinimap(this.mini, this.thumb, camera, [width, height]);
+    const { pending, missing } = this.coming;
+    const drawn = drawnIn(this.patches, camera, this.frame, pending, missing);
+    if (!alike(drawn, this.told)) this.events.drawn((this.told = drawn));
     window.clearTimeout(this.settle);
     this.settle = window.setTimeout(() => this.settled(), 120);
   }
@@ -402,33 +404,21 @@ export class MapView {
 
   private settled(): void {
     if (this.dirty) return; // patches have come: the drawing of them settles
-    const exact = this.patches.filter((p) => p.exact);
-    if (this.shown.scale === 'rank' && exact.length) {
-      this.rank(exact);
-      this.renderer.draw(this.patches, this.deviceCamera(), this.colours);
+    if (this.shown.scale === 'rank' && this.weigh(this.patches.filter((p) => p.exact))) {
+      this.adopt();
+      this.redraw();
+      return;
     }
-    this.events.settled(this.patches, this.camera(), this.frame, this.exact?.pending ?? 0);
+    this.events.settled(this.patches, this.camera(), this.frame, this.coming.pending);
+  }
+
+  /// Exact patches for what is in view that are not there.
+  private get coming(): { pending: number; missing: number } {
+    return this.asked && this.exact ? this.exact : { pending: 0, missing: 0 };
   }
 
   private deviceCamera(): Camera {
     const c = this.camera();
     return { ...c, scale: c.scale * (window.devicePixelRatio || 1) };
-  }
-
-  private drawMini(camera: Camera, width: number, height: number): void {
-    const c = this.mini.getContext('2d');
-    if (!c || !this.thumb) return;
-    const size = this.mini.width;
-    const base = this.levels.find((l) => l.width <= 256) ?? this.levels[0]!;
-    const covered = (base.width * base.cell) / this.picture.n; // the last block may reach past the text
-    c.clearRect(0, 0, size, size);
-    c.imageSmoothingEnabled = base.width > size; // blocks of a short text are squares
-    c.drawImage(this.thumb, 0, 0, size * covered, size * covered);
-    const k = size / this.picture.n;
-    c.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue('--accent');
-    c.lineWidth = Math.max(2, window.devicePixelRatio || 1);
-    const w = Math.min(size, (width / camera.scale) * k);
-    const h = Math.min(size, (height / camera.scale) * k);
-    c.strokeRect(Math.max(1, camera.x * k), Math.max(1, camera.y * k), Math.max(4, w - 2), Math.max(4, h - 2));
   }
 }

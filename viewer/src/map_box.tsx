@@ -2,8 +2,11 @@
 // of the same text move together: each follows the view in the store and writes its own movements there.
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { type CellRow, strongestCells } from './cells_table';
-import { type Cell, MapView } from './map';
+import type { Drawn } from './drawn';
 import { focusOn } from './focus';
+import type { Gauge } from './gauge';
+import { MapView } from './map';
+import type { Cell } from './map_types';
 import type { Picture } from './picture';
 import { type State, type Store, useDark } from './state';
 
@@ -13,21 +16,27 @@ export interface Settled {
   renderer: string;
   top: number; // the weight drawn brightest on the linear scale
 }
+export const UNSETTLED: Settled = { pending: 0, cells: [], renderer: '', top: 1 };
+
 interface MapBoxProps {
   store: Store;
   state: State;
   picture: Picture;
+  gauge: Gauge;
   label: string;
-  caption: string; // drawn upon the map where there are several
+  described: string; // ids of what a screen reader is told of it
+  caption: string; // above the map where there are several
   keyToken: number;
   minimap: boolean;
+  buttons: boolean; // those that zoom
   onHover: (cell: Cell | null) => void;
+  onDrawn: (d: Drawn) => void;
   onSettled: (s: Settled) => void;
   view: { current: MapView | null }; // for the buttons beside the map
 }
 
-export function MapBox({ store, state, picture, label, caption, keyToken: key, minimap, ...rest }: MapBoxProps) {
-  const { onHover, onSettled, view } = rest;
+export function MapBox({ store, state, picture, gauge, keyToken: key, ...rest }: MapBoxProps) {
+  const { label, described, caption, minimap, buttons, onHover, onDrawn, onSettled, view } = rest;
   const cells = useRef<HTMLCanvasElement>(null);
   const over = useRef<HTMLCanvasElement>(null);
   const mini = useRef<HTMLCanvasElement>(null);
@@ -36,11 +45,8 @@ export function MapBox({ store, state, picture, label, caption, keyToken: key, m
 
   useLayoutEffect(() => {
     const map = new MapView(
-      cells.current!,
-      over.current!,
-      mini.current!,
-      picture,
-      store.data.tokens,
+      { cells: cells.current!, over: over.current!, mini: mini.current! },
+      { picture, tokens: store.data.tokens, gauge },
       { ...store.get(), ...allowed(store.get(), picture), key },
       store.get().view,
       {
@@ -50,6 +56,7 @@ export function MapBox({ store, state, picture, label, caption, keyToken: key, m
           over.current?.focus({ preventScroll: true });
         },
         view: (v) => store.set({ view: v }),
+        drawn: onDrawn,
         settled: (patches, camera, frame, pending) =>
           onSettled({
             pending,
@@ -95,7 +102,7 @@ export function MapBox({ store, state, picture, label, caption, keyToken: key, m
     else if (e.key === '+' || e.key === '=') map.zoomBy(2);
     else if (e.key === '-' || e.key === '_') map.zoomBy(0.5);
     else if (e.key === '0') map.go(null);
-    else if (e.key === 'Enter') map.go({ x: key + 0.5, y: row + 0.5, span: 18 });
+    else if (e.key === 'Enter') map.toCells(row, key);
     else if (e.key === 'Home') focusOn(store, row, 0);
     else if (e.key === 'End') focusOn(store, row, row);
     else if (e.key === 'PageUp') focusOn(store, row - Math.ceil(picture.n / 10), key);
@@ -106,20 +113,49 @@ export function MapBox({ store, state, picture, label, caption, keyToken: key, m
   };
 
   return (
-    <div class="map">
-      <canvas ref={cells} class="map-cells" aria-hidden="true" />
-      <canvas
-        ref={over}
-        class="map-over"
-        tabIndex={0}
-        role="application"
-        aria-roledescription="attention map"
-        aria-label={label}
-        aria-describedby="live-row map-keys"
-        onKeyDown={onKeyDown}
-      />
-      <canvas ref={mini} class={minimap ? 'map-mini' : 'map-mini none'} aria-hidden="true" />
-      {caption && <span class="map-caption">{caption}</span>}
+    <figure class="map-box">
+      {caption && <figcaption class="map-caption">{caption}</figcaption>}
+      <div class="map">
+        <canvas ref={cells} class="map-cells" aria-hidden="true" />
+        <canvas
+          ref={over}
+          class="map-over"
+          tabIndex={0}
+          role="application"
+          aria-roledescription="attention map"
+          aria-label={label}
+          aria-describedby={described}
+          onKeyDown={onKeyDown}
+        />
+        <div class="map-corner">
+          <canvas ref={mini} class={minimap ? 'map-mini' : 'map-mini none'} aria-hidden="true" />
+          {buttons && <ZoomButtons view={view} row={row} keyToken={key} />}
+        </div>
+      </div>
+    </figure>
+  );
+}
+
+interface ZoomButtonsProps {
+  view: { current: MapView | null };
+  row: number;
+  keyToken: number;
+}
+
+function ZoomButtons({ view, row, keyToken }: ZoomButtonsProps) {
+  const buttons: [string, string, (map: MapView) => void][] = [
+    ['\u2212', 'Zoom out', (map) => map.zoomBy(0.5)],
+    ['+', 'Zoom in', (map) => map.zoomBy(2)],
+    ['All', 'All', (map) => map.go(null)],
+    ['Cells', 'Cells', (map) => map.toCells(row, keyToken)],
+  ];
+  return (
+    <div class="options zoom" role="group" aria-label="Zoom">
+      {buttons.map(([text, name, act]) => (
+        <button type="button" key={name} aria-label={name} onClick={() => view.current && act(view.current)}>
+          {text}
+        </button>
+      ))}
     </div>
   );
 }

@@ -12,6 +12,7 @@ export interface Picture {
   readonly block: number; // tokens a side of the finest pooled cell
   readonly signed: boolean; // values are differences
   readonly exact: boolean;
+  readonly how: string | null; // where exact cells come from; null: there are none
   readonly edges: Edges | null;
   readonly can: { readonly key: boolean; readonly weighted: boolean };
   levels(look: Look): Patch[]; // finest first
@@ -23,6 +24,7 @@ export const headPicture = (head: Head): Picture => ({
   block: head.pooled.block,
   signed: false,
   exact: head.exact !== null,
+  how: head.exact?.how ?? null,
   edges: head.edges,
   can: { key: head.exact?.can.key ?? true, weighted: head.exact?.can.weighted ?? false },
   levels: (look) => pooledLevels(head, look),
@@ -70,6 +72,10 @@ class Differences implements Patches {
     return this.a.pending + this.b.pending;
   }
 
+  get missing(): number {
+    return this.a.missing + this.b.missing;
+  }
+
   stop(): void {
     this.a.stop();
     this.b.stop();
@@ -98,6 +104,7 @@ export const differencePicture = (a: Head, b: Head): Picture => ({
   block: a.pooled.block,
   signed: true,
   exact: a.exact !== null && b.exact !== null,
+  how: a.exact && b.exact ? a.exact.how : null,
   edges: null,
   can: {
     key: (a.exact?.can.key ?? true) && (b.exact?.can.key ?? true),

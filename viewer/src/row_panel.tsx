@@ -2,13 +2,15 @@
 import { useEffect, useState } from 'preact/hooks';
 import { count, percent, quoted, span } from './format';
 import type { Head, RowKey, RowView } from './head';
+import { inBlocks } from './said';
 
 interface RowPanelProps {
   head: Head;
   tokens: string[];
   view: RowView;
   keyToken: number; // the focused key
-  onRow: (row: number) => void;
+  who: string; // which head or run, where there are two
+  onRow: ((row: number) => void) | null; // null: another panel has the buttons
   onKey: (key: number) => void;
 }
 
@@ -24,61 +26,64 @@ export function sentence(head: Head, tokens: string[], view: RowView): string {
   const top = view.top.slice(0, 3);
   const keys = top.map((k) => `${percent(k.weight)} to ${span(k.from, k.to)} ${keyText(tokens, k)}`).join(', ');
   const rest = view.total - top.reduce((sum, k) => sum + k.weight, 0);
-  const others = head.exact ? view.row + 1 - top.length : 0;
+  const blocks = inBlocks(head);
+  const others = blocks ? 0 : view.row + 1 - top.length;
   const tail = others > 0 ? `, and ${count(others)} other tokens: ${percent(Math.max(0, rest))}` : '';
   const who = `row ${count(view.row)} ${quoted(tokens[view.row])}`;
-  return view.exact ? `${who}: ${keys}${tail}` : `${who}, mean of rows ${span(...view.rows)}, pooled: ${keys}`;
+  return blocks ? `${who}, mean of rows ${span(...view.rows)}, pooled: ${keys}` : `${who}: ${keys}${tail}`;
 }
 
-export function LiveRow({ text }: { text: string }) {
+/// Spoken when the hand rests, not at every step of it; silent where nothing is known yet.
+export function Live({ id, text, spoken = true }: { id: string; text: string; spoken?: boolean }) {
   const [said, setSaid] = useState('');
   useEffect(() => {
-    // Spoken when the hand rests, not at every step of it.
+    if (!text) return undefined;
     const timer = window.setTimeout(() => setSaid(text), 250);
     return () => window.clearTimeout(timer);
   }, [text]);
   return (
-    <p class="visually-hidden" aria-live="polite" id="live-row">
+    <p class="visually-hidden" aria-live={spoken ? 'polite' : 'off'} id={id}>
       {said}
     </p>
   );
 }
 
-export function RowPanel({ head, tokens, view, keyToken, onRow, onKey }: RowPanelProps) {
+function Step({ by, row, last, onRow }: { by: 1 | -1; row: number; last: number; onRow: (row: number) => void }) {
+  const to = row + by;
+  return (
+    <button
+      type="button"
+      class="quiet"
+      aria-label={by < 0 ? 'Previous row' : 'Next row'}
+      disabled={to < 0 || to > last}
+      onClick={() => onRow(to)}
+    >
+      {by < 0 ? '\u2190' : '\u2192'}
+    </button>
+  );
+}
+
+export function RowPanel({ head, tokens, view, keyToken, who, onRow, onKey }: RowPanelProps) {
+  const title = onRow ? 'row-title' : 'row-title-other';
   const shown = view.top.slice(0, SHOWN);
   const rest = Math.max(0, view.total - shown.reduce((sum, k) => sum + k.weight, 0));
   const covered = shown.reduce((sum, k) => sum + (k.to - k.from + 1), 0);
   const others = Math.max(0, (view.exact ? view.row : view.rows[1]) + 1 - covered);
   const widest = Math.max(...shown.map((k) => k.weight), 1e-9);
   return (
-    <section class="row-panel" aria-labelledby="row-title">
+    <section class="row-panel" aria-labelledby={title}>
       <div class="row-head">
-        <button
-          type="button"
-          class="quiet"
-          aria-label="Previous row"
-          disabled={view.row === 0}
-          onClick={() => onRow(view.row - 1)}
-        >
-          {'\u2190'}
-        </button>
-        <h2 id="row-title">
+        {onRow && <Step by={-1} row={view.row} last={head.n - 1} onRow={onRow} />}
+        <h2 id={title}>
+          {who && <span class="who">{who} </span>}
           Row {count(view.row)} <q dir="auto">{quoted(tokens[view.row]).slice(1, -1)}</q>
-          <small>{view.exact ? ' looks at' : ` (pooled: mean of rows ${span(...view.rows)}) looks at`}</small>
+          <small>{inBlocks(head) ? ` (pooled: mean of rows ${span(...view.rows)}) looks at` : ' looks at'}</small>
         </h2>
-        <button
-          type="button"
-          class="quiet"
-          aria-label="Next row"
-          disabled={view.row === head.n - 1}
-          onClick={() => onRow(view.row + 1)}
-        >
-          {'\u2192'}
-        </button>
+        {onRow && <Step by={1} row={view.row} last={head.n - 1} onRow={onRow} />}
       </div>
-      {view.strongest && (
+      {inBlocks(head) && view.strongest && (
         <p class="strongest">
-          Its strongest single key: {count(view.strongest.from)} {keyText(tokens, view.strongest)},{' '}
+          Its strongest single key: {count(view.strongest.from)} <bdi>{keyText(tokens, view.strongest)}</bdi>,{' '}
           {percent(view.strongest.weight)} {'\u00B1'} 3 % of that
         </p>
       )}

@@ -1,7 +1,7 @@
-// The colour bar upon the map: what weight a colour stands for, on the scale in use.
+// The colour bar under the map: what weight a colour stands for, on the scale in use. Figures stand where their colour
+// is.
 import { useLayoutEffect, useRef } from 'preact/hooks';
-import { LOG_FLOOR, css, shade, table } from './colormap';
-import { percent } from './format';
+import { type Colours, RANK_BINS, css, place, shade, table } from './colormap';
 import { type State, useDark } from './state';
 
 interface ScaleLegendProps {
@@ -9,6 +9,36 @@ interface ScaleLegendProps {
   top: number;
   signed: boolean; // a difference: two-sided
   what: string;
+}
+
+interface Tick {
+  at: number; // on the bar, 0..1
+  text: string; // empty: a mark alone
+}
+
+const figure = (w: number): string => `${Number((100 * w).toPrecision(3))} %`;
+
+/// Where the bar is marked, and with what.
+export function ticks(scale: State['scale'], top: number, signed: boolean): Tick[] {
+  if (!signed && scale === 'rank') return ['weakest', 'middle', 'strongest'].map((text, i) => ({ at: i / 2, text }));
+  const linear = scale === 'linear';
+  const weights = linear ? [top / 2, top] : [1e-4, 1e-3, 0.01, 0.1, 1];
+  const named = signed ? [1e-3, 1] : [1e-4, 0.01, 1];
+  const text = (w: number): string => (linear || named.includes(w) ? figure(w) : '');
+  const use: Colours = {
+    palette: 'viridis',
+    pool: 'sum',
+    scale: linear ? 'linear' : 'log',
+    signed,
+    top,
+    cdf: new Float32Array(RANK_BINS),
+    version: 0,
+  };
+  if (!signed)
+    return [...(linear ? [{ at: 0, text: '0' }] : []), ...weights.map((w) => ({ at: place(w, use), text: text(w) }))];
+  const side = (sign: number, mark: string): Tick[] =>
+    weights.map((w) => ({ at: place((1 + sign * w) / 2, use), text: text(w) && mark + text(w) }));
+  return [...side(-1, '\u2212').reverse(), { at: 0.5, text: '0' }, ...side(1, '+')];
 }
 
 export function ScaleLegend({ state, top, signed, what }: ScaleLegendProps) {
@@ -22,20 +52,14 @@ export function ScaleLegend({ state, top, signed, what }: ScaleLegendProps) {
       c.fillRect(x, 0, 1, 8);
     }
   }, [state.palette, signed, dark]);
-  const most = percent(state.scale === 'linear' ? top : 1);
-  const ends = signed
-    ? [`\u2212${most}`, '0', `+${most}`]
-    : state.scale === 'log'
-      ? [percent(2 ** LOG_FLOOR), percent(2 ** (LOG_FLOOR / 2)), '100 %']
-      : state.scale === 'linear'
-        ? ['0', percent(top / 2), percent(top)]
-        : ['weak', 'middle', 'strong'];
   return (
     <div class="scale">
       <canvas ref={bar} width={128} height={8} aria-hidden="true" />
-      <p>
-        {ends.map((e) => (
-          <span key={e}>{e}</span>
+      <p class="ticks">
+        {ticks(state.scale, top, signed).map(({ at, text }) => (
+          <span key={at} style={{ left: `${100 * at}%` }} class={at === 0 ? 'first' : at === 1 ? 'last' : ''}>
+            {text}
+          </span>
         ))}
       </p>
       <p class="what">{what}</p>

@@ -16,13 +16,14 @@ export interface Look {
 /// come.
 export interface Patches {
   readonly pending: number;
+  readonly missing: number; // of those wanted now, patches that could not be had
   want(level: number, x0: number, x1: number, y0: number, y1: number): Patch[];
   stop(): void;
 }
 
 /// The exact cells of one head.
 export interface Cells {
-  readonly how: string; // "exact, recomputed here from Q, K and LSE"
+  readonly how: string; // "recomputed here from Q, K and LSE"
   /// Weights of row i on the keys [0, i], [i + 1]: at once where they are at hand.
   row(i: number, signal: AbortSignal): Float32Array | Promise<Float32Array>;
   patches(look: Look, onReady: () => void): Patches;

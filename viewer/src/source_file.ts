@@ -21,7 +21,7 @@ async function inflate(base64: string): Promise<Uint8Array> {
 }
 
 class FileCells implements Cells {
-  readonly how = 'exact, recomputed here from Q, K and LSE';
+  readonly how = 'recomputed here from Q, K and LSE';
   readonly can: Cells['can'];
 
   constructor(

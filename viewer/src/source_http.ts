@@ -66,6 +66,7 @@ class ServedPatches implements Patches {
   private queue: Tile[] = [];
   private readonly flying = new Map<string, AbortController>();
   private readonly refused = new Set<string>();
+  missing = 0;
   private stopped = false;
 
   constructor(
@@ -90,6 +91,7 @@ class ServedPatches implements Patches {
 
   want(level: number, x0: number, x1: number, y0: number, y1: number): Patch[] {
     const side = this.tiles[level];
+    this.missing = 0;
     if (side === undefined) {
       this.giveUp(new Set()); // cells this wide are pooled
       return [];
@@ -99,7 +101,8 @@ class ServedPatches implements Patches {
     for (const tile of tilesInView(this.n, side << level, level, [x0, x1], [y0, y1])) {
       const there = this.store.get(tile.id);
       if (there) out.push(there);
-      else if (!this.refused.has(tile.id)) missing.push(tile);
+      else if (this.refused.has(tile.id)) ++this.missing;
+      else missing.push(tile);
     }
     this.giveUp(new Set(missing.map((m) => m.id)));
     this.queue = missing.sort((a, b) => a.far - b.far).filter((m) => !this.flying.has(m.id));
@@ -173,7 +176,7 @@ class ServedPatches implements Patches {
 }
 
 class ServedCells implements Cells {
-  readonly how = 'exact, computed by the server';
+  readonly how = 'computed by the server';
   readonly can: Cells['can'];
 
   constructor(

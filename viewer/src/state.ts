@@ -198,6 +198,18 @@ export function useStore(store: Store): State {
 
 export const reducedMotion = (): boolean => window.matchMedia('(prefers-reduced-motion: reduce)').matches;
 
+export function useMedia(query: string): boolean {
+  const [fits, setFits] = useState(() => window.matchMedia(query).matches);
+  useEffect(() => {
+    const media = window.matchMedia(query);
+    const update = (): void => setFits(media.matches);
+    update();
+    media.addEventListener('change', update);
+    return () => media.removeEventListener('change', update);
+  }, [query]);
+  return fits;
+}
+
 export function useDark(): [boolean, () => void] {
   const [dark, setDark] = useState(isDark());
   useEffect(() => {

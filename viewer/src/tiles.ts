@@ -185,6 +185,7 @@ export class ExactPatches implements Patches {
   private job: Job | null = null;
   private scheduled = false;
   private stopped = false;
+  readonly missing = 0; // what is at hand can be had
   private readonly channel = new MessageChannel();
   private readonly row = new Float64Array(TILE);
   private readonly keySums = new Float64Array(TILE);
