@@ -144,6 +144,7 @@ int look(const LookOptions& options) {
   if (measures.agreement) {
     ProgressBar bar("Comparing heads", "layers");
     report.agreement = head_agreement(*observation, {.threads = options.model.threads}, bar.callback());
+    page.agreement = std::make_shared<const Agreement>(*report.agreement);
   }
   if (!options.page.empty()) {
     const ProgressBar bar("Writing the page", "");

@@ -80,6 +80,10 @@ int write_page(const PageChoice& choice) {
   options.title = !choice.title.empty() ? choice.title : title_of(*trace, choice.run);
   if (!choice.against.empty()) compare(choice, *trace, options);
   options.lesson = lesson_of(choice, *trace);
+  if (trace->measured().agreement) {
+    ProgressBar bar("Comparing heads", "layers");
+    options.agreement = std::make_shared<const Agreement>(head_agreement(*trace, {}, bar.callback()));
+  }
   const ProgressBar bar("Writing the page", "");
   if (auto known = cached_roles(trace->model())) {
     options.recipe_roles = std::make_shared<HeadRoles>(std::move(*known));

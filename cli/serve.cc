@@ -52,6 +52,7 @@ std::shared_ptr<const Trace> run_text(const ServeChoice& choice, const std::shar
   });
   const std::string path = folder + "/run.safetensors";
   TraceOptions options;
+  options.measures.values = true;  // for the page's x value
   options.store = choice.store == "f32" ? Store::f32 : choice.store == "bf16" ? Store::bf16 : Store::f16;
   const std::string start = printable(input.text);
   options.title = input.origin.empty() ? std::string(prefix(start, 60)) : printable(input.origin);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "bareattn/agreement.h"
 #include "bareattn/diff.h"
 #include "bareattn/head_roles.h"
 #include "bareattn/lesson.h"
@@ -17,7 +18,8 @@ struct PageOptions {
   int64_t size_budget = 25'000'000;  // bytes of the whole file; decides how many heads are exact
   std::vector<HeadId> exact;  // heads to embed exactly; empty: chosen (all where they fit, else the most telling)
   bool pooled_only = false;   // no head exact, only pooled maps: the smallest page; `exact` must be empty
-  std::shared_ptr<const HeadRoles> recipe_roles;  // what the heads are for, beside what they do in this text; or null
+  std::shared_ptr<const HeadRoles> recipe_roles;    // what the heads are for, beside what they do in this text; or null
+  std::shared_ptr<const Agreement> agreement = {};  // of every layer: exact likenesses of its heads; or null
   std::vector<HeadId> telling;  // heads, most telling first: who goes in first, and what the page opens with
   std::shared_ptr<const Lesson> lesson = {};  // what the page's tour is told on, of the same model; null: no tour
   /// A second run over the same tokens: the page shows the two beside each other and as a difference, second less

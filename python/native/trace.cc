@@ -91,6 +91,8 @@ void bind_trace(nb::module_& module) {
         options.title = title;
         options.size_budget = budget;
         options.telling = telling_heads(t);
+        if (auto known = cached_roles(t.model())) options.recipe_roles = std::make_shared<HeadRoles>(std::move(*known));
+        if (t.measured().agreement) options.agreement = std::make_shared<const Agreement>(head_agreement(t));
         return render_page(t, options);
       },
       "trace"_a, "title"_a, "budget"_a, "model"_a.none(), "lesson"_a, release);

@@ -109,6 +109,7 @@ void Live::prepare(const Job& job, std::vector<int32_t>& tokens, TraceOptions& h
     const Tokenizer& tokenizer = options_.model->tokenizer();
     tokens = tokenizer.encode(job.text, false, tokenizer.spec().add_bos);
     how.title = title_of(job.text);
+    how.measures.values = true;  // for the page's x value
   } else {
     if (options_.model->sha256() != job.before->model().sha256())
       throw InputError("the run that is shown was made with another model than the one given with -m");

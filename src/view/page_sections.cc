@@ -149,6 +149,24 @@ Bytes key_bytes(const Observation& observation, HeadId head) {
   return out;
 }
 
+Bytes agreement_bytes(const Agreement& agreement, int layer, int heads, bool outputs) {
+  const auto side = static_cast<size_t>(heads);
+  std::vector<float> js(side * side), cosine(side * side);
+  for (size_t a = 0; a < side; ++a) cosine[a * side + a] = 1;
+  for (const HeadPair& pair : agreement.pairs) {
+    if (pair.layer != layer) continue;
+    const auto a = static_cast<size_t>(pair.a), b = static_cast<size_t>(pair.b);
+    js[a * side + b] = js[b * side + a] = static_cast<float>(pair.js);
+    cosine[a * side + b] = cosine[b * side + a] = static_cast<float>(pair.output_cosine);
+  }
+  Bytes out;
+  append_float(out, static_cast<float>(agreement.rows));
+  for (const float v : js) append_float(out, v);
+  for (const float v : cosine)
+    if (outputs) append_float(out, v);
+  return out;
+}
+
 Bytes q_bytes(const Observation& observation, HeadId head) {
   const int64_t n = length(observation);
   const std::vector<uint16_t> q = observation.q_f16(head);

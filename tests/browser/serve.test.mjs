@@ -86,6 +86,10 @@ test('a typed text runs, and the page begins anew with it; axe finds nothing', a
   await o.page.locator('[role=gridcell] button').first().click();
   await o.page.waitForSelector('.text span');
   assert.equal((await o.page.locator('.text span').allTextContents()).join(''), text);
+  // What keys carry was kept, of this text too.
+  await o.page.getByRole('radio', { name: '\u00D7 value' }).check();
+  await settled(o.page);
+  assert.match(await o.page.locator('#cell-weight').textContent(), /, carrying [\d.]+$/);
   await o.clean();
 });
 

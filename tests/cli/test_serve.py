@@ -1,5 +1,6 @@
 """`bareattn serve` from outside: what it answers is what the trace holds, rows are not kept waiting by tiles, leaving and
 Ctrl-C free and end everything, and live mode runs a text, can be stopped, and has limits."""
+import json
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from serving import serving, tile_cells
 from test_cli import BIN, MODEL, TOM, refused, run
@@ -106,6 +108,23 @@ def test_the_description_and_the_sections(server):
     assert len(server.ask("/api/section/thumbs").body) == 270 * (thumb * (thumb + 1) // 2 + thumb)
     assert len(server.ask("/api/section/pool/3.1").body) == blocks * (blocks + 1) + blocks
     assert len(server.ask("/api/section/rows/3.1").body) == 5 * 3654
+
+
+def test_how_alike_heads_are_is_what_agree_says(server, trace):
+    assert server.ask("/api/text").json()["agreement"] == {"outputs": False}
+    body = np.frombuffer(server.ask("/api/section/agreement/7").body, "<f4")
+    assert len(body) == 1 + 81
+    said = json.loads(run("agree", trace, "--json", model=None).stdout)["agreement"]
+    assert body[0] == said["rows"]
+    js = body[1:].reshape(9, 9)
+    pairs = [p for p in said["pairs"] if p["a"].startswith("7.")]
+    assert len(pairs) == 36
+    for pair in pairs:
+        a, b = int(pair["a"][2:]), int(pair["b"][2:])
+        assert js[a, b] == js[b, a] == pytest.approx(pair["js"], abs=1e-7)
+    assert not js.diagonal().any()
+    for target in ("30", "-1", "7.1", ""):
+        assert server.ask(f"/api/section/agreement/{target}").status == 404
 
 
 def test_what_is_kept_is_kept_under_the_runs_name_alone(server):
@@ -240,11 +259,15 @@ def test_a_typed_text_is_run_and_shown(live, tmp_path):
     assert "".join(now["tokens"]) == text and now["served"]["run"] == state["run"] != first["served"]["run"]
     n = len(now["tokens"])
     assert live.ask(f"/api/tile/0/0/0/0/0?v={first['served']['run']}").status == 410
-    # The same weights as of the same text in a trace.
+    # The same weights as of the same text in a trace, and what each key carries, of the first text and of this one.
     path = tmp_path / "run.safetensors"
     assert run("trace", "--text", text, "-o", path).returncode == 0
     weights = np.frombuffer(live.ask(f"/api/row/9/2/{n - 1}").body, "<f4")
     assert np.array_equal(weights, exact(path, "9.2", f"{n - 1}", f"0:{n}", tmp_path)[0])
+    assert first["has_sizes"] and now["has_sizes"]
+    keys = np.frombuffer(live.ask("/api/section/keys/9.2").body, "<f4")
+    with safe_open(path, framework="numpy") as file:
+        assert np.array_equal(keys[n:], file.get_tensor("carried")[9, 2])
     assert list(live.temporary.iterdir()) == []
 
 

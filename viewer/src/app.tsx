@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { count, parameters, plural } from './format';
 import { HeadPage } from './head_page';
+import { LayersPage } from './layers_page';
 import { LivePanel } from './live';
 import { Overview } from './overview';
 import { SteerPanel } from './steer';
@@ -49,7 +50,7 @@ function Header({ store }: { store: Store }) {
 export function App({ store }: { store: Store }) {
   const state = useStore(store);
   const main = useRef<HTMLElement>(null);
-  const place = state.tour !== null ? 'tour' : state.head === null ? 'grid' : 'head';
+  const place = state.tour !== null ? 'tour' : state.head !== null ? 'head' : state.layers ? 'layers' : 'grid';
   const before = useRef(place);
   const left = useRef<number | null>(null); // the head that was shown last
   if (state.head !== null) left.current = state.head;
@@ -74,10 +75,12 @@ export function App({ store }: { store: Store }) {
         )}
         {state.tour !== null && store.data.lesson ? (
           <Tour store={store} state={state} lesson={store.data.lesson} />
-        ) : state.head === null ? (
-          <Overview key={overcome} store={store} back={left.current} />
-        ) : (
+        ) : state.head !== null ? (
           <HeadPage key={overcome} store={store} head={state.head} onKey={store.source.live && setKey} />
+        ) : state.layers ? (
+          <LayersPage key={overcome} store={store} state={state} layers={state.layers} />
+        ) : (
+          <Overview key={overcome} store={store} back={left.current} />
         )}
       </main>
     </>

@@ -235,7 +235,7 @@ export function HeadPage({ store, head: index, onKey }: HeadPageProps) {
                     <dd>
                       <b>
                         {value(source.data.means[index]?.[i], m.unit)}
-                        {two && ` \u2192 ${value(against?.data.means[index]?.[i], m.unit)}`}
+                        {two && !m.recipe && ` \u2192 ${value(against?.data.means[index]?.[i], m.unit)}`}
                       </b>{' '}
                       {m.description}
                     </dd>

@@ -233,6 +233,13 @@ export function Overview({ store, back }: OverviewProps) {
             onChange={(v) => store.set({ first: v === 'shown' })}
           />
           <SaveHeads store={store} state={state} />
+          <button
+            type="button"
+            class="quiet"
+            onClick={() => store.set({ layers: [layerOf(data, shown), layerOf(data, shown)] })}
+          >
+            Compare layers
+          </button>
         </div>
         <Roles store={store} state={state} />
         <Grid store={store} state={state} back={back} onHover={setHover} />

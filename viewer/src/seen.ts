@@ -24,14 +24,16 @@ export function seen(store: Store, state: State): Seen {
   const { data } = source;
   const measures = differ ? data.measures : store.data.measures;
   const m = state.measure < measures.length ? state.measure : store.defaults().measure % store.data.measures.length;
-  const own = m < store.data.measures.length; // else it is the change itself, which only a second run has
+  const measure = measures[m]!;
+  // The change itself, which only a second run has, is none of a measure; a recipe's score is of neither run.
+  const signed = differ && m < store.data.measures.length && !measure.recipe;
   const values = data.means.map((means, h) => {
     const value = means[m] ?? NaN;
-    return differ && own ? value - (store.data.means[h]?.[m] ?? NaN) : value;
+    return signed ? value - (store.data.means[h]?.[m] ?? NaN) : value;
   });
   const before = differ ? store.source : null;
   const highlights = new Map(before ? [] : data.highlights?.map((h) => [h.head, h]));
-  return { source, data, measures, measure: measures[m]!, values, signed: differ && own, before, highlights };
+  return { source, data, measures, measure, values, signed, before, highlights };
 }
 
 /// "A", "B" or "B \u2212 A", as the page calls two runs.
