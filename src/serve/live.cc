@@ -138,6 +138,7 @@ std::shared_ptr<const Shown> Live::traced(const Job& job) {
   ShownOptions shown;
   shown.live = true;
   shown.before = job.before;
+  if (!job.before) shown.lesson = options_.lesson;
   shown.cache_bytes = options_.limits.cache_bytes;
   return std::make_shared<const Shown>(Trace::open(path), shown, [this](int64_t, int64_t) { return !stop_; });
 }

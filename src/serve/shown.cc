@@ -16,6 +16,7 @@
 #include "observe/strongest.h"
 #include "serve/gate.h"
 #include "view/page_description.h"
+#include "view/page_lesson.h"
 
 namespace bareattn::serving {
 namespace {
@@ -99,6 +100,7 @@ Shown::Shown(std::shared_ptr<const Trace> trace, const ShownOptions& options, co
   if (options.before && tokens <= most_compared)
     view::add_changes(page, diff(*options.before, *trace_, {},
                                  [&](int64_t, int64_t) { return !progress || progress(heads, heads); }));
+  if (options.lesson) page["lesson"] = view::page_lesson(*options.lesson);
   page_ = shared(dumped(page));
 }
 

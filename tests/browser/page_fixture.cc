@@ -99,7 +99,7 @@ nlohmann::json real_page(const std::filesystem::path& dir, const char* model_pat
   options.title = "A real text";
   options.exact = {{11, 2}};
   options.telling = options.exact;
-  options.lesson = observe(model, model->tokenizer().encode("The cat sat on the mat because it was tired."), how);
+  options.lesson = make_lesson(model, Lesson::sentence);
   write(dir / "real.html", render_page(*observation, options));
   nlohmann::json out = expected(*observation, {11, 2}, {1, 200, 399});
   out["sizes"] = sizes(*model, 11, 2, observation->v_f16(11, 2 / (model->config().heads / model->config().kv_heads)));

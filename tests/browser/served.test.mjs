@@ -72,8 +72,9 @@ function tile(layer, head, z, x, y) {
   return Buffer.from(Uint16Array.from([...sum, ...max], toHalf).buffer);
 }
 
-/// `asked`: every request. `slow`: milliseconds that a tile takes. `broken`: tiles are refused.
-async function serve({ token = 'secret', slow = 0, broken = false } = {}) {
+/// `asked`: every request. `slow`: milliseconds that a tile takes. `broken`: tiles are refused. `blocks`: a
+/// side of its small pictures, which are then all alike.
+async function serve({ token = 'secret', slow = 0, broken = false, blocks = data.thumbs.size } = {}) {
   const asked = [];
   const given = JSON.stringify({ schema_version: 1, source: { base: '/api' } });
   const shell = html
@@ -92,10 +93,12 @@ async function serve({ token = 'secret', slow = 0, broken = false } = {}) {
     const [, , kind, ...rest] = url.pathname.split('/');
     if (kind === 'tile' && slow) await new Promise((done) => setTimeout(done, slow));
     entry.done = !answer.destroyed;
-    if (kind === 'text') return answer.end(JSON.stringify({ ...data, source: { base: '/api', tiles } }));
+    if (kind === 'text') return answer.end(JSON.stringify({ ...data, thumbs: { size: blocks }, source: { base: '/api', tiles } }));
     const body =
-      kind === 'section'
-        ? section(rest.join('/'))
+      rest[0] === 'thumbs' && blocks !== data.thumbs.size
+        ? Buffer.alloc(((blocks * (blocks + 1)) / 2 + blocks) * data.means.length, 200)
+        : kind === 'section'
+          ? section(rest.join('/'))
         : kind === 'row'
           ? Buffer.from(Float32Array.from(weights(...rest.slice(0, 2))[rest[2]]).buffer)
           : kind === 'tile' && !broken
@@ -163,6 +166,19 @@ test('while its tiles are coming, and where they are refused, the map does not c
     await settled(o.page);
     if (broken) assert.match(await said(o), /^pooled 16 \u00D7 16: .*; exact cells could not be had$/);
     else assert.equal(await said(o), 'exact, computed by the server');
+    await o.close();
+    server.close();
+  }
+});
+
+test('heads are not called alike by a few wide blocks', async () => {
+  for (const blocks of [8, 5]) {
+    const server = await serve({ blocks });
+    const o = await visit(`${server.url}#token=secret&head=0.1`);
+    await o.page.waitForSelector('#map-how');
+    await settled(o.page);
+    await o.page.waitForTimeout(300);
+    assert.equal(await o.page.locator('.alike').count(), blocks < 8 ? 0 : 1);
     await o.close();
     server.close();
   }

@@ -200,7 +200,7 @@ test('what is saved of two runs names them, and holds what changed', async () =>
   assert.deepEqual(head, ['key', 'token', 'weight_A', 'weight_B', 'difference_B-A']);
   for (const [key, , , , d] of rows) assert.ok(Math.abs(d - change(12, Number(key))) < 2e-3, `key ${key}: ${d}`);
   const said = texts((await save(o, 'the map as SVG')).bytes.toString()).map((t) => t.said);
-  assert.equal(said[0], 'A: plain. B: steered');
+  assert.equal(said[0], 'A: plain.safetensors. B: steered.safetensors');
   assert.ok(said.some((t) => /^Layer 7, head 1: B \u2212 A: difference of shares/.test(t)));
   await finish(o);
 

@@ -285,6 +285,21 @@ export function Overview({ store, back }: OverviewProps) {
           </button>
           .
         </p>
+        {!data.lesson && (
+          <p class="no-tour">
+            There is a guided tour of one head, from query to blend with the numbers of this model, on pages that know
+            the model that made the run:{' '}
+            {data.source ? (
+              <code>bareattn serve RUN -m MODEL.gguf</code>
+            ) : (
+              <>
+                <code>bareattn page RUN -m MODEL.gguf</code>, or in a notebook{' '}
+                <code>bareattn.show(trace, model="MODEL.gguf")</code>
+              </>
+            )}
+            .
+          </p>
+        )}
       </section>
     </div>
   );

@@ -5,6 +5,7 @@ import { putFragment } from './address';
 import type { Palette, Pool, Scale } from './colormap';
 import { type PageData, headName } from './data';
 import type { Source } from './source';
+import { STEPS } from './tour_steps';
 import { chooseTheme, darkQuery, isDark } from './theme';
 
 export interface View {
@@ -168,7 +169,7 @@ export class Store {
     s.against = this.state?.against ?? s.against;
     if (s.against) s.runs = pick('runs', ['first', 'second', 'side', 'difference'], s.runs);
     const tour = Number(p.get('tour') ?? 0);
-    if (this.data.lesson && inside(tour - 1, 7)) s.tour = tour;
+    if (this.data.lesson && inside(tour - 1, STEPS.length)) s.tour = tour;
     s.find = (p.get('find') ?? '').slice(0, 200);
     return s;
   }
