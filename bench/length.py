@@ -22,8 +22,8 @@ def words(path, tokens):
     path.write_text((text * (tokens * 5 // len(text) + 1))[:round(tokens * 3.59)])
 
 
-def child_peak(arguments):
-    """Runs the command; its peak resident memory in bytes."""
+def child_use(arguments):
+    """Runs the command; its peak resident memory in bytes, and the processors' seconds."""
     pid = os.fork()
     if pid == 0:
         null = os.open(os.devnull, os.O_WRONLY)
@@ -32,7 +32,7 @@ def child_peak(arguments):
     _, status, usage = os.wait4(pid, 0)
     if status != 0:
         sys.exit(f"{' '.join(arguments)} failed with status {status}")
-    return usage.ru_maxrss * 1024
+    return usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime
 
 
 def metadata(path):
@@ -45,11 +45,12 @@ def measure(options, length, folder):
     text, run = Path(folder) / "text.txt", options.keep or str(Path(folder) / "run.safetensors")
     words(text, length)
     reach = ["--window", str(options.window), "--sinks", str(options.sinks)] if options.window is not None else []
-    peak = child_peak([str(BIN), "trace", "-m", str(MODEL), "--file", str(text), "-o", run, "--beyond", "extrapolate",
-                       "-t", str(options.threads), "--precision", options.precision, *reach])
+    peak, busy = child_use([str(BIN), "trace", "-m", str(MODEL), "--file", str(text), "-o", run, "--beyond", "extrapolate",
+                            "-t", str(options.threads), "--precision", options.precision, *reach])
     facts, tokens = metadata(run)
     seconds = json.loads(facts["run"])["seconds"]
-    return {"tokens": tokens, "seconds": seconds, "tokens_per_second": tokens / seconds, "peak_bytes": peak,
+    return {"tokens": tokens, "seconds": seconds, "processor_seconds": busy,
+            "tokens_per_second": tokens / seconds, "peak_bytes": peak,
             "file_bytes": os.path.getsize(run), "window": options.window, "sinks": options.sinks,
             "precision": options.precision, "threads": json.loads(facts["run"])["threads"]}
 
@@ -73,10 +74,12 @@ def main():
     load = os.getloadavg()[0]
     out.write_text(json.dumps({"machine": platform.processor() or platform.machine(), "cores": os.cpu_count(),
                                "load_at_the_end": load, "runs": rows}, indent=1) + "\n")
-    print("| tokens | window + sinks | seconds | tokens/s | peak memory | file |\n|---|---|---|---|---|---|")
+    print("| tokens | window + sinks | seconds | processors' seconds | tokens/s | peak memory | file |\n"
+          "|---|---|---|---|---|---|---|")
     for r in rows:
         window = "–" if r["window"] is None else f"{r['window']:,} + {r['sinks']}"
-        print(f"| {r['tokens']:,} | {window} | {r['seconds']:.1f} | {r['tokens_per_second']:.0f} | "
+        print(f"| {r['tokens']:,} | {window} | {r['seconds']:.1f} | {r['processor_seconds']:.0f} | "
+              f"{r['tokens_per_second']:.0f} | "
               f"{r['peak_bytes'] / 1e9:.2f} GB | {r['file_bytes'] / 1e9:.2f} GB |")
 
 
