@@ -1,6 +1,7 @@
 """What a run says of its heads by a look at every weight, or at what they write: agreement, sweeps, value weighting."""
 
 from . import _native
+from ._arguments import names_of
 
 
 class Heads:
@@ -40,7 +41,7 @@ class Heads:
     def sweep(self, groups=("coverage", "scores", "repeats", "offsets"), rows=0, threads=0):
         """Measures of a second look at every weight (docs/measures.md): a dict of arrays [layers, heads], means over
         `rows`; distance_bins [layers, heads, bins]."""
-        return _native.sweep(self._run, list(groups), rows, threads)
+        return _native.sweep(self._run, names_of(groups), rows, threads)
 
     def swept_rows(self, measure, layer, head):
         """One of them of every row, [N]: "keys_90", "min_logit", "logit_mean", ..., "induction_weight"."""

@@ -4,6 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
+from ._arguments import whole
 from ._heads import Heads
 
 Role = namedtuple("Role", ["name", "score", "evidence"])
@@ -37,7 +38,7 @@ class Run(Heads):
 
     def top(self, layer, head, row, count=10):
         """The strongest keys of one token: [(key, weight)], strongest first."""
-        return self._run.top(layer, head, range(len(self))[row], count)
+        return self._run.top(layer, head, range(len(self))[row], min(whole("count", count), len(self)))
 
     def rows(self, measure, layer, head):
         """A measure (docs/measures.md) of every row, [N]."""
@@ -58,12 +59,39 @@ class Run(Heads):
         """The strongest key of each row, [N]."""
         return self._run.max_key(layer, head)
 
+    @property
+    def spans(self):
+        """The named tokens whose weight was measured, {name: [(begin, end)]}; ranges in order, joined where they meet."""
+        return by_name(self._run.spans())
+
+    @property
+    def pool_block(self):
+        """Tokens of a block of the pooled map. ValueError, here and below, where the group `map` was not measured."""
+        return self._run.pool_block()
+
+    def pool_sum(self, layer, head):
+        """The pooled map: weight in each block of rows and keys, float64 [blocks, blocks] with
+        blocks = ceil(N / pool_block); 0 above the diagonal."""
+        return self._run.pool_sum(layer, head)
+
+    def pool_max(self, layer, head):
+        """The largest weight of each block, float32, laid out as pool_sum()."""
+        return self._run.pool_max(layer, head)
+
     def role(self, layer, head):
         return Role(*self._run.role(layer, head))
 
     def span(self, text):
         """The tokens (begin, end) that the first occurrence of a text touches; ValueError where it is not there."""
         return find_span(self.texts, text)
+
+
+def by_name(spans):
+    """{name: [(begin, end)]} of (name, begin, end)."""
+    named = {}
+    for name, begin, end in spans:
+        named.setdefault(name, []).append((begin, end))
+    return named
 
 
 def find_span(texts, text):
