@@ -6,11 +6,18 @@ import os
 from collections.abc import Mapping
 
 MOST = 1 << 40  # of a number of tokens, as in the command
+MOST_INT = 2**31 - 1
+
+
+def utf8(text):
+    """The text; UnicodeEncodeError, a ValueError, where half a surrogate pair keeps it from being UTF-8."""
+    str(text).encode()
+    return str(text)
 
 
 def names_of(names):
     """A list of names; a text is one."""
-    return [names] if isinstance(names, str) else [str(name) for name in names]
+    return [utf8(name) for name in ([names] if isinstance(names, str) else names)]
 
 
 def path_of(path):
@@ -39,9 +46,8 @@ def whole(name, value, least=0, most=MOST):
 def spans_of(spans):
     """["NAME=BEGIN:END" or "NAME=REGEX"], as --span of the command takes them, from the same; or from (name, begin, end) or
     (name, where), in a list, or {name: where}; `where` is (begin, end), a list of such, or the text after the `=`."""
-    if isinstance(spans, str):
-        return [spans]
     texts = []
+    spans = [spans] if isinstance(spans, str) else spans
     for span in spans.items() if isinstance(spans, Mapping) else spans:
         if isinstance(span, str):
             texts.append(span)
@@ -56,7 +62,7 @@ def spans_of(spans):
         if not isinstance(name, str) or not name or "=" in name:
             raise ValueError(f"spans: the name {name!r}: a text without '=' is needed")
         texts += [f"{name}={place}" for place in places]
-    return texts
+    return names_of(texts)
 
 
 def _ranges(where):

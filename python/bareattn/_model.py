@@ -1,18 +1,16 @@
 """Models: text to tokens, observed and steered runs, in memory or into a file, generation."""
 
-import operator
 import os
 
 import numpy as np
 
 from . import _native
-from ._arguments import names_of, path_of, spans_of, whole
+from ._arguments import MOST_INT, names_of, path_of, spans_of, utf8, whole
 from ._run import Run, find_span
 from ._steering import interventions_of, text_of
 from ._trace import Trace
 
 GROUPS = ("rows", "distance", "spans", "columns", "map")
-_MOST_INT = 2**31 - 1
 
 
 class Model:
@@ -25,7 +23,8 @@ class Model:
     """
 
     def __init__(self, path, precision="f32", threads=0, attention="f32"):
-        self._model = _native.load_model(path_of(path), precision, attention, threads)
+        threads = whole("threads", threads, most=MOST_INT)
+        self._model = _native.load_model(path_of(path), str(precision), str(attention), threads)
         self.threads = threads
         self._facts = None
 
@@ -42,7 +41,9 @@ class Model:
     def encode(self, text, chat=False, bos=None):
         """Token ids, int32 [N]. chat: the text is a user's message in the model's chat template, up to where the answer
         begins. bos: whether the begin-of-text token stands before; None does as the model says."""
-        return np.array(self._model.encode(text, chat, bos), np.int32)
+        if not isinstance(text, str):
+            raise TypeError(f"a text (str) is needed, not {type(text).__name__}")
+        return np.array(self._model.encode(utf8(text), bool(chat), bos if bos is None else bool(bos)), np.int32)
 
     def decode(self, tokens):
         """The text of token ids; bytes that are no UTF-8 become U+FFFD."""
@@ -86,8 +87,8 @@ class Model:
             if os.path.exists(path) and os.path.exists(used) and os.path.samefile(path, used):
                 raise ValueError(f"path {path!r}: the file would replace {used!r}, which the run needs")
         asked = self._asked(text, table, measures, spans, beyond, chat, bos, pool_block,
-                            whole("threads", threads, most=_MOST_INT) or self.threads)
-        asked.update(store=str(store), title=str(title), window=window_of, sinks=sinks)
+                            whole("threads", threads, most=MOST_INT) or self.threads)
+        asked.update(store=utf8(store), title=utf8(title), window=window_of, sinks=sinks)
         _native.write_trace(self._model, path, asked)
         return Trace(path)
 
@@ -98,16 +99,15 @@ class Model:
             raise ValueError("chat and bos are for a text; token ids were given, which are run as they are")
         return {"tokens": self.encode(text, chat, bos).tolist() if written else _ids(text),
                 "question": text if chat else "", "steering": text_of(steering), "measures": names_of(measures),
-                "spans": spans_of(spans), "beyond": str(beyond),
-                "pool_block": whole("pool_block", pool_block, most=_MOST_INT), "threads": threads}
+                "spans": spans_of(spans), "beyond": utf8(beyond),
+                "pool_block": whole("pool_block", pool_block, most=MOST_INT), "threads": threads}
 
     def generate(self, prompt, count=64, steering=None, temperature=0.0, top_k=0, top_p=1.0, seed=0):
         """What the model goes on with after a prompt (text or token ids), as text; temperature 0 takes the likeliest."""
-        how = {"temperature": float(temperature), "top_k": int(top_k), "top_p": float(top_p), "seed": int(seed),
-               "threads": self.threads}
-        if isinstance(count, bool) or operator.index(count) < 1:
-            raise ValueError(f"count {count!r}: 1 or more is needed")
-        made = self._model.generate(self._tokens(prompt), int(count), text_of(steering), how)
+        how = {"temperature": float(temperature), "top_k": whole("top_k", top_k, most=MOST_INT), "top_p": float(top_p),
+               "seed": whole("seed", seed, most=2**64 - 1), "threads": self.threads}
+        count = whole("count", count, 1, MOST_INT)
+        made = self._model.generate(self._tokens(prompt), count, text_of(steering), how)
         return self.decode(made[:-1] if made and made[-1] == self._model.end() else made)
 
     def mean_ablation(self, text, heads):
@@ -120,4 +120,6 @@ class Model:
 
 
 def _ids(tokens):
-    return [whole("token id", t, most=_MOST_INT) for t in np.asarray(tokens).tolist()] if len(tokens) else []
+    if isinstance(tokens, (bytes, bytearray)) or not hasattr(tokens, "__len__"):
+        raise TypeError(f"a text (str) or token ids are needed, not {type(tokens).__name__}")
+    return [whole("token id", t, most=MOST_INT) for t in np.asarray(tokens).tolist()] if len(tokens) else []

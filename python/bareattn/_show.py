@@ -5,6 +5,7 @@ network (docs/pictures.md)."""
 import html
 
 from . import _native
+from ._arguments import utf8, whole
 
 
 class Page:
@@ -38,4 +39,4 @@ def show(trace, title=None, height=760, budget=12_000_000):
         raise ValueError(f"height {height!r}: a number of pixels from 100 to 10000 is needed")
     if trace.facts["window"] >= 0:
         raise ValueError("the trace was run with a window, which the page cannot show; bareattn serve does")
-    return Page(_native.render_page(trace._trace, trace.title if title is None else str(title), int(budget)), height)
+    return Page(_native.render_page(trace._trace, trace.title if title is None else utf8(title), whole("budget", budget, most=2**63 - 1)), height)

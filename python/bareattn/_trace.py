@@ -1,7 +1,7 @@
 """Traces: one observed run of a model in a file (docs/trace.md), any weight of it exactly."""
 
 from . import _native
-from ._arguments import path_of
+from ._arguments import MOST_INT, path_of, whole
 from ._run import Run, by_name
 
 
@@ -46,4 +46,4 @@ def diff(a, b, top=10, threads=0):
     token_js, [N]. a and b are Trace objects or paths. ValueError where tokens or heads differ.
     """
     a, b = (run if isinstance(run, Trace) else Trace(run) for run in (a, b))
-    return _native.diff(a._trace, b._trace, top, threads)
+    return _native.diff(a._trace, b._trace, whole("top", top, most=MOST_INT), whole("threads", threads, most=MOST_INT))

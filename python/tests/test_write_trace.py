@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -235,6 +236,9 @@ def test_the_pooled_map(model, tmp_path, block):
         ({"text": [1, 2], "chat": True}, "token ids were given"),
         ({"text": [1, 2], "bos": False}, "token ids were given"),
         ({"text": [1] * 10**4}, "context"),
+        ({"text": "a\ud800"}, "surrogates"),
+        ({"title": "\udcff"}, "surrogates"),
+        ({"spans": {"a": "\ud800"}}, "surrogates"),
         ({"path": "a\0b"}, "NUL"),
         ({"path": b"a\xff"}, "UTF-8"),
     ],
@@ -281,11 +285,15 @@ def test_interrupted_leaves_what_was_there(model, tmp_path):
                     begun.set()
         _thread.interrupt_main()
 
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     thread = threading.Thread(target=interrupt)
     thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        model.trace(TOM[:6000], path)
-    thread.join()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            model.trace(TOM[:6000], path)
+    finally:
+        thread.join()
+        signal.signal(signal.SIGINT, handler)
     assert begun.is_set() and os.listdir(tmp_path) == ["t"] and path.read_bytes() == b"old"
 
 
@@ -308,3 +316,26 @@ def test_arguments_of_a_trace(model, run, tmp_path):
         for bad in (-1, 1.5, "3", True):
             with pytest.raises(ValueError, match="count .*: a whole number from 0"):
                 of.top(5, 3, 6, bad)
+
+
+def test_numbers_of_any_size_are_refused_in_words(model, run, tmp_path):
+    trace = model.trace(TEXT, tmp_path / "t")
+    for of in (run, trace):
+        for bad in (-1, 30, 10**12, 0.5, None):
+            for ask in (of.row, of.top, of.pool_sum, of.pool_max, of.received, of.max_key, of.role, of.tile, of.carried):
+                with pytest.raises(ValueError, match=re.escape(f"head {bad}.0: the model has 30 layers of 9 heads")):
+                    ask(bad, 0, *[3] * (ask in (of.row, of.top)))
+            with pytest.raises(ValueError, match=re.escape(f"head 0.{bad}: the model has")):
+                of.rows("entropy", 0, bad)
+        assert np.array_equal(of.row(np.int64(5), np.int32(3), np.int64(-1)), of.row(5, 3, len(of) - 1))
+        for ask in (lambda: of.sweep("coverage", rows=10**30), lambda: of.stripes(0, 0, 10**30),
+                    lambda: of.tile(0, 0, (0, 10**30)), lambda: of.agreement(threads=10**30),
+                    lambda: model.generate(TEXT, 10**30), lambda: model.generate(TEXT, 1, top_k=10**30),
+                    lambda: model.generate(TEXT, 1, seed=-1), lambda: bareattn.diff(trace, trace, top=10**30)):
+            with pytest.raises(ValueError, match="a whole number from"):
+                ask()
+    for bad in (b"One", 3, None):
+        with pytest.raises(TypeError, match=f"needed, not {type(bad).__name__}"):
+            model.run(bad)
+        with pytest.raises(TypeError, match=f"needed, not {type(bad).__name__}"):
+            model.encode(bad)
