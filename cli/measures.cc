@@ -151,6 +151,7 @@ void add_measures(CLI::App& app, Action& action) {
       ->type_name("GROUPS")
       ->delimiter(',')
       ->check(CLI::IsMember({"coverage", "scores", "repeats", "offsets"}).description(""))
+      ->allow_extra_args(false)
       ->default_str("coverage,scores,repeats,offsets");
   command->add_option("--rows", options->rows, "look at at most this many tokens' rows; 0: as many as are quick")
       ->type_name("N")

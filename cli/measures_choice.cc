@@ -35,6 +35,7 @@ void MeasuresChoice::declare(CLI::App& command, bool with_swept) {
       ->type_name("GROUPS")
       ->delimiter(',')
       ->check(CLI::IsMember(known).description(""))
+      ->allow_extra_args(false)
       ->default_str(fmt::format("{}", fmt::join(groups, ",")));
   command
       .add_option("--span", spans,

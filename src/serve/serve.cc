@@ -56,6 +56,8 @@ struct Server::Impl {
     serving::ShownOptions how;
     how.title = options.title;
     how.live = options.model != nullptr;
+    const bool own = options.lesson && options.model && options.model->sha256() == trace->model().sha256();
+    if (own) how.lesson = options.lesson;
     how.against = options.against != nullptr;
     how.cache_bytes = options.limits.cache_bytes;
     return std::make_shared<const serving::Shown>(trace, how, progress);
