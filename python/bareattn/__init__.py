@@ -12,9 +12,9 @@ its page in a notebook; merge_partial(): results over parts of the keys; referen
     run = model.run("Some text", steering={"kind": "boost", "keys": [(0, 2)], "value": 3})
     findings = bareattn.diagnose("A text of some length ...", model=model)
 
-Model: runs with every head observed, steered or not, and generation; load_steering(), save_steering(): interventions in a
-file to share; calibrate(), adaptive_temperature(): interventions made from runs; diagnose(): what is wrong with how a
-model attends, over a text or of a finished run; roles(): what every head is for.
+Model: runs with every head observed, steered or not, in memory or into a trace, and generation; load_steering(),
+save_steering(): interventions in a file to share; calibrate(), adaptive_temperature(): interventions made from runs;
+diagnose(): what is wrong with how a model attends, over a text or of a finished run; roles(): what every head is for.
 """
 
 from ._attention import STAGES, STATISTICS, attention, merge_partial, reference_attention, weights

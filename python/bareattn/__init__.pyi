@@ -1,10 +1,17 @@
 from os import PathLike
-from typing import Any, Literal, NamedTuple, Sequence, TypedDict, overload
+from typing import Any, Literal, Mapping, NamedTuple, Sequence, TypedDict, overload
 
 import numpy as np
 
 # A NumPy, PyTorch or JAX array in this computer's memory; a result is of the library of q.
 Array = Any
+Path = str | bytes | PathLike[str] | PathLike[bytes]
+Span = tuple[int, int]
+Beyond = Literal["refuse", "extrapolate", "scale"]
+# Tokens (begin, end), several such, or a regular expression over the text.
+Where = Span | Sequence[Span] | np.ndarray | str
+# {name: where}, [(name, where)], [(name, begin, end)], "NAME=BEGIN:END" and "NAME=REGEX".
+Spans = Mapping[str, Where] | Sequence[tuple[str, Where] | tuple[str, int, int] | str] | str
 Layout = Literal["bhsd", "bshd", "packed", "thd"]
 Stage = Literal["product", "capped", "biased", "weight"]
 
@@ -140,6 +147,12 @@ class Run:
     def mean(self, measure: str, layer: int, head: int) -> float: ...
     def received(self, layer: int, head: int) -> np.ndarray: ...
     def max_key(self, layer: int, head: int) -> np.ndarray: ...
+    @property
+    def spans(self) -> dict[str, list[Span]]: ...
+    @property
+    def pool_block(self) -> int: ...
+    def pool_sum(self, layer: int, head: int) -> np.ndarray: ...
+    def pool_max(self, layer: int, head: int) -> np.ndarray: ...
     def role(self, layer: int, head: int) -> Role: ...
     def span(self, text: str) -> tuple[int, int]: ...
     def tile(
@@ -153,7 +166,7 @@ class Run:
         self, layer: int, head: int, rows: slice | tuple[int, int] = ..., keys: slice | tuple[int, int] = ...
     ) -> np.ndarray: ...
     def agreement(self, rows: int = ..., threads: int = ...) -> dict[str, Any]: ...
-    def sweep(self, groups: Sequence[str] = ..., rows: int = ..., threads: int = ...) -> dict[str, Any]: ...
+    def sweep(self, groups: Sequence[str] | str = ..., rows: int = ..., threads: int = ...) -> dict[str, Any]: ...
     def swept_rows(self, measure: str, layer: int, head: int) -> np.ndarray: ...
     def stripes(self, layer: int, head: int, most: int) -> np.ndarray: ...
     def laplacian_eigenvalues(self, layer: int, head: int, count: int = ...) -> np.ndarray: ...
@@ -163,18 +176,16 @@ class Run:
     def focus_score(self, instruction: str, data: str, layer: int, head: int) -> float: ...
 
 class Trace(Run):
-    def __init__(self, path: str | PathLike[str]) -> None: ...
+    def __init__(self, path: Path) -> None: ...
     @property
     def store(self) -> str: ...
     @property
     def title(self) -> str: ...
     @property
-    def spans(self) -> dict[str, tuple[int, int]]: ...
-    @property
     def facts(self) -> dict[str, Any]: ...
     @property
     def plot(self) -> Plot: ...
-    def check_model(self, path: str | PathLike[str]) -> None: ...
+    def check_model(self, path: Path) -> None: ...
     def verify(self) -> None: ...
 
 class Plot:
@@ -223,17 +234,16 @@ def diff(
 Intervention = dict[str, Any]
 Steering = str | PathLike[str] | Intervention | Sequence[Intervention] | None
 Tokens = Sequence[int] | np.ndarray
-Span = tuple[int, int]
 
 def load_steering(path: str | PathLike[str]) -> list[Intervention]: ...
 def save_steering(path: str | PathLike[str], steering: Steering) -> None: ...
-def calibrate(control: Run, spans: Sequence[Span], heads: Sequence[str] = ...) -> list[Intervention]: ...
+def calibrate(control: Run, spans: Sequence[Span], heads: Sequence[str] | str = ...) -> list[Intervention]: ...
 def adaptive_temperature(run: Run) -> list[Intervention]: ...
 
 class Model:
     threads: int
     def __init__(
-        self, path: str | PathLike[str], precision: Literal["f32", "bf16"] = ..., threads: int = ...,
+        self, path: Path, precision: Literal["f32", "bf16"] = ..., threads: int = ...,
         attention: Literal["f32", "bf16"] = ...,
     ) -> None: ...
     @property
@@ -245,9 +255,32 @@ class Model:
         self,
         text: str | Tokens,
         steering: Steering = ...,
-        measures: Sequence[str] = ...,
-        spans: Sequence[tuple[str, int, int]] = ...,
+        measures: Sequence[str] | str = ...,
+        spans: Spans = ...,
+        *,
+        beyond: Beyond = ...,
+        chat: bool = ...,
+        bos: bool | None = ...,
+        pool_block: int = ...,
     ) -> Run: ...
+    def trace(
+        self,
+        text: str | Tokens,
+        path: Path,
+        *,
+        store: Literal["f16", "bf16", "f32"] = ...,
+        measures: Sequence[str] | str = ...,
+        spans: Spans = ...,
+        table: Steering = ...,
+        window: int | None = ...,
+        sinks: int = ...,
+        beyond: Beyond = ...,
+        chat: bool = ...,
+        bos: bool | None = ...,
+        pool_block: int = ...,
+        title: str = ...,
+        threads: int = ...,
+    ) -> Trace: ...
     def generate(
         self,
         prompt: str | Tokens,
@@ -258,7 +291,7 @@ class Model:
         top_p: float = ...,
         seed: int = ...,
     ) -> str: ...
-    def mean_ablation(self, text: str | Tokens, heads: Sequence[str]) -> Intervention: ...
+    def mean_ablation(self, text: str | Tokens, heads: Sequence[str] | str) -> Intervention: ...
 
 class Finding:
     check: str
@@ -284,7 +317,7 @@ def diagnose(
     window: int | None = ...,
     sinks: int = ...,
     document: Sequence[int] | None = ...,
-    checks: Sequence[str] = ...,
+    checks: Sequence[str] | str = ...,
     probes: bool = ...,
     threads: int = ...,
 ) -> list[Finding]: ...

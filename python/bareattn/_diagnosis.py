@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import _native
+from ._arguments import names_of
 from ._model import Model
 from ._run import Run
 from ._steering import interventions_of, text_of
@@ -56,7 +57,7 @@ def diagnose(what, *, model=None, against=None, irrelevant=(), steering=None, wi
         against = Trace(against)
     how = {"window": -1 if window is None else int(window), "sinks": int(sinks),
            "document": [] if document is None else [int(d) for d in document],
-           "irrelevant": [tuple(map(int, span)) for span in irrelevant], "checks": list(checks), "probes": bool(probes),
+           "irrelevant": [tuple(map(int, span)) for span in irrelevant], "checks": names_of(checks), "probes": bool(probes),
            "threads": int(threads), "bf16": isinstance(what, Trace) and what.store == "bf16"}
     control = None if against is None else against._run
     if finished:

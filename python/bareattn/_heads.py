@@ -1,10 +1,23 @@
 """What a run says of its heads by a look at every weight, or at what they write: agreement, sweeps, value weighting."""
 
+import operator
+
 from . import _native
+from ._arguments import MOST, MOST_INT, names_of, whole
 
 
 class Heads:
     """The part of a Run (_run.py) that native/heads.cc makes."""
+
+    def _head(self, layer, head):
+        """The two as they are; ValueError where the model has no such head, whatever they are."""
+        layers, heads = self.model["layers"], self.model["heads"]
+        try:
+            if 0 <= operator.index(layer) < layers and 0 <= operator.index(head) < heads:
+                return layer, head
+        except TypeError:
+            pass
+        raise ValueError(f"head {layer}.{head}: the model has {layers} layers of {heads} heads, numbered from 0")
 
     def _range(self, part):
         if isinstance(part, slice):
@@ -13,19 +26,19 @@ class Heads:
             begin, end, _ = part.indices(len(self))
             return begin, max(begin, end)
         begin, end = part
-        return int(begin), int(end)
+        return whole("begin", begin, -MOST), whole("end", end, -MOST)
 
     def tile(self, layer, head, rows=slice(None), keys=slice(None)):
         """Weights [rows, keys], float32; rows and keys are slices or (begin, end). 0 where a key is not seen."""
-        return _native.tile(self._run, layer, head, self._range(rows), self._range(keys))
+        return _native.tile(self._run, *self._head(layer, head), self._range(rows), self._range(keys))
 
     def scores(self, layer, head, rows=slice(None), keys=slice(None)):
         """The same cells before the softmax; -inf where a key is not seen."""
-        return _native.scores(self._run, layer, head, self._range(rows), self._range(keys))
+        return _native.scores(self._run, *self._head(layer, head), self._range(rows), self._range(keys))
 
     def carried(self, layer, head):
         """|v W_O| of each key, [N]: what a weight of one on it writes. ValueError where it was not measured."""
-        return _native.carried(self._run, layer, head)
+        return _native.carried(self._run, *self._head(layer, head))
 
     def value_weighted(self, layer, head, rows=slice(None), keys=slice(None)):
         """|p v W_O|, [rows, keys]: weights times what the keys carry."""
@@ -35,37 +48,37 @@ class Heads:
     def agreement(self, rows=0, threads=0):
         """Heads of a layer beside each other: a dict of js, weight_cosine, output_cosine, each [layers, heads, heads]
         (output_cosine NaN unless `agreement` was measured), and rows, how many were compared; 0: as many as are quick."""
-        return _native.agreement(self._run, rows, threads)
+        return _native.agreement(self._run, whole("rows", rows), whole("threads", threads, most=MOST_INT))
 
     def sweep(self, groups=("coverage", "scores", "repeats", "offsets"), rows=0, threads=0):
         """Measures of a second look at every weight (docs/measures.md): a dict of arrays [layers, heads], means over
         `rows`; distance_bins [layers, heads, bins]."""
-        return _native.sweep(self._run, list(groups), rows, threads)
+        return _native.sweep(self._run, names_of(groups), whole("rows", rows), whole("threads", threads, most=MOST_INT))
 
     def swept_rows(self, measure, layer, head):
         """One of them of every row, [N]: "keys_90", "min_logit", "logit_mean", ..., "induction_weight"."""
-        return _native.swept_rows(self._run, measure, layer, head)
+        return _native.swept_rows(self._run, str(measure), *self._head(layer, head))
 
     def stripes(self, layer, head, most):
         """Mean weight at distance 0, 1, ... most, [most + 1]."""
-        return _native.stripes(self._run, layer, head, most)
+        return _native.stripes(self._run, *self._head(layer, head), whole("most", most, most=MOST_INT))
 
     def laplacian_eigenvalues(self, layer, head, count=10):
         """The largest eigenvalues of the attention Laplacian D - A."""
-        return _native.laplacian_eigenvalues(self._run, layer, head, count)
+        return _native.laplacian_eigenvalues(self._run, *self._head(layer, head), whole("count", count, most=MOST_INT))
 
     def span_mass(self, name, layer, head):
         """Weight of every row on a named span, [N]."""
-        return _native.span_mass(self._run, name, layer, head)
+        return _native.span_mass(self._run, name, *self._head(layer, head))
 
     def span_flow(self, source, target, layer, head):
         """Mean weight of the rows of one named span on another."""
-        return _native.span_flow(self._run, source, target, layer, head)
+        return _native.span_flow(self._run, source, target, *self._head(layer, head))
 
     def lookback_ratio(self, context, fresh, layer, head):
         """c / (c + f), weights per token of two named spans, mean over the rows of the second."""
-        return _native.lookback_ratio(self._run, context, fresh, layer, head)
+        return _native.lookback_ratio(self._run, context, fresh, *self._head(layer, head))
 
     def focus_score(self, instruction, data, layer, head):
         """Of what the last row gives to two named spans, the share of the first."""
-        return _native.focus_score(self._run, instruction, data, layer, head)
+        return _native.focus_score(self._run, instruction, data, *self._head(layer, head))

@@ -4,6 +4,7 @@ from collections import namedtuple
 
 import numpy as np
 
+from ._arguments import whole
 from ._heads import Heads
 
 Role = namedtuple("Role", ["name", "score", "evidence"])
@@ -33,37 +34,64 @@ class Run(Heads):
 
     def row(self, layer, head, row):
         """Weights of one token on the keys up to itself, [row + 1]."""
-        return self._run.row(layer, head, range(len(self))[row])
+        return self._run.row(*self._head(layer, head), range(len(self))[row])
 
     def top(self, layer, head, row, count=10):
         """The strongest keys of one token: [(key, weight)], strongest first."""
-        return self._run.top(layer, head, range(len(self))[row], count)
+        return self._run.top(*self._head(layer, head), range(len(self))[row], min(whole("count", count), len(self)))
 
     def rows(self, measure, layer, head):
         """A measure (docs/measures.md) of every row, [N]."""
-        return self._run.rows(measure, layer, head)
+        return self._run.rows(str(measure), *self._head(layer, head))
 
     def mean(self, measure, layer=None, head=None):
         """Its mean over rows 1 to N - 1, of one head; or of all, [layers, heads]."""
         if layer is not None:
-            return self._run.mean(measure, layer, head)
+            return self._run.mean(str(measure), *self._head(layer, head))
         m = self.model
-        return np.array([[self._run.mean(measure, l, h) for h in range(m["heads"])] for l in range(m["layers"])])
+        return np.array([[self._run.mean(str(measure), l, h) for h in range(m["heads"])] for l in range(m["layers"])])
 
     def received(self, layer, head):
         """Weight received by each key, [N]."""
-        return self._run.received(layer, head)
+        return self._run.received(*self._head(layer, head))
 
     def max_key(self, layer, head):
         """The strongest key of each row, [N]."""
-        return self._run.max_key(layer, head)
+        return self._run.max_key(*self._head(layer, head))
+
+    @property
+    def spans(self):
+        """The named tokens whose weight was measured, {name: [(begin, end)]}; ranges in order, joined where they meet."""
+        return by_name(self._run.spans())
+
+    @property
+    def pool_block(self):
+        """Tokens of a block of the pooled map. ValueError, here and below, where the group `map` was not measured."""
+        return self._run.pool_block()
+
+    def pool_sum(self, layer, head):
+        """The pooled map: weight in each block of rows and keys, float64 [blocks, blocks] with
+        blocks = ceil(N / pool_block); 0 above the diagonal."""
+        return self._run.pool_sum(*self._head(layer, head))
+
+    def pool_max(self, layer, head):
+        """The largest weight of each block, float32, laid out as pool_sum()."""
+        return self._run.pool_max(*self._head(layer, head))
 
     def role(self, layer, head):
-        return Role(*self._run.role(layer, head))
+        return Role(*self._run.role(*self._head(layer, head)))
 
     def span(self, text):
         """The tokens (begin, end) that the first occurrence of a text touches; ValueError where it is not there."""
         return find_span(self.texts, text)
+
+
+def by_name(spans):
+    """{name: [(begin, end)]} of (name, begin, end)."""
+    named = {}
+    for name, begin, end in spans:
+        named.setdefault(name, []).append((begin, end))
+    return named
 
 
 def find_span(texts, text):

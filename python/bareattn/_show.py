@@ -3,9 +3,9 @@ its script and hand files to the browser to be saved, nothing else: no access to
 network (docs/pictures.md)."""
 
 import html
-import os
 
 from . import _native
+from ._arguments import utf8, whole
 from ._model import Model
 
 
@@ -43,9 +43,9 @@ def show(trace, title=None, height=760, budget=12_000_000, model=None, lesson=_n
     if trace.facts["window"] >= 0:
         raise ValueError("the trace was run with a window, which the page cannot show; bareattn serve does")
     if model is not None and not isinstance(model, Model):  # as the trace was made
-        model = Model(os.fspath(model), trace.facts["model"]["precision"], attention=trace.facts["model"]["attention"])
+        model = Model(model, trace.facts["model"]["precision"], attention=trace.facts["model"]["attention"])
     if model is not None and model.facts["sha256"] != trace.facts["model"]["sha256"]:
         raise ValueError(f"the trace was made with another model than {model.facts['file']}, by its hash")
-    title = trace.title if title is None else str(title)
-    made = _native.render_page(trace._trace, title, int(budget), model and model._model, str(lesson))
+    title = trace.title if title is None else utf8(title)
+    made = _native.render_page(trace._trace, title, whole("budget", budget, most=2**63 - 1), model and model._model, utf8(lesson))
     return Page(made, height)

@@ -5,6 +5,7 @@ import json
 import os
 
 from . import _native
+from ._arguments import names_of
 
 
 def load_steering(path):
@@ -26,7 +27,7 @@ def calibrate(control, spans, heads=("*",)):
     control: a run of the same documents with a query that means nothing (2406.16008). spans: [(begin, end)] of its
     tokens. Heads are named as in a steering file.
     """
-    return interventions_of(_native.calibrate(control._run, [tuple(map(int, s)) for s in spans], list(heads)))
+    return interventions_of(_native.calibrate(control._run, [tuple(map(int, s)) for s in spans], names_of(heads)))
 
 
 def adaptive_temperature(run):

@@ -1,18 +1,19 @@
 """Traces: one observed run of a model in a file (docs/trace.md), any weight of it exactly."""
 
 from . import _native
-from ._run import Run
+from ._arguments import MOST_INT, path_of, whole
+from ._run import Run, by_name
 
 
 class Trace(Run):
-    """A file made by `bareattn trace`. Heads are (layer, head), both from 0; arrays are new.
+    """A file made by Model.trace() or `bareattn trace`. Heads are (layer, head), both from 0; arrays are new.
 
     OSError for a file that is none, was cut, altered, or written by a newer version; IndexError for tokens outside the
     text; ValueError for heads and measures that there are not.
     """
 
     def __init__(self, path):
-        self._trace = _native.open_trace(str(path))
+        self._trace = _native.open_trace(path_of(path))
         self._facts = self._trace.facts()
         super().__init__(self._trace, self._facts["model"])
 
@@ -21,7 +22,7 @@ class Trace(Run):
 
     store = property(lambda self: self._facts["store"], doc="what Q and K are kept as: f16, bf16, f32")
     title = property(lambda self: self._facts["title"])
-    spans = property(lambda self: {name: (b, e) for name, b, e in self._facts["spans"]}, doc="name: (begin, end)")
+    spans = property(lambda self: by_name(self._facts["spans"]), doc="name: [(begin, end)], as they were given")
     facts = property(lambda self: dict(self._facts), doc="everything the file says about the run")
 
     @property
@@ -32,7 +33,7 @@ class Trace(Run):
 
     def check_model(self, path):
         """OSError unless the trace was made with this model file."""
-        self._trace.check_model_file(str(path))
+        self._trace.check_model_file(path_of(path))
 
     def verify(self):
         """Reads and checks all of the file."""
@@ -45,4 +46,4 @@ def diff(a, b, top=10, threads=0):
     token_js, [N]. a and b are Trace objects or paths. ValueError where tokens or heads differ.
     """
     a, b = (run if isinstance(run, Trace) else Trace(run) for run in (a, b))
-    return _native.diff(a._trace, b._trace, top, threads)
+    return _native.diff(a._trace, b._trace, whole("top", top, most=MOST_INT), whole("threads", threads, most=MOST_INT))

@@ -1,4 +1,4 @@
-// Models in Python: text to tokens and back, observed and steered runs, generation; and diagnosis of runs.
+// Models in Python: text to tokens and back, generation; and diagnosis of runs. Observed runs are runs.cc.
 // Interventions come and go as the text of a steering file (docs/steering.md): _model.py and _steering.py make it. The
 // GIL is released while the model runs.
 #include "bareattn/model.h"
@@ -7,12 +7,7 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
-#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
-
-#include <algorithm>
-#include <fstream>
-#include <iterator>
 
 #include "bareattn/diagnosis.h"
 #include "bareattn/error.h"
@@ -21,18 +16,19 @@
 #include "values.h"
 
 namespace bareattn::python {
-namespace {
-
-namespace nb = nanobind;
-using namespace nanobind::literals;  // NOLINT: "name"_a
-using Release = nb::gil_scoped_release;
-using SharedModel = std::shared_ptr<Model>;
 
 std::shared_ptr<const ScoreTable> table_of(const std::string& steering, const Model& model, size_t tokens) {
   if (steering.empty()) return nullptr;
   return std::make_shared<const ScoreTable>(
       make_table(steering_from_json(steering), model.config(), static_cast<int64_t>(tokens)));
 }
+
+namespace {
+
+namespace nb = nanobind;
+using namespace nanobind::literals;  // NOLINT: "name"_a
+using Release = nb::gil_scoped_release;
+using SharedModel = std::shared_ptr<Model>;
 
 Precision precision_of(const char* what, const std::string& name) {
   if (name != "f32" && name != "bf16")
@@ -51,39 +47,10 @@ SharedModel load(const std::string& path, const std::string& precision, const st
 
 std::vector<int32_t> encode(const Model& model, const std::string& text, bool chat, std::optional<bool> bos) {
   const Tokenizer& tokenizer = model.tokenizer();
-  if (!chat) return tokenizer.encode(text, false, bos.value_or(tokenizer.spec().add_bos));
+  const bool begin = bos.value_or(tokenizer.spec().add_bos);
+  if (!chat) return tokenizer.encode(text, false, begin);
   const ChatMessage message{"user", text};
-  return tokenizer.encode(tokenizer.apply_chat_template({&message, 1}, true), true, bos.value_or(false));
-}
-
-MeasureGroups groups_of(const std::vector<std::string>& names) {
-  MeasureGroups groups{.rows = false, .distance = false, .spans = false, .columns = false, .map = false};
-  const std::pair<const char*, bool MeasureGroups::*> known[] = {
-      {"rows", &MeasureGroups::rows},     {"distance", &MeasureGroups::distance},
-      {"spans", &MeasureGroups::spans},   {"columns", &MeasureGroups::columns},
-      {"map", &MeasureGroups::map},       {"spread", &MeasureGroups::spread},
-      {"values", &MeasureGroups::values}, {"agreement", &MeasureGroups::agreement}};
-  for (const std::string& name : names) {
-    const auto at =
-        std::find_if(std::begin(known), std::end(known), [&](const auto& one) { return name == one.first; });
-    if (at == std::end(known)) {
-      throw std::invalid_argument("measures '" + name +
-                                  "': rows, distance, spans, columns, map, spread, values and agreement there are");
-    }
-    groups.*at->second = true;
-  }
-  return groups;
-}
-
-std::shared_ptr<Observation> run(const SharedModel& model, std::vector<int32_t> tokens, const std::string& steering,
-                                 const std::vector<std::string>& measures,
-                                 const std::vector<std::tuple<std::string, int64_t, int64_t>>& spans, int threads) {
-  ObservationOptions options;
-  options.measures = groups_of(measures);
-  for (const auto& [name, begin, end] : spans) options.spans.push_back({name, begin, end});
-  const Release free;
-  options.table = table_of(steering, *model, tokens.size());
-  return observe(model, std::move(tokens), options, threads, interruptible());
+  return tokenizer.encode(tokenizer.apply_chat_template({&message, 1}, true), true, begin);
 }
 
 std::vector<int32_t> continued(const SharedModel& model, const std::vector<int32_t>& tokens, int count,
@@ -200,7 +167,6 @@ void bind_model(nb::module_& module) {
              return nb::bytes(text.data(), text.size());
            })
       .def("end", [](const Model& model) { return model.tokenizer().spec().eos_id; })
-      .def("run", &run)
       .def("generate", &continued)
       .def("mean_ablation", [](const SharedModel& model, const std::vector<int32_t>& tokens,
                                std::vector<std::string> heads, int threads) {

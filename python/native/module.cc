@@ -154,6 +154,7 @@ NB_MODULE(_native, module) {
   bind_observation(module);
   bind_trace(module);
   bind_model(module);
+  bind_runs(module);
   bind_heads(module);
   nb::class_<AttentionCache>(module, "Cache")
       .def(

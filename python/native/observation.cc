@@ -7,6 +7,8 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+
 #include "bareattn/error.h"
 #include "bind.h"
 #include "values.h"
@@ -54,6 +56,17 @@ void check_head(const Observation& run, int layer, int head) {
   if (layer < 0 || layer >= c.layers || head < 0 || head >= c.heads)
     throw std::invalid_argument("head " + std::to_string(layer) + "." + std::to_string(head) + ": the model has " +
                                 std::to_string(c.layers) + " layers of " + std::to_string(c.heads) + " heads");
+}
+
+/// The pooled map as a square, zeros above its diagonal.
+template <class T>
+auto square_of(const Observation& run, const std::vector<T>& cells) {
+  const auto blocks = static_cast<size_t>(run.pool_blocks());
+  std::vector<T> square(blocks * blocks);
+  for (size_t r = 0; r < blocks; ++r)
+    std::copy_n(cells.begin() + static_cast<int64_t>(r * (r + 1) / 2), r + 1,
+                square.begin() + static_cast<int64_t>(r * blocks));
+  return array_of(std::move(square), {blocks, blocks});
 }
 
 }  // namespace
@@ -106,6 +119,24 @@ void bind_observation(nb::module_& module) {
            [](const Observation& o, int layer, int head) {
              check_head(o, layer, head);
              return array_of(o.max_key({layer, head}));
+           })
+      .def("pool_block", &Observation::pool_block)
+      .def("pool_sum",
+           [](const Observation& o, int layer, int head) {
+             check_head(o, layer, head);
+             return square_of(o, o.pool_sum({layer, head}));
+           })
+      .def("pool_max",
+           [](const Observation& o, int layer, int head) {
+             check_head(o, layer, head);
+             return square_of(o, o.pool_max({layer, head}));
+           })
+      .def("spans",
+           [](const Observation& o) {
+             nb::list spans;
+             for (const SpanSet& set : o.span_sets())
+               for (const NamedSpan& one : set.ranges) spans.append(nb::make_tuple(set.name, one.begin, one.end));
+             return spans;
            })
       .def("role", [](const Observation& o, int layer, int head) {
         check_head(o, layer, head);

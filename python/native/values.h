@@ -1,9 +1,10 @@
-// What several bindings need: vectors as NumPy arrays, measures by name, and Ctrl-C while C++ runs.
+// What several bindings need: vectors as NumPy arrays, measures by name, steering, and Ctrl-C while C++ runs.
 #pragma once
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
 #include <initializer_list>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,9 @@ Measure measure_of(const std::string& name);
 
 /// Name, file, layers, ...
 nanobind::dict model_facts(const Model& model);
+
+/// The table of a steering file's text for a run of so many tokens; null for no text.
+std::shared_ptr<const ScoreTable> table_of(const std::string& steering, const Model& model, size_t tokens);
 
 /// Stops the run where the user pressed Ctrl-C; Cancelled then becomes KeyboardInterrupt.
 Progress interruptible();

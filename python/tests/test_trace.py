@@ -33,7 +33,7 @@ def trace(path):
 
 def test_what_it_says(trace):
     assert "".join(trace.texts) == TEXT and len(trace) == len(trace.tokens) == len(trace.texts)
-    assert trace.spans == {"a": (1, 4)} and trace.store == "f32" and trace.seconds > 0
+    assert trace.spans == {"a": [(1, 4)]} and trace.store == "f32" and trace.seconds > 0
     assert trace.model["layers"] == 30 and trace.model["heads"] == 9
     assert repr(trace).startswith("<bareattn.Trace of ")
 
