@@ -23,6 +23,7 @@ namespace {
 struct PageChoice {
   std::string run, against, output, title, model;
   double budget_megabytes = 25;
+  bool value_weighted = false;
 };
 
 std::string title_of(const Trace& trace, const std::string& path) {
@@ -52,6 +53,8 @@ int write_page(const PageChoice& choice) {
   const auto trace = Trace::open(choice.run);
   if (!choice.model.empty()) trace->check_model_file(choice.model);
   PageOptions options;
+  options.value_weighted = choice.value_weighted;
+  if (choice.value_weighted) static_cast<void>(trace->carried({0, 0}));  // refuses
   options.size_budget = static_cast<int64_t>(choice.budget_megabytes * 1e6);
   options.telling = telling_heads(*trace);
   options.title = !choice.title.empty() ? choice.title : title_of(*trace, choice.run);
@@ -81,6 +84,8 @@ void add_page(CLI::App& app, Action& action) {
       ->type_name("MB")
       ->check(within(0.1, 2000.0))
       ->capture_default_str();
+  command->add_flag("--value-weighted", choice->value_weighted,
+                    "the page opens with weights times the size of what each key carries, |p v W_O|");
   command->add_option("--check-model", choice->model, "refuse a trace that was not made with this model file")
       ->type_name("FILE");
   command->footer(

@@ -18,6 +18,7 @@ struct PageOptions {
   bool pooled_only = false;   // no head exact, only pooled maps: the smallest page; `exact` must be empty
   std::shared_ptr<const HeadRoles> recipe_roles;  // what the heads are for, beside what they do in this text; or null
   std::vector<HeadId> telling;  // heads, most telling first: who goes in first, and what the page opens with
+  bool value_weighted = false;  // opens with weights times the size of what keys carry, where that was kept
   /// A sentence of at most 16 tokens, observed with keep_v: the page's tour is told on it. Null: no tour.
   std::shared_ptr<const Observation> lesson = {};
   /// A second run over the same tokens: the page shows the two beside each other and as a difference, second less

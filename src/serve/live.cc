@@ -88,6 +88,7 @@ bool Live::progress(int64_t done, int64_t total) {
 
 void Live::prepare(const Job& job, std::vector<int32_t>& tokens, TraceOptions& how) const {
   if (job.before == nullptr) {
+    how.measures.values = true;
     const Tokenizer& tokenizer = options_.model->tokenizer();
     tokens = tokenizer.encode(job.text, false, tokenizer.spec().add_bos);
     how.title = job.text.size() <= 60 ? job.text : job.text.substr(0, 57) + "...";
@@ -119,6 +120,7 @@ std::shared_ptr<const Shown> Live::traced(const Job& job) {
               options_.threads, [this](int64_t done, int64_t total) { return progress(done, total); });
   ShownOptions shown;
   shown.live = true;
+  shown.value_weighted = options_.value_weighted;
   shown.before = job.before;
   shown.cache_bytes = options_.limits.cache_bytes;
   return std::make_shared<const Shown>(Trace::open(path), shown, [this](int64_t, int64_t) { return !stop_; });

@@ -55,6 +55,7 @@ struct Server::Impl {
                                                      const ServeOptions& options, const Progress& progress) {
     serving::ShownOptions how;
     how.title = options.title;
+    how.value_weighted = options.value_weighted;
     how.live = options.model != nullptr;
     how.against = options.against != nullptr;
     how.cache_bytes = options.limits.cache_bytes;

@@ -41,6 +41,7 @@ std::string render_page(const Observation& observation, const PageOptions& optio
   const ModelConfig& config = observation.model().config();
   json data = view::page_description(observation, options.title, options.recipe_roles.get());
 
+  if (options.value_weighted) data["value_weighted"] = true;
   if (options.lesson) data["lesson"] = view::page_lesson(*options.lesson);
 
   std::string head = view::page_shell(assets, options.title.empty() ? config.name : options.title).head;
