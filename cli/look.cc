@@ -14,6 +14,7 @@
 #include "commands.h"
 #include "input.h"
 #include "interrupt.h"
+#include "lesson_choice.h"
 #include "look_report.h"
 #include "measures_choice.h"
 #include "progress.h"
@@ -30,7 +31,7 @@ struct LookOptions {
   MeasuresChoice measures;
   TokenChoice encoding;
   std::string page, json, exact = "auto", title, colour = "auto";
-  std::string lesson = "The cat sat on the mat because it was tired.";
+  LessonChoice lesson;
   int top = 10;
   double budget_megabytes = 25;
   bool value_weighted = false;
@@ -86,22 +87,6 @@ std::string title_of(const LookOptions& options, const InputText& input) {
   return std::string(start) + (start.size() < text.size() ? "…" : "");
 }
 
-/// The sentence of the page's tour, run by the same model; null where none is wanted.
-std::shared_ptr<const Observation> lesson_of(const LookOptions& options, const std::shared_ptr<const Model>& model) {
-  if (options.page.empty() || options.lesson.empty()) return nullptr;
-  constexpr size_t most = 16;
-  const Tokenizer& tokenizer = model->tokenizer();
-  std::vector<int32_t> tokens = tokenizer.encode(options.lesson, false, tokenizer.spec().add_bos);
-  if (tokens.size() > most) {
-    throw InputError(
-        fmt::format("--lesson: the sentence has {} tokens, at most {} fit on a screen", tokens.size(), most));
-  }
-  if (tokens.empty()) return nullptr;
-  ObservationOptions how;
-  how.keep_v = true;
-  return observe(model, std::move(tokens), how, options.model.threads);
-}
-
 int look(const LookOptions& options) {
   const Terminal terminal = terminal_of(STDOUT_FILENO, options.colour == "always"  ? Colour::always
                                                        : options.colour == "never" ? Colour::never
@@ -130,7 +115,7 @@ int look(const LookOptions& options) {
   page.value_weighted = options.value_weighted;
 
   std::vector<int32_t> tokens = options.encoding.encode(model->tokenizer(), input.text);
-  page.lesson = lesson_of(options, model);
+  if (!options.page.empty()) page.lesson = options.lesson.make(model, options.model.threads);
   ObservationOptions how;
   how.measures = measures;
   how.spans = options.measures.find(model->tokenizer(), tokens, options.encoding.chat ? input.text : "");
@@ -160,6 +145,7 @@ int look(const LookOptions& options) {
   if (measures.agreement) {
     ProgressBar bar("Comparing heads", "layers");
     report.agreement = head_agreement(*observation, {.threads = options.model.threads}, bar.callback());
+    page.agreement = std::make_shared<const Agreement>(*report.agreement);
   }
   if (!options.page.empty()) {
     const ProgressBar bar("Writing the page", "");
@@ -171,8 +157,10 @@ int look(const LookOptions& options) {
   if (json_wanted) json = look_json(report);
   const std::string printed = json_to_stdout ? json : look_summary(report, terminal);
   stop_if_interrupted();  // for the last time: "nothing was written" must be true of everything
-  if (!options.page.empty()) write_file(options.page, html);
-  if (json_wanted && !json_to_stdout) write_file(options.json, json);
+  std::vector<Output> outputs;
+  if (!options.page.empty()) outputs.push_back({options.page, html});
+  if (!json_file.empty()) outputs.push_back({json_file, json});
+  write_files(outputs);
   std::fwrite(printed.data(), 1, printed.size(), stdout);
   return exit_ok;
 }
@@ -209,8 +197,7 @@ void add_look(CLI::App& app, Action& action) {
       ->type_name("MB")
       ->check(within(0.1, 2000.0))
       ->capture_default_str();
-  command->add_option("--lesson", options->lesson, "sentence of the page's tour, at most 16 tokens; '' for no tour")
-      ->type_name("TEXT");
+  options->lesson.declare(*command);
   command->add_option("--title", options->title, "title of the page (default: the file's name or the text's beginning)")
       ->type_name("TEXT");
   command

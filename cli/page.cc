@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
 #include "bareattn/error.h"
 #include "bareattn/files.h"
@@ -14,6 +15,7 @@
 #include "commands.h"
 #include "input.h"
 #include "interrupt.h"
+#include "lesson_choice.h"
 #include "progress.h"
 #include "terminal.h"
 
@@ -21,7 +23,9 @@ namespace bareattn::cli {
 namespace {
 
 struct PageChoice {
-  std::string run, against, output, title, model;
+  std::string run, against, output, title, checked;
+  ModelChoice model;
+  LessonChoice lesson;
   double budget_megabytes = 25;
   bool value_weighted = false;
 };
@@ -47,11 +51,30 @@ void compare(const PageChoice& choice, const Trace& first, PageOptions& options)
   options.against = second;
 }
 
+/// The tour, of the trace's own model. A model that was named and is another is refused; one that only stands in the
+/// environment is meant for other commands too, so it is left out, and said.
+std::shared_ptr<const Lesson> lesson_of(const PageChoice& choice, const Trace& trace) {
+  if (choice.model.path.empty() || choice.lesson.sentence.empty()) return nullptr;
+  const char* everywhere = std::getenv("BAREATTN_MODEL");
+  try {
+    trace.check_model_file(choice.model.path);
+  } catch (const InputError& error) {
+    if (everywhere == nullptr || choice.model.path != everywhere) throw;
+    fmt::print(stderr, "bareattn: warning: no tour in the page (BAREATTN_MODEL): {}\n", printable(error.what()));
+    return nullptr;
+  }
+  ModelChoice model = choice.model;  // as the trace was made
+  model.precision = precision_name(trace.model().precision());
+  model.attention = precision_name(trace.model().attention());
+  return choice.lesson.make(model.load(), model.threads);
+}
+
 int write_page(const PageChoice& choice) {
   check_writable(choice.output);
-  for (const std::string& in : {choice.run, choice.against, choice.model}) refuse_same_file(choice.output, in);
+  for (const std::string& in : {choice.run, choice.against, choice.checked, choice.model.path})
+    refuse_same_file(choice.output, in);
   const auto trace = Trace::open(choice.run);
-  if (!choice.model.empty()) trace->check_model_file(choice.model);
+  if (!choice.checked.empty()) trace->check_model_file(choice.checked);
   PageOptions options;
   options.value_weighted = choice.value_weighted;
   if (choice.value_weighted) static_cast<void>(trace->carried({0, 0}));  // refuses
@@ -59,6 +82,11 @@ int write_page(const PageChoice& choice) {
   options.telling = telling_heads(*trace);
   options.title = !choice.title.empty() ? choice.title : title_of(*trace, choice.run);
   if (!choice.against.empty()) compare(choice, *trace, options);
+  options.lesson = lesson_of(choice, *trace);
+  if (trace->measured().agreement) {
+    ProgressBar bar("Comparing heads", "layers");
+    options.agreement = std::make_shared<const Agreement>(head_agreement(*trace, {}, bar.callback()));
+  }
   const ProgressBar bar("Writing the page", "");
   if (auto known = cached_roles(trace->model())) {
     options.recipe_roles = std::make_shared<HeadRoles>(std::move(*known));
@@ -84,13 +112,20 @@ void add_page(CLI::App& app, Action& action) {
       ->type_name("MB")
       ->check(within(0.1, 2000.0))
       ->capture_default_str();
+  command
+      ->add_option("-m,--model", choice->model.path,
+                   "the model of the trace, a GGUF file (or set BAREATTN_MODEL): the page gets its tour")
+      ->type_name("FILE")
+      ->envname("BAREATTN_MODEL");
   command->add_flag("--value-weighted", choice->value_weighted,
                     "the page opens with weights times the size of what each key carries, |p v W_O|");
-  command->add_option("--check-model", choice->model, "refuse a trace that was not made with this model file")
+  choice->lesson.declare(*command);
+  command->add_option("--check-model", choice->checked, "refuse a trace that was not made with this model file")
       ->type_name("FILE");
   command->footer(
       "Examples:\n"
       "  bareattn page story.safetensors -o story.html\n"
+      "  bareattn page story.safetensors -m MODEL.gguf -o story.html\n"
       "  bareattn page before.safetensors --against after.safetensors -o both.html");
   command->callback([choice, &action] { action = [choice] { return write_page(*choice); }; });
 }

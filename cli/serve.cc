@@ -15,6 +15,7 @@
 #include "commands.h"
 #include "input.h"
 #include "interrupt.h"
+#include "lesson_choice.h"
 #include "progress.h"
 #include "reach_choice.h"
 #include "terminal.h"
@@ -29,6 +30,7 @@ struct ServeChoice {
   InputChoice input;
   ReachChoice reach;
   TokenChoice encoding;
+  LessonChoice lesson;
   bool open = false, json = false, value_weighted = false;
   std::string store = "f16", title, against;
   int port = 0;
@@ -50,7 +52,7 @@ std::shared_ptr<const Trace> run_text(const ServeChoice& choice, const std::shar
   });
   const std::string path = folder + "/run.safetensors";
   TraceOptions options;
-  options.measures.values = true;  // for the page's value weighting, as trace keeps it
+  options.measures.values = true;  // for the page's x value
   options.store = choice.store == "f32" ? Store::f32 : choice.store == "bf16" ? Store::bf16 : Store::f16;
   const std::string start = printable(input.text);
   options.title = input.origin.empty() ? std::string(prefix(start, 60)) : printable(input.origin);
@@ -89,7 +91,10 @@ int serve(const ServeChoice& choice) {
   options.live_tokens = choice.live_tokens;
   if (!from_file && choice.model.path.empty())
     throw InputError("name a trace (RUN.safetensors, made by bareattn trace), or a model with -m and a text");
-  if (!choice.model.path.empty()) options.model = choice.model.load();
+  if (!choice.model.path.empty()) {
+    options.model = choice.model.load();
+    options.lesson = choice.lesson.make(options.model, choice.model.threads);
+  }
   const std::shared_ptr<const Trace> trace =
       from_file ? Trace::open(choice.input.argument) : run_text(choice, options.model);
   options.value_weighted = choice.value_weighted;
@@ -133,6 +138,7 @@ void add_serve(CLI::App& app, Action& action) {
       ->type_name("N")
       ->check(within<int64_t>(1, 1'000'000))
       ->capture_default_str();
+  choice->lesson.declare(*command);
   command->add_option("--title", choice->title, "title of the page (default: the trace's)")->type_name("TEXT");
   command->footer(
       "Examples:\n"

@@ -238,6 +238,21 @@ TEST(Agreement, ThreadsAndChunksChangeNoBit) {
   EXPECT_EQ(bits(head_agreement(*observe(c.model, c.tokens, {.measures = outputs}, 1), {.threads = 2})), expected);
 }
 
+TEST(Agreement, OneLayerIsThatOfAll) {
+  const Case c(test::tiny_llama(), 90);
+  const auto observation = observe(c.model, c.tokens, {.measures = outputs}, 2);
+  const Agreement all = head_agreement(*observation);
+  const Agreement one = head_agreement(*observation, {.layer = 1});
+  EXPECT_EQ(one.rows, all.rows);
+  ASSERT_EQ(one.pairs.size(), all.pairs.size() / layers);
+  for (size_t at = 0; at < one.pairs.size(); ++at) {
+    const HeadPair &a = one.pairs[at], &b = all.pairs[at + one.pairs.size()];
+    EXPECT_EQ(std::tie(a.layer, a.a, a.b, a.js, a.weight_cosine, a.output_cosine),
+              std::tie(b.layer, b.a, b.b, b.js, b.weight_cosine, b.output_cosine));
+  }
+  EXPECT_THROW(head_agreement(*observation, {.layer = layers}), InputError);
+}
+
 TEST(Agreement, WhatIsNotThereIsSaid) {
   const Case c(test::tiny_llama(), 40);
   const auto plain = observe(c.model, c.tokens, {}, 1);

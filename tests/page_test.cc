@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "bareattn/error.h"
@@ -227,7 +228,7 @@ TEST_F(Page, TheBudgetHoldsAndMoreOfItShowsMore) {
   options.tokens = 600;
   const SyntheticObservation observation(options);
   size_t before = 0, most = 0;
-  for (const int64_t budget : {250'000, 330'000, 450'000, 700'000, 1'500'000, 25'000'000}) {
+  for (const int64_t budget : {270'000, 330'000, 450'000, 700'000, 1'500'000, 25'000'000}) {
     PageOptions page_options;
     page_options.size_budget = budget;
     const std::string page = render_page(observation, page_options);
@@ -283,6 +284,42 @@ TEST_F(Page, TellingHeadsComeFirst) {
   EXPECT_EQ(data["telling"][0], 16);
   EXPECT_EQ(data["telling"][1], 3);
   EXPECT_EQ(data["exact"], data["telling"]);
+}
+
+TEST_F(Page, RecipesAndLikenessesAreThereWhereTheyAreGiven) {
+  const SyntheticObservation observation(small());
+  nlohmann::json data = data_of(render_page(observation));
+  EXPECT_FALSE(data.contains("recipes") || data.contains("agreement"));
+  PageOptions options;
+  HeadRoles roles;
+  roles.layers = 3, roles.heads = 6, roles.of_head.resize(18);
+  roles.of_head[13].scores[0].mean = 0.61238;
+  roles.of_head[13].scores[3].mean = NAN;
+  options.recipe_roles = std::make_shared<HeadRoles>(roles);
+  Agreement agreement;
+  agreement.rows = 202;
+  for (int layer = 0; layer < 3; ++layer)
+    for (int a = 0; a < 6; ++a)
+      for (int b = a + 1; b < 6; ++b) agreement.pairs.push_back({layer, a, b, 0.1 * layer + 0.01 * a + 0.001 * b});
+  options.agreement = std::make_shared<Agreement>(agreement);
+  const std::string page = render_page(observation, options);
+  data = data_of(page);
+  ASSERT_EQ(data["recipes"].size(), static_cast<size_t>(recipe_count));
+  EXPECT_EQ(data["recipes"][0]["id"], "induction");
+  EXPECT_EQ(data["recipe_roles"][13]["scores"][0], 0.6124);
+  EXPECT_TRUE(data["recipe_roles"][13]["scores"][3].is_null());
+  EXPECT_EQ(data["agreement"]["outputs"], false);
+  const view::Bytes bytes = section(page, "agreement/2");
+  ASSERT_EQ(bytes.size(), 4U * (1 + 36));
+  std::array<float, 37> values{};
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  EXPECT_EQ(values[0], 202);
+  EXPECT_FLOAT_EQ(values[1 + 6 * 1 + 4], 0.214F);
+  EXPECT_EQ(values[1 + 6 * 4 + 1], values[1 + 6 * 1 + 4]);
+  EXPECT_EQ(values[1 + 6 * 4 + 4], 0);
+  agreement.pairs.pop_back();
+  options.agreement = std::make_shared<Agreement>(agreement);
+  EXPECT_THROW(render_page(observation, options), std::invalid_argument);
 }
 
 TEST_F(Page, WithoutQAndKAllIsPooled) {

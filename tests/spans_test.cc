@@ -74,6 +74,17 @@ TEST(Spans, AHostileExpressionIsRefusedAndNotWaitedFor) {
   EXPECT_NE(said.find("span 'a="), std::string::npos) << said;
 }
 
+TEST(Spans, ManyDearMatchesAreRefusedTogether) {  // each alone takes few steps
+  std::string text;
+  for (int i = 0; i < 4000; ++i) text += "x" + std::string(18, 'a');
+  EXPECT_NE(refusal("a=x(?=(?:a+)+[bc]|)", {text}).find("takes too long"), std::string::npos);
+  const std::string broken = text + "\xFF" + std::string(1 << 20, 'b');  // the rest is checked for each match
+  EXPECT_NE(refusal("a=b", {broken}).find("takes too long"), std::string::npos);
+  EXPECT_EQ(find_spans("a=x", Pieces{text}).size(), 4000U);
+}
+
+TEST(Spans, ANameIsUtf8) { EXPECT_THROW(span_sets(std::vector<NamedSpan>{{"a\xFF", 0, 1}}, 10), InputError); }
+
 TEST(Spans, OneNameIsOneSet) {
   const auto sets =
       span_sets(std::vector<NamedSpan>{{"b", 4, 6}, {"a", 0, 1}, {"b", 5, 9}, {"b", 1, 2}, {"b", 3, 3}}, 10);

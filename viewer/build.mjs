@@ -23,7 +23,14 @@ await build({
   jsxImportSource: 'preact',
   logLevel: 'warning',
 });
-await build({ absWorkingDir: here, entryPoints: { page: 'src/page.css' }, outdir, minify: true, logLevel: 'warning' });
+await build({
+  absWorkingDir: here,
+  entryPoints: { page: 'src/page.css' },
+  outdir,
+  bundle: true,
+  minify: true,
+  logLevel: 'warning',
+});
 
 for (const name of ['page.js', 'page.css']) {
   const text = readFileSync(join(outdir, name), 'utf8');

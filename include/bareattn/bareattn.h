@@ -13,6 +13,7 @@
 #include "bareattn/head_roles.h"          // what every head is for, by recipes: induction, retrieval, copying, ...
 #include "bareattn/highlights.h"          // which heads to look at first
 #include "bareattn/length.h"              // past the trained context, windows
+#include "bareattn/lesson.h"              // one head on a short sentence, every number of it: the page's tour
 #include "bareattn/model.h"               // a model, a run of it, generation
 #include "bareattn/observation.h"         // every head over one text: measures, maps, roles
 #include "bareattn/page.h"                // the page: one HTML file

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -14,6 +15,13 @@ std::string read_file(const std::string& path, int64_t limit, const std::functio
 
 /// Writes the whole content or leaves the target as it was (temporary file, flush to disk, rename). OutputError.
 void write_file(const std::string& path, std::string_view content);
+
+/// Several files, all of them or none: the first is put in place when the last is on disk. OutputError.
+struct Output {
+  std::string path;
+  std::string_view content;
+};
+void write_files(std::span<const Output> outputs);
 
 /// OutputError unless a file could be written at `path` now. Call it before long work.
 void check_writable(const std::string& path);

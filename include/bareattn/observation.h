@@ -77,7 +77,7 @@ struct ObservationOptions {
   std::vector<NamedSpan> spans = {};             // whose weight is measured
   int pool_block = 0;                            // 0: chosen from the length; else 1, 2, 4, 8, or a multiple of 16
   bool keep_qk = true;                           // keep Q and K (f16) of every head; LSE is always kept
-  bool keep_v = false;                           // keep V too: what keys carry (the page's value weighting, its tour)
+  bool keep_v = false;                           // keep V too: what keys carry (the page's value weighting)
   Beyond beyond = Beyond::refuse;                // for texts longer than the model's context
   std::shared_ptr<const ScoreTable> table = {};  // steering; what is recomputed from Q and K follows it
   std::shared_ptr<const Variant> variant = {};   // a run that departs from the file; what is recomputed does not follow

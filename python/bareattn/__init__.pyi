@@ -206,7 +206,14 @@ class Page:
     height: int
     def save(self, path: str | PathLike[str]) -> None: ...
 
-def show(trace: Trace, title: str | None = ..., height: int = ..., budget: int = ...) -> Page: ...
+def show(
+    trace: Trace,
+    title: str | None = ...,
+    height: int = ...,
+    budget: int = ...,
+    model: Model | str | PathLike[str] | None = ...,
+    lesson: str = ...,
+) -> Page: ...
 
 def diff(
     a: Trace | str | PathLike[str], b: Trace | str | PathLike[str], top: int = ..., threads: int = ...

@@ -3,8 +3,10 @@ its script and hand files to the browser to be saved, nothing else: no access to
 network (docs/pictures.md)."""
 
 import html
+import os
 
 from . import _native
+from ._model import Model
 
 
 class Page:
@@ -27,15 +29,23 @@ class Page:
                 f'head" style="width: 100%; height: {self.height}px; border: 0" srcdoc="{html.escape(self.html)}"></iframe>')
 
 
-def show(trace, title=None, height=760, budget=12_000_000):
+def show(trace, title=None, height=760, budget=12_000_000, model=None, lesson=_native.lesson_sentence):
     """The page of a trace, to stand at the end of a notebook's cell.
 
     title: of the page, by default the trace's. height: of the frame, in pixels. budget: most bytes of the page, which the
-    notebook then holds: heads that do not fit exactly are there as pooled maps. ValueError for a trace of a run with a
-    window, whose cells the page cannot recompute (bareattn serve shows them).
+    notebook then holds: heads that do not fit exactly are there as pooled maps. model: the one that the trace was made
+    with, a Model or the path of its file; with it the page has its tour, "How it works", over the sentence `lesson` of at
+    most 16 tokens ("": no tour). ValueError for another model, for a sentence that is too long, and for a trace of a run
+    with a window, whose cells the page cannot recompute (bareattn serve shows them).
     """
     if isinstance(height, bool) or not isinstance(height, int) or not 100 <= height <= 10_000:
         raise ValueError(f"height {height!r}: a number of pixels from 100 to 10000 is needed")
     if trace.facts["window"] >= 0:
         raise ValueError("the trace was run with a window, which the page cannot show; bareattn serve does")
-    return Page(_native.render_page(trace._trace, trace.title if title is None else str(title), int(budget)), height)
+    if model is not None and not isinstance(model, Model):  # as the trace was made
+        model = Model(os.fspath(model), trace.facts["model"]["precision"], attention=trace.facts["model"]["attention"])
+    if model is not None and model.facts["sha256"] != trace.facts["model"]["sha256"]:
+        raise ValueError(f"the trace was made with another model than {model.facts['file']}, by its hash")
+    title = trace.title if title is None else str(title)
+    made = _native.render_page(trace._trace, title, int(budget), model and model._model, str(lesson))
+    return Page(made, height)

@@ -45,8 +45,39 @@ def test_the_frame_holds_the_page_and_lets_it_do_nothing(path, tmp_path):
     assert tag == "iframe" and attributes["sandbox"] == "allow-scripts allow-downloads" and attributes["srcdoc"] == page.html
     assert "src" not in attributes
     page.save(tmp_path / "page.html")
-    subprocess.run([BIN, "page", path, "-o", tmp_path / "command.html", "--budget", "12"], check=True, stdout=subprocess.DEVNULL)
-    assert (tmp_path / "page.html").read_bytes() == (tmp_path / "command.html").read_bytes()
+    assert (tmp_path / "page.html").read_bytes() == command_page(path, tmp_path)
+
+
+def command_page(path, folder, *more):
+    """The page that the command writes, where no model is at hand unless it is named."""
+    environment = {k: v for k, v in os.environ.items() if k != "BAREATTN_MODEL"}
+    subprocess.run([BIN, "page", path, "-o", folder / "command.html", "--budget", "12", *more], check=True,
+                   stdout=subprocess.DEVNULL, env=environment)
+    return (folder / "command.html").read_bytes()
+
+
+def lesson_of(page):
+    return json.loads(re.search(r'id="page-data">(.*?)</script>', page.html, re.S)[1]).get("lesson")
+
+
+def test_with_a_model_it_has_the_tour(path, tmp_path):
+    trace = bareattn.Trace(path)
+    assert lesson_of(bareattn.show(trace)) is None
+    page = bareattn.show(trace, model=MODEL)
+    page.save(tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_bytes() == command_page(path, tmp_path, "-m", MODEL)
+    model = bareattn.Model(MODEL)
+    assert bareattn.show(trace, model=model).html == page.html
+    own = lesson_of(bareattn.show(trace, model=model, lesson="A dog ran home and slept."))
+    assert "".join(own["tokens"]) == "A dog ran home and slept."
+    assert lesson_of(bareattn.show(trace, model=model, lesson="")) is None
+    with pytest.raises(ValueError, match="17 tokens"):
+        bareattn.show(trace, model=model, lesson=" ".join(["one"] * 17))
+    other = tmp_path / "other.gguf"
+    subprocess.run([BIN, "quantize", "-m", MODEL, "--type", "q8_0", "-o", other], check=True, stdout=subprocess.DEVNULL)
+    for another in (other, bareattn.Model(other)):
+        with pytest.raises(ValueError, match="another model"):
+            bareattn.show(trace, model=another)
 
 
 def test_what_cannot_be_shown_is_said(path, tmp_path):

@@ -125,7 +125,8 @@ void AtomicFile::write_at(uint64_t offset, std::span<const std::byte> bytes) {
   put(offset, reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
-void AtomicFile::commit() {
+void AtomicFile::finish() {
+  if (fd_ < 0) return;
   flush();
   struct stat replaced {};
   if (stat(target_.c_str(), &replaced) == 0) (void)!fchmod(fd_, replaced.st_mode & 07777);  // keeps its permissions
@@ -133,6 +134,10 @@ void AtomicFile::commit() {
   const int closed = close(fd_);
   fd_ = -1;
   if (closed != 0) fail(path_, "writing failed, nothing was changed", errno);
+}
+
+void AtomicFile::commit() {
+  finish();
   if (rename(temporary_.c_str(), target_.c_str()) != 0) fail(path_, "cannot be put in place", errno);
   temporary_.clear();
   // The name itself is on disk only when the directory is. Some file systems refuse this; the content is safe then.

@@ -31,6 +31,8 @@ class AtomicFile {
   void write_at(uint64_t offset, std::span<const std::byte> bytes);
   /// Bytes appended by write() so far.
   uint64_t position() const { return position_; }
+  /// All that can fail for want of room; commit() is then a rename.
+  void finish();
   void commit();
 
  private:

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <deque>
 
 #include "bareattn/error.h"
 #include "base/atomic_file.h"
@@ -46,6 +47,15 @@ std::string read_file(const std::string& path, int64_t limit, const std::functio
 }
 
 void write_file(const std::string& path, std::string_view content) { base::write_file(path, content); }
+
+void write_files(std::span<const Output> outputs) {
+  std::deque<base::AtomicFile> files;
+  for (const Output& output : outputs) {
+    files.emplace_back(output.path).write(output.content);
+    files.back().finish();
+  }
+  for (base::AtomicFile& file : files) file.commit();
+}
 
 void check_writable(const std::string& path) { base::check_writable(path); }
 

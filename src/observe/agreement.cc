@@ -8,8 +8,10 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <string>
 
 #include "attention/shared_pool.h"
+#include "bareattn/error.h"
 #include "observe/bands.h"
 
 namespace bareattn {
@@ -95,36 +97,41 @@ Band compare_band(const Observation& observation, int layer, int heads, TokenRan
 
 Agreement head_agreement(const Observation& observation, const AgreementOptions& options, const Progress& progress) {
   const ModelConfig& config = observation.model().config();
+  if (options.layer < -1 || options.layer >= config.layers)
+    throw InputError("there is no layer " + std::to_string(options.layer) + "; the model has " +
+                     std::to_string(config.layers));
+  const int first = std::max(options.layer, 0), layers = options.layer < 0 ? config.layers : 1;
   const auto length = static_cast<int64_t>(observation.tokens().size());
   const std::vector<TokenRange> bands = observing::bands_of(length, observing::rows_wanted(options.rows, length));
   if (options.value_weighted) static_cast<void>(observation.carried({0, 0}));  // refuses
   Agreement all;
   all.rows = observing::rows_of(bands);
   const auto count = static_cast<int64_t>(bands.size());
-  std::vector<Band> made(static_cast<size_t>(config.layers * count));
+  std::vector<Band> made(static_cast<size_t>(layers * count));
   const attend::PoolLease lease(options.threads);
-  for (int layer = 0; layer < config.layers; ++layer) {
+  for (int at = 0; at < layers; ++at) {
     lease.pool().run(count, [&](int64_t task, int) {
       const int64_t band = count - 1 - task;  // the longest rows first
-      made[static_cast<size_t>(layer * count + band)] =
-          compare_band(observation, layer, config.heads, bands[static_cast<size_t>(band)], options.value_weighted);
+      made[static_cast<size_t>(at * count + band)] =
+          compare_band(observation, first + at, config.heads, bands[static_cast<size_t>(band)], options.value_weighted);
     });
-    if (progress && !progress(layer + 1, config.layers)) throw Cancelled{};
+    if (progress && !progress(at + 1, layers)) throw Cancelled{};
   }
   const bool outputs = observation.measured().agreement;
   const double none = std::numeric_limits<double>::quiet_NaN();
-  for (int layer = 0; layer < config.layers; ++layer) {
+  for (int layer = first; layer < first + layers; ++layer) {
+    const Band* const of_layer = made.data() + (layer - first) * count;
     const std::vector<float> cosines = outputs ? observation.output_cosine(layer) : std::vector<float>();
     std::vector<double> squares(static_cast<size_t>(config.heads));
     for (int64_t t = 0; t < count; ++t)
-      for (size_t a = 0; a < squares.size(); ++a) squares[a] += made[static_cast<size_t>(layer * count + t)].squares[a];
+      for (size_t a = 0; a < squares.size(); ++a) squares[a] += of_layer[t].squares[a];
     size_t at = 0;
     for (int a = 0; a < config.heads; ++a)
       for (int b = a + 1; b < config.heads; ++b, ++at) {
         HeadPair pair{layer, a, b};
         double product = 0;
         for (int64_t t = 0; t < count; ++t) {
-          const Sums& sums = made[static_cast<size_t>(layer * count + t)].pairs[at];
+          const Sums& sums = of_layer[t].pairs[at];
           pair.js += sums.js;
           product += sums.product;
         }

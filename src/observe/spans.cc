@@ -1,5 +1,5 @@
 // See spans.h. A regular expression comes from a stranger as much as a text does: PCRE2 counts its steps and its
-// memory, over all matches together, and what goes past the limit is refused, not waited for.
+// memory, and what goes past a limit, over all matches together, is refused, not waited for.
 #include "bareattn/spans.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -17,7 +17,7 @@
 namespace bareattn {
 namespace {
 
-constexpr uint32_t most_steps = 10'000'000;  // of one match; a text of 100,000 tokens is searched in far fewer
+constexpr int64_t most_steps = 50'000'000;  // a text of 100,000 tokens is searched in far fewer
 constexpr uint32_t most_kilobytes = 64 << 10;
 constexpr int64_t most_matches = 1 << 20;
 
@@ -36,6 +36,60 @@ std::string message_of(int code) {
 [[noreturn]] void fail(std::string_view wanted, const std::string& why) {
   throw InputError(fmt::format("span '{}': {}", base::escape_for_terminal(std::string(wanted.substr(0, 200))), why));
 }
+
+// PCRE2 limits the steps of one match and does not tell how many it took. So each match is tried with few, then with
+// four times as many, and what was allowed is taken off what is left for all: at most five times the work of a search
+// without a limit.
+class Search {
+ public:
+  Search(std::string_view wanted, std::string_view pattern, const std::string& text) : wanted_(wanted), text_(text) {
+    const bool utf8 = base::is_utf8(text);
+    if (utf8)
+      options_ |= PCRE2_NO_UTF_CHECK;
+    else
+      per_match_ += static_cast<int64_t>(text.size() / 16);  // the rest of the text is checked anew for each match
+    int error = 0;
+    PCRE2_SIZE offset = 0;
+    code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                              PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | (utf8 ? 0 : PCRE2_MATCH_INVALID_UTF),
+                              &error, &offset, nullptr));
+    if (!code_) fail(wanted, fmt::format("no regular expression: {} at byte {}", message_of(error), offset));
+    match_.reset(pcre2_match_data_create(1, nullptr));
+    limits_.reset(pcre2_match_context_create(nullptr));
+    if (!match_ || !limits_) throw std::bad_alloc();
+    pcre2_set_heap_limit(limits_.get(), most_kilobytes);
+  }
+
+  // The next match from a byte on, as [begin, end); null: there is none.
+  const PCRE2_SIZE* next(size_t from) {
+    left_ -= per_match_;
+    for (int64_t steps = 64;; steps *= 4) {
+      if ((left_ -= steps) < 0) slow("more than " + std::to_string(most_steps) + " steps");
+      pcre2_set_match_limit(limits_.get(), static_cast<uint32_t>(steps));
+      pcre2_set_depth_limit(limits_.get(), static_cast<uint32_t>(steps));
+      const int rc = pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text_.data()), text_.size(), from, options_,
+                                 match_.get(), limits_.get());
+      if (rc == PCRE2_ERROR_NOMATCH) return nullptr;
+      if (rc == PCRE2_ERROR_MATCHLIMIT || rc == PCRE2_ERROR_DEPTHLIMIT) continue;
+      if (rc == PCRE2_ERROR_HEAPLIMIT) slow(message_of(rc));
+      if (rc < 0) fail(wanted_, "the regular expression cannot be matched: " + message_of(rc));
+      return pcre2_get_ovector_pointer(match_.get());
+    }
+  }
+
+ private:
+  [[noreturn]] void slow(const std::string& why) const {
+    fail(wanted_, "the regular expression takes too long on this text (" + why + "); a simpler one is needed");
+  }
+
+  std::string_view wanted_;
+  const std::string& text_;
+  int64_t left_ = most_steps, per_match_ = 0;
+  uint32_t options_ = PCRE2_NOTEMPTY;
+  std::unique_ptr<pcre2_code, Free> code_;
+  std::unique_ptr<pcre2_match_data, Free> match_;
+  std::unique_ptr<pcre2_match_context, Free> limits_;
+};
 
 // Where each piece begins, and the end.
 std::vector<int64_t> offsets_of(std::span<const std::string_view> pieces) {
@@ -80,33 +134,14 @@ std::vector<NamedSpan> find_spans(std::string_view wanted, std::span<const std::
   NamedSpan range{std::string(name), 0, 0};
   if (read_range(wanted, pattern, static_cast<int64_t>(pieces.size()), range)) return {range};
 
-  int error = 0;
-  PCRE2_SIZE offset = 0;
-  const auto* source = reinterpret_cast<PCRE2_SPTR>(pattern.data());
-  const std::unique_ptr<pcre2_code, Free> code(
-      pcre2_compile(source, pattern.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF | PCRE2_NEVER_BACKSLASH_C,
-                    &error, &offset, nullptr));
-  if (!code) fail(wanted, fmt::format("no regular expression: {} at byte {}", message_of(error), offset));
-  const std::unique_ptr<pcre2_match_data, Free> match(pcre2_match_data_create(1, nullptr));
-  const std::unique_ptr<pcre2_match_context, Free> limits(pcre2_match_context_create(nullptr));
-  if (!match || !limits) throw std::bad_alloc();
-  pcre2_set_match_limit(limits.get(), most_steps);
-  pcre2_set_depth_limit(limits.get(), most_steps);
-  pcre2_set_heap_limit(limits.get(), most_kilobytes);
-
   std::string text;
   for (const std::string_view piece : pieces) text += piece;
   const std::vector<int64_t> offsets = offsets_of(pieces);
-  const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
+  Search search(wanted, pattern, text);
   std::vector<NamedSpan> found;
   for (size_t at = 0; at <= text.size();) {
-    const int rc = pcre2_match(code.get(), subject, text.size(), at, PCRE2_NOTEMPTY, match.get(), limits.get());
-    if (rc == PCRE2_ERROR_NOMATCH) break;
-    if (rc == PCRE2_ERROR_MATCHLIMIT || rc == PCRE2_ERROR_DEPTHLIMIT || rc == PCRE2_ERROR_HEAPLIMIT)
-      fail(wanted,
-           "the regular expression takes too long on this text (" + message_of(rc) + "); a simpler one is needed");
-    if (rc < 0) fail(wanted, "the regular expression cannot be matched: " + message_of(rc));
-    const PCRE2_SIZE* here = pcre2_get_ovector_pointer(match.get());
+    const PCRE2_SIZE* here = search.next(at);
+    if (here == nullptr) break;
     if (here[1] <= here[0] || here[1] <= at) {  // \K can make a match that ends before it begins
       ++at;
       continue;
@@ -152,6 +187,8 @@ std::vector<SpanSet> span_sets(std::span<const NamedSpan> spans, int64_t length)
       throw InputError(fmt::format("span '{}' is [{}, {}); the text has {} tokens",
                                    base::escape_for_terminal(span.name), span.begin, span.end, length));
     }
+    if (!base::is_utf8(span.name))  // what is written of two names must differ
+      throw InputError(fmt::format("span '{}': its name is no UTF-8", base::escape_for_terminal(span.name)));
     auto set = std::find_if(sets.begin(), sets.end(), [&](const SpanSet& s) { return s.name == span.name; });
     if (set == sets.end()) {
       if (sets.size() == most_span_names) throw InputError(fmt::format("more than {} names of spans", most_span_names));

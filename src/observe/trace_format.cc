@@ -276,8 +276,9 @@ TraceFacts read_facts(const SafetensorsFile& file) {
     file.fail(8, std::string("a safetensors file, but no trace: its metadata do not say format '") + format_name + "'");
   const int version = number("format_version", 999'999'999);
   if (version != trace_version) {
-    file.fail(file.offset_of("format_version"), "a trace of version " + std::to_string(version) +
-                                                    ", which a newer program wrote; this one reads version " +
+    file.fail(file.offset_of("format_version"), "a trace of version " + std::to_string(version) + ", which " +
+                                                    (version > trace_version ? "a newer" : "no") +
+                                                    " program wrote; this one reads version " +
                                                     std::to_string(trace_version));
   }
   TraceFacts facts;

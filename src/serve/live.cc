@@ -4,7 +4,9 @@
 #include <nlohmann/json.hpp>
 
 #include "bareattn/error.h"
+#include "bareattn/files.h"
 #include "base/temporary_folder.h"
+#include "base/utf8.h"
 
 namespace bareattn::serving {
 namespace {
@@ -12,6 +14,16 @@ namespace {
 using nlohmann::json;
 
 std::string dumped(const json& value) { return value.dump(-1, ' ', true, json::error_handler_t::replace); }
+
+/// The beginning of a text, of whole characters.
+std::string title_of(const std::string& text) {
+  constexpr int most = 60;
+  const std::string line = printable(text);
+  size_t end = 0;
+  for (int characters = 0; end < line.size() && characters < most; ++characters)
+    end += base::decode_utf8(line, end).length;
+  return end == line.size() ? line : line.substr(0, end) + "...";
+}
 
 }  // namespace
 
@@ -31,13 +43,19 @@ Answer Live::start(const Request& request) {
   const bool text = body.is_object() && body.contains("text"), steering = body.is_object() && body.contains("steering");
   if (text == steering || (text && !body["text"].is_string()) || (steering && !body["steering"].is_object()))
     return error_answer(400, "the body is a JSON object with a string 'text' or an object 'steering'");
-  if (body.contains("page") && !body["page"].is_string()) return error_answer(400, "'page' is a string");
+  for (const char* name : {"page", "run"}) {
+    if (body.contains(name) && !body[name].is_string())
+      return error_answer(400, std::string("'") + name + "' is a string");
+  }
   Job job;
   if (text) {
     job.text = body["text"].get<std::string>();
     if (job.text.empty()) return error_answer(400, "the text is empty");
   } else {
-    job.before = current_()->shared_trace();
+    const std::shared_ptr<const Shown> shown = current_();
+    if (body.value("run", shown->id()) != shown->id())
+      return error_answer(410, "the run of this page is no longer shown");
+    job.before = shown->shared_trace();
     try {
       job.steering = steering_from_json(dumped(body["steering"]));
       if (job.steering.empty()) return error_answer(400, "the steering holds no interventions");
@@ -88,10 +106,10 @@ bool Live::progress(int64_t done, int64_t total) {
 
 void Live::prepare(const Job& job, std::vector<int32_t>& tokens, TraceOptions& how) const {
   if (job.before == nullptr) {
-    how.measures.values = true;
     const Tokenizer& tokenizer = options_.model->tokenizer();
     tokens = tokenizer.encode(job.text, false, tokenizer.spec().add_bos);
-    how.title = job.text.size() <= 60 ? job.text : job.text.substr(0, 57) + "...";
+    how.title = title_of(job.text);
+    how.measures.values = true;  // for the page's x value
   } else {
     if (options_.model->sha256() != job.before->model().sha256())
       throw InputError("the run that is shown was made with another model than the one given with -m");
@@ -122,6 +140,7 @@ std::shared_ptr<const Shown> Live::traced(const Job& job) {
   shown.live = true;
   shown.value_weighted = options_.value_weighted;
   shown.before = job.before;
+  if (!job.before) shown.lesson = options_.lesson;
   shown.cache_bytes = options_.limits.cache_bytes;
   return std::make_shared<const Shown>(Trace::open(path), shown, [this](int64_t, int64_t) { return !stop_; });
 }

@@ -2,6 +2,7 @@
 #include "serve/routes.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -140,6 +141,11 @@ Answer of_run(const Shown& shown, const Request& request, std::string_view path,
     const auto head = head_of(shown.trace(), names[0], names[1]);
     return head ? shown.section(std::string(parts[1]), *head) : not_found();
   }
+  if (parts.size() == 3 && parts[0] == "section" && parts[1] == "agreement") {
+    const auto layer = number(parts[2]);
+    return layer && *layer < shown.trace().model().config().layers ? shown.agreement(static_cast<int>(*layer))
+                                                                   : not_found();
+  }
   if (parts.size() == 3 && parts[0] == "tileset") {
     const auto head = head_of(shown.trace(), parts[1], parts[2]);
     return head ? shown.tileset(*head) : not_found();
@@ -197,8 +203,10 @@ void Routes::forget() {
 }
 
 Lane Routes::lane(const Request& request) {
-  const bool tile = request.target.starts_with("/api/tile/") || request.target.starts_with("/api/against/tile/");
-  return tile ? Lane::tile : Lane::quick;
+  constexpr std::array slow = {"/api/tile/", "/api/against/tile/", "/api/section/agreement/",
+                               "/api/against/section/agreement/"};
+  const auto begins = [&](const char* with) { return request.target.starts_with(with); };
+  return std::any_of(slow.begin(), slow.end(), begins) ? Lane::tile : Lane::quick;
 }
 
 Answer Routes::status() {

@@ -57,6 +57,8 @@ struct Server::Impl {
     how.title = options.title;
     how.value_weighted = options.value_weighted;
     how.live = options.model != nullptr;
+    const bool own = options.lesson && options.model && options.model->sha256() == trace->model().sha256();
+    if (own) how.lesson = options.lesson;
     how.against = options.against != nullptr;
     how.cache_bytes = options.limits.cache_bytes;
     return std::make_shared<const serving::Shown>(trace, how, progress);

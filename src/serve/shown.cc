@@ -16,6 +16,7 @@
 #include "observe/strongest.h"
 #include "serve/gate.h"
 #include "view/page_description.h"
+#include "view/page_lesson.h"
 
 namespace bareattn::serving {
 namespace {
@@ -92,6 +93,7 @@ Shown::Shown(std::shared_ptr<const Trace> trace, const ShownOptions& options, co
   json page = view::page_description(*trace_, options.title.empty() ? trace_->title() : options.title,
                                      roles ? &*roles : nullptr);
   view::add_content(page, config, content);
+  page["agreement"] = {{"outputs", trace_->measured().agreement}};
   page["source"] = {{"base", "/api"}, {"tiles", json::array()}};  // cells a side of the exact tiles of each z
   for (const Level& level : levels_)
     if (level.exact) page["source"]["tiles"].push_back(level.cells);
@@ -107,6 +109,7 @@ Shown::Shown(std::shared_ptr<const Trace> trace, const ShownOptions& options, co
   if (options.before && tokens <= most_compared)
     view::add_changes(page, diff(*options.before, *trace_, {},
                                  [&](int64_t, int64_t) { return !progress || progress(heads, heads); }));
+  if (options.lesson) page["lesson"] = view::page_lesson(*options.lesson);
   page_ = shared(dumped(page));
 }
 
@@ -123,6 +126,16 @@ Answer Shown::section(const std::string& kind, HeadId head) const {
   const view::Bytes bytes = kind == "pool"   ? view::pool_bytes(view::pooled_map(*trace_, head, layout_))
                             : kind == "keys" ? view::key_bytes(*trace_, head)
                                              : view::row_bytes(*trace_, head);
+  Cache::Value value = shared(std::string(bytes.begin(), bytes.end()));
+  cache_.put(key, value);
+  return bytes_answer(value);
+}
+
+Answer Shown::agreement(int layer) const {
+  const std::string key = "agreement/" + std::to_string(layer);
+  if (Cache::Value kept = cache_.find(key)) return bytes_answer(kept);
+  const view::Bytes bytes = view::agreement_bytes(head_agreement(*trace_, {.layer = layer}), layer,
+                                                  trace_->model().config().heads, trace_->measured().agreement);
   Cache::Value value = shared(std::string(bytes.begin(), bytes.end()));
   cache_.put(key, value);
   return bytes_answer(value);

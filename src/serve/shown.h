@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "bareattn/lesson.h"
 #include "bareattn/trace.h"
 #include "serve/cache.h"
 #include "serve/message.h"
@@ -12,11 +13,12 @@
 namespace bareattn::serving {
 
 struct ShownOptions {
-  std::string title = {};               // empty: the trace's
-  bool live = false;                    // a model is at hand to run other texts, and this one steered
-  bool value_weighted = false;          // the page opens with weights times the size of what keys carry
-  bool against = false;                 // a second run is served beside this one
-  std::shared_ptr<const Trace> before;  // of a second run: the first, over the same tokens
+  std::string title = {};                     // empty: the trace's
+  bool live = false;                          // a model is at hand to run other texts, and this one steered
+  bool value_weighted = false;                // the page opens with weights times the size of what keys carry
+  bool against = false;                       // a second run is served beside this one
+  std::shared_ptr<const Lesson> lesson = {};  // the page's tour; null: none
+  std::shared_ptr<const Trace> before;        // of a second run: the first, over the same tokens
   int64_t cache_bytes = 64 << 20;
 };
 
@@ -34,6 +36,7 @@ class Shown {
 
   Answer text() const;  // the description of docs/page-format.md, with the tokens
   Answer section(const std::string& kind, HeadId head) const;  // "thumbs" (of all heads), "pool", "rows", "keys"
+  Answer agreement(int layer) const;                           // how alike its heads are, exactly
   Answer tileset(HeadId head) const;
   struct Tile {
     TileAddress at;

@@ -24,6 +24,21 @@ std::string to_script_json(const json& data) {
   return view::json_for_script(data.dump(-1, ' ', true, json::error_handler_t::replace));
 }
 
+std::vector<view::Section> agreement_sections(const Observation& observation, const PageOptions& options) {
+  const ModelConfig& config = observation.model().config();
+  std::vector<view::Section> sections;
+  if (!options.agreement) return sections;
+  const int64_t pairs = int64_t{config.layers} * config.heads * (config.heads - 1) / 2;
+  if (static_cast<int64_t>(options.agreement->pairs.size()) != pairs)
+    throw std::invalid_argument("PageOptions.agreement is not of every pair of heads of a layer");
+  for (int layer = 0; layer < config.layers; ++layer) {
+    const view::Bytes bytes =
+        view::agreement_bytes(*options.agreement, layer, config.heads, observation.measured().agreement);
+    sections.push_back({"agreement/" + std::to_string(layer), view::deflate_base64(bytes, view::Pack::half_floats)});
+  }
+  return sections;
+}
+
 }  // namespace
 
 std::string render_page(const Observation& observation, const PageOptions& options) {
@@ -43,13 +58,16 @@ std::string render_page(const Observation& observation, const PageOptions& optio
 
   if (options.value_weighted) data["value_weighted"] = true;
   if (options.lesson) data["lesson"] = view::page_lesson(*options.lesson);
+  std::vector<view::Section> agreement = agreement_sections(observation, options);
+  if (options.agreement) data["agreement"] = {{"outputs", observation.measured().agreement}};
 
   std::string head = view::page_shell(assets, options.title.empty() ? config.name : options.title).head;
   head += "<script type=\"application/json\" id=\"page-data\">";
   // Worst case of what add_content() adds: every head twice, with separators.
   const int64_t chosen_json = 512 + 2 * 12 * static_cast<int64_t>(config.layers) * config.heads;
-  const int64_t fixed =
+  int64_t fixed =
       static_cast<int64_t>(head.size() + assets.script.size() + to_script_json(data).size()) + chosen_json + 256;
+  for (const view::Section& section : agreement) fixed += section.size();
   PageOptions of_first = options;
   json against;
   if (options.against) {
@@ -83,6 +101,7 @@ std::string render_page(const Observation& observation, const PageOptions& optio
   page += "</script>\n";
   for (size_t i = 1; i < content.sections.size(); ++i) add_section(content.sections[i]);
   for (size_t i = 1; i < second.sections.size(); ++i) add_section(second.sections[i]);
+  for (view::Section& section : agreement) add_section(section);
   page += "</body>\n</html>\n";
   return page;
 }

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "bareattn/error.h"
+#include "bareattn/highlights.h"
 #include "bareattn/score_table.h"
 #include "bareattn/trace.h"
 
@@ -60,6 +61,13 @@ void add_run(json& data, const Observation& observation) {
       data["roles"].push_back({{"name", role.name}, {"score", number(role.score)}, {"evidence", role.evidence}});
     }
   }
+  data["highlights"] = json::array();
+  if (!measured.for_roles() || !measured.columns) return;
+  for (const Highlight& h : highlights(observation))
+    data["highlights"].push_back({{"head", h.head.layer * config.heads + h.head.head},
+                                  {"id", h.id},
+                                  {"title", h.title},
+                                  {"evidence", h.evidence}});
 }
 
 }  // namespace
@@ -85,9 +93,17 @@ nlohmann::json page_description(const Observation& observation, const std::strin
       throw std::invalid_argument("recipe_roles: they are of " + std::to_string(recipe_roles->layers) + " layers of " +
                                   std::to_string(recipe_roles->heads) + " heads, the observation is not");
     }
+    data["recipes"] = json::array();
+    for (int r = 0; r < recipe_count; ++r) {
+      const RecipeInfo& info = recipe_info(static_cast<Recipe>(r));
+      data["recipes"].push_back({{"id", info.id}, {"description", info.description}, {"threshold", info.threshold}});
+    }
     data["recipe_roles"] = json::array();
     for (const HeadRole& role : recipe_roles->of_head) {
-      data["recipe_roles"].push_back({{"name", role.name}, {"sure", role.sure}, {"evidence", role.evidence}});
+      json scores = json::array();
+      for (const RoleScore& score : role.scores) scores.push_back(number(std::round(score.mean * 1e4) * 1e-4));
+      data["recipe_roles"].push_back(
+          {{"name", role.name}, {"sure", role.sure}, {"evidence", role.evidence}, {"scores", std::move(scores)}});
     }
   }
   return data;

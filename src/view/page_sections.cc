@@ -60,14 +60,20 @@ PooledMap pooled_map(const Observation& observation, HeadId head, const PoolLayo
   }
   for (int64_t r = 0; r < layout.blocks; ++r) {
     const double rows = static_cast<double>(rows_in(r, layout.block, n));
-    for (int64_t c = 0; c <= r; ++c) map.share[static_cast<size_t>(triangle(r) + c)] /= rows;
+    for (int64_t c = 0; c <= r; ++c) {
+      const size_t at = static_cast<size_t>(triangle(r) + c);
+      map.share[at] /= rows;
+      // Weights that the fixed point of the sums rounds to nothing are something still.
+      if (map.share[at] == 0) map.share[at] = static_cast<double>(map.max[at]) / rows;
+    }
     double first_mass = 0;
     for (int64_t i = r * layout.block; i < std::min(n, (r + 1) * layout.block); ++i) {
       first_mass += static_cast<double>(first[static_cast<size_t>(i)]);
     }
     const double rest = map.share[static_cast<size_t>(triangle(r))] - first_mass / rows;
-    // The difference of two sums of roundings: below 2^-20 it is nothing that is known.
-    map.share_without_first[static_cast<size_t>(r)] = rest < 0x1p-20 && std::isfinite(rest) ? 0 : rest;
+    // The difference of two sums of roundings: below these it is nothing that is known.
+    const double known = std::max(0x1p-20, static_cast<double>(layout.block) * 0x1p-27);
+    map.share_without_first[static_cast<size_t>(r)] = rest < known && std::isfinite(rest) ? 0 : rest;
   }
   return map;
 }
@@ -140,6 +146,24 @@ Bytes key_bytes(const Observation& observation, HeadId head) {
           ? observation.carried(head)
           : model::carried_sizes(observation.model(), head.layer, head.head, observation.v_f16(head.layer, kv_head));
   for (const float v : sizes) append_float(out, v);
+  return out;
+}
+
+Bytes agreement_bytes(const Agreement& agreement, int layer, int heads, bool outputs) {
+  const auto side = static_cast<size_t>(heads);
+  std::vector<float> js(side * side), cosine(side * side);
+  for (size_t a = 0; a < side; ++a) cosine[a * side + a] = 1;
+  for (const HeadPair& pair : agreement.pairs) {
+    if (pair.layer != layer) continue;
+    const auto a = static_cast<size_t>(pair.a), b = static_cast<size_t>(pair.b);
+    js[a * side + b] = js[b * side + a] = static_cast<float>(pair.js);
+    cosine[a * side + b] = cosine[b * side + a] = static_cast<float>(pair.output_cosine);
+  }
+  Bytes out;
+  append_float(out, static_cast<float>(agreement.rows));
+  for (const float v : js) append_float(out, v);
+  for (const float v : cosine)
+    if (outputs) append_float(out, v);
   return out;
 }
 

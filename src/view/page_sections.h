@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "bareattn/agreement.h"
 #include "bareattn/observation.h"
 #include "view/encode.h"
 
@@ -51,6 +52,8 @@ Bytes row_bytes(const Observation& observation, HeadId head);
 Bytes q_bytes(const Observation& observation, HeadId head);  // Q [N, D] in planes, then LSE [N] f32
 /// Of each key of an exact head: weight received [N] f32 and, where V was kept, the size of what it carries [N] f32.
 Bytes key_bytes(const Observation& observation, HeadId head);
+/// How alike a layer's heads are, f32: rows compared; JS [Hq, Hq]; where `outputs`, the cosine of what they write, too.
+Bytes agreement_bytes(const Agreement& agreement, int layer, int heads, bool outputs);
 Bytes k_bytes(const Observation& observation, int layer, int kv_head);  // K [N, D] in planes
 
 }  // namespace bareattn::view

@@ -47,12 +47,12 @@ test('two heads side by side move together', async () => {
 
 test('the heads of the layer that look most and least alike are named, and compared with at a click', async () => {
   const o = await open(page('hostile.html'), { hash: '#head=0.1' });
-  await o.page.waitForSelector('.alike button');
+  await o.page.waitForSelector('.alike span button');
   const [most, least] = await o.page.locator('.alike span').evaluateAll((all) => all.map((s) => s.textContent));
-  const names = await o.page.locator('.alike button').allTextContents();
+  const names = await o.page.locator('.alike span button').allTextContents();
   assert.ok(names.every((n) => /^0\.\d$/.test(n) && n !== '0.1') && names[0] !== names[1], `${names}`);
   assert.ok(percent(most) >= percent(least) && percent(most) <= 1, `${most}, ${least}`);
-  await o.page.locator('.alike button').last().click();
+  await o.page.locator('.alike span button').last().click();
   await o.page.waitForFunction((n) => document.querySelectorAll('.map-over').length === 2 && location.hash.includes(`with=${n}`), names[1]);
   await clean(o);
 });

@@ -1,10 +1,19 @@
 // The map itself: what it draws, read off its pixels; that the hand moves it (wheel, two fingers, minimap); that its number,
 // its legend and how exact it is are on the screen, true, and told to those who cannot see it.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { closeAll, expected, open, page, settled } from './open.mjs';
+import { bin, model } from './serving.mjs';
 
-after(closeAll);
+const folder = mkdtempSync(join(tmpdir(), 'bareattn-map-'));
+after(async () => {
+  await closeAll();
+  rmSync(folder, { recursive: true });
+});
 const clean = async (o) => {
   assert.deepEqual(await o.page.evaluate(() => window.violations), []);
   // The browser's remark on this file's own looking is none on the page.
@@ -363,4 +372,39 @@ test('what stands at the edges of the map is named', async () => {
   const o = await open(page('hostile.html'), { hash: `#head=${name}` });
   assert.match(await o.page.locator('.edges').textContent(), /entropy.*each key receives.*Outlined/);
   await clean(o);
+});
+
+test('of a short text the pooled map is cell by cell: rounded, and said so', async () => {
+  const text = 'The cat sat on the mat because it was tired.';
+  const said = {};
+  for (const exact of ['none', 'all']) {
+    const file = join(folder, `${exact}.html`);
+    execFileSync(bin, ['look', '-m', model, text, '--exact', exact, '--lesson', '', '-o', file], { stdio: 'ignore' });
+    const o = await open(file, { kind: 'flat', hash: '#head=13.8&row=10' });
+    await settled(o.page);
+    said[exact] = [];
+    for (const [row, key] of [[10, 1], [10, 10], [7, 0], [3, 2]]) {
+      await o.page.evaluate(([r, k]) => (location.hash = `#head=13.8&row=${r}&key=${k}`), [row, key]);
+      await o.page.waitForFunction(([r, k]) => new RegExp(`^${r} .*\u2192 ${k} `).test(document.querySelector('#readout').textContent), [row, key]);
+      said[exact].push(Number(await o.page.locator('#cell-weight').getAttribute('value')));
+    }
+    const how = await o.page.locator('#map-how').textContent();
+    if (exact === 'all') assert.equal(how, 'exact, recomputed here from Q, K and LSE');
+    else {
+      assert.match(how, /^single weights, each to within 3 %For its cells make the page with --exact 13\.8,/);
+      assert.match(await o.page.locator('#readout').textContent(), /to within 3 % of it$/);
+      assert.match(await o.page.locator('#row-title').textContent(), /^Row 3 .* looks at$/);
+      await o.page.waitForFunction(() => /: weight [\d.]+ %, to within 3 % of it, rank \d+ of 4$/.test(document.querySelector('#live-cell').textContent));
+      // Its figures stand in its cells.
+      const ink = await o.page.evaluate(() => {
+        const left = parseFloat(document.querySelector('.map-cells').style.left);
+        const { data } = document.querySelector('.map-over').getContext('2d').getImageData(left + 3, 3, 24, 24);
+        return data.filter((v, i) => i % 4 === 3 && v > 0).length;
+      });
+      assert.ok(ink > 10, `${ink} pixels are written in the first cell`);
+    }
+    await clean(o);
+  }
+  said.none.forEach((w, i) => near(w, said.all[i], 0.03 * said.all[i], 'rounded'));
+  assert.ok(said.none.some((w, i) => w !== said.all[i]));
 });

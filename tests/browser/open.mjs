@@ -93,7 +93,7 @@ export async function open(file, options = {}) {
   });
   await p.goto(url + hash);
   if (hash.includes('head=')) await p.waitForSelector('#map-how');
-  else await p.waitForSelector('[role=gridcell], .tour');
+  else await p.waitForSelector('[role=gridcell], .likeness button, .tour');
   return { page: p, wrong, close: () => c.close() };
 }
 

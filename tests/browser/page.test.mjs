@@ -1,7 +1,9 @@
 // What a page shows is what was observed: grid, text, exact weights, pooled values, hostile texts; no request, no
 // violation of its policy, no error in the console.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { closeAll, expected, open, page, realPage, settled } from './open.mjs';
 
@@ -42,7 +44,7 @@ test('a measure, an order and a role can be chosen', async () => {
   await o.page.getByRole('radio', { name: 'By measure' }).check();
   const labels = await o.page
     .locator('[role=gridcell] button')
-    .evaluateAll((all) => all.map((b) => Number(b.getAttribute('aria-label').match(/([\d.]+) nats$/)[1])));
+    .evaluateAll((all) => all.map((b) => Number(b.getAttribute('aria-label').match(/([\d.]+) nats\b/)[1])));
   assert.equal(labels.length, 270);
   for (let i = 1; i < labels.length; ++i) assert.ok(labels[i] <= labels[i - 1], `${labels[i - 1]} before ${labels[i]}`);
   await o.page
@@ -116,6 +118,33 @@ test('the text of the page is the tokens, character for character, hostile ones 
   }
 });
 
+test('a token of ten million characters is shown, cut where it is a name', async () => {
+  const long = { '\u202e</script>': '\\u202e\\u003c/script\\u003e', ' ': ' ', ab: 'ab' };
+  const folder = mkdtempSync(join(tmpdir(), 'bareattn-huge-'));
+  for (const [part, written] of Object.entries(long)) {
+    const file = join(folder, 'huge.html');
+    const html = readFileSync(page('hostile.html'), 'utf8');
+    const times = Math.ceil(1e7 / part.length);
+    // The 30th token: past the hostile ones, an ordinary word.
+    writeFileSync(
+      file,
+      html.replace(/("tokens":\[(?:"(?:[^"\\]|\\.)*",){30})"(?:[^"\\]|\\.)*"/, (_, before) => `${before}"${written.repeat(times)}"`),
+    );
+    const o = await open(file, { hash: '#head=0.1&row=30' });
+    await settled(o.page);
+    const [shown, more] = await o.page.locator('.text span').nth(30).evaluate((s) => [s.textContent, s.dataset.more]);
+    assert.ok(shown.length >= 1000 && shown.length <= 2000 && part.repeat(2000).startsWith(shown));
+    assert.equal(Number(more.replace(/\D/g, '')), part.length * times - shown.length); // and what is not shown is said
+    for (const where of ['#row-title', '#readout', '.keys']) {
+      assert.ok((await o.page.locator(where).textContent()).length < 1000, where);
+    }
+    await o.page.evaluate(() => (location.hash = '#head=0.1&row=119&key=30'));
+    await o.page.waitForFunction(() => /^119 .*\u2192 30 /.test(document.querySelector('#readout').textContent));
+    await clean(o);
+  }
+  rmSync(folder, { recursive: true });
+});
+
 test('hostile title and model name are text', async () => {
   const o = await open(page('hostile.html'));
   assert.ok((await o.page.title()).startsWith('</title><script>alert(1)</script>'));
@@ -128,7 +157,7 @@ test('a NaN is shown as what it is', async () => {
   const o = await open(page('hostile.html'));
   await o.page.getByLabel('Colour by').selectOption({ index: 0 });
   assert.match(await o.page.locator('[data-head="2.1"]').getAttribute('aria-label'), /not a number/);
-  assert.match(await o.page.locator('[data-head="2.0"]').getAttribute('aria-label'), /[\d.]+ nats$/);
+  assert.match(await o.page.locator('[data-head="2.0"]').getAttribute('aria-label'), /[\d.]+ nats\b/);
   // Magenta on the map: the damaged block of the head, and nowhere in its neighbour.
   const magenta = () =>
     o.page.locator('.grid-canvas').evaluate((canvas) => {
@@ -224,7 +253,7 @@ test('search finds a text that spans tokens and moves there', async () => {
       .includes(text.toLowerCase().trim()),
     `row ${row}`,
   );
-  assert.match(await o.page.locator('.found-count').textContent(), /found/);
+  assert.match(await o.page.locator('.found-count').textContent(), /found|^\d+ of [\d,]+\+?$/);
   await clean(o);
 });
 
@@ -266,6 +295,22 @@ for (const draw of ['', '&draw=webgl']) {
   });
 }
 
+test('text cannot become markup in the page, whatever a script of it tried', async () => {
+  const o = await open(page('hostile.html'));
+  const refused = await o.page.evaluate(() =>
+    ['innerHTML', 'outerHTML'].map((name) => {
+      try {
+        document.querySelector('h1')[name] = '<b>markup</b>';
+        return 'taken';
+      } catch (error) {
+        return error.name;
+      }
+    }),
+  );
+  assert.deepEqual(refused, ['TypeError', 'TypeError']);
+  await o.close();
+});
+
 test('the policy names hashes and nothing else', () => {
   const text = readFileSync(page('hostile.html'), 'utf8');
   const policy = text.match(/Content-Security-Policy" content="([^"]*)"/)[1];
@@ -274,6 +319,7 @@ test('the policy names hashes and nothing else', () => {
     /^default-src 'none'; script-src 'sha256-[A-Za-z0-9+/=]{44}'; style-src 'sha256-[A-Za-z0-9+/=]{44}';/,
   );
   assert.ok(!/unsafe|https?:|\*/.test(policy), policy);
+  assert.match(policy, /; require-trusted-types-for 'script'; trusted-types 'none'$/);
   assert.ok(!/ (style|on[a-z]+)=/.test(text.slice(0, text.indexOf('<style>'))), 'an inline style or handler');
 });
 

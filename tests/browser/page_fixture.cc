@@ -1,6 +1,9 @@
 // Makes the pages that the browser tests open, and what they must find in them: page_fixture OUTPUT_DIR [MODEL TEXT].
 //   long.html     2,000 tokens, 270 heads, within the default budget: some heads exact, the others pooled
-//   hostile.html  120 tokens with hostile texts, 12 heads, all exact; one damaged
+//   hostile.html  120 tokens with hostile texts, 12 heads, all exact; one damaged; made-up roles by recipes (head L.H
+//   has
+//                 L / 4 + H / 100 for induction, 1.2 none) and likenesses (heads a and b of layer L: L / 10 + |a - b| /
+//                 100)
 //   real.html     where MODEL and TEXT (a file) are given: the text's first 400 tokens, run by the engine
 //   windowed.html the same through a window of 40 tokens and the first 4, from a trace
 //   expected.json tokens and the engine's weights of some rows, and by how much the page's may differ
@@ -84,6 +87,21 @@ nlohmann::json windowed_page(const std::filesystem::path& dir, const std::shared
   return expected(*trace, {11, 2}, {1, 200, 399});
 }
 
+/// As the table at the top says.
+void add_made_up(PageOptions& options, int layers, int heads) {
+  HeadRoles roles;
+  roles.layers = layers, roles.heads = heads, roles.of_head.resize(static_cast<size_t>(layers) * heads);
+  Agreement agreement;
+  agreement.rows = 119;
+  for (int l = 0; l < layers; ++l)
+    for (int a = 0; a < heads; ++a) {
+      roles.of_head[static_cast<size_t>(l) * heads + a].scores[0].mean = l == 1 && a == 2 ? NAN : l * 0.25 + a * 0.01;
+      for (int b = a + 1; b < heads; ++b) agreement.pairs.push_back({l, a, b, l * 0.1 + (b - a) * 0.01});
+    }
+  options.recipe_roles = std::make_shared<HeadRoles>(roles);
+  options.agreement = std::make_shared<Agreement>(agreement);
+}
+
 nlohmann::json real_page(const std::filesystem::path& dir, const char* model_path, const char* text_path) {
   std::ifstream file(text_path, std::ios::binary);
   std::ostringstream text;
@@ -99,7 +117,7 @@ nlohmann::json real_page(const std::filesystem::path& dir, const char* model_pat
   options.title = "A real text";
   options.exact = {{11, 2}};
   options.telling = options.exact;
-  options.lesson = observe(model, model->tokenizer().encode("The cat sat on the mat because it was tired."), how);
+  options.lesson = make_lesson(model, Lesson::sentence);
   write(dir / "real.html", render_page(*observation, options));
   nlohmann::json out = expected(*observation, {11, 2}, {1, 200, 399});
   out["sizes"] = sizes(*model, 11, 2, observation->v_f16(11, 2 / (model->config().heads / model->config().kv_heads)));
@@ -130,6 +148,7 @@ int main(int argc, char** argv) try {
   bad.damage({2, 1});
   PageOptions hostile;
   hostile.title = "</title><script>alert(1)</script> \xE2\x80\xAE title";
+  add_made_up(hostile, small.layers, small.heads);
   write(dir / "hostile.html", render_page(bad, hostile));
   out["hostile"] = expected(bad, {0, 1}, {0, 5, 119});
 

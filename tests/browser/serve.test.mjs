@@ -86,7 +86,39 @@ test('a typed text runs, and the page begins anew with it; axe finds nothing', a
   await o.page.locator('[role=gridcell] button').first().click();
   await o.page.waitForSelector('.text span');
   assert.equal((await o.page.locator('.text span').allTextContents()).join(''), text);
+  // What keys carry was kept, of this text too.
+  await o.page.getByRole('radio', { name: '\u00D7 value' }).check();
+  await settled(o.page);
+  assert.match(await o.page.locator('#cell-weight').textContent(), /, carrying [\d.]+$/);
   await o.clean();
+});
+
+test('where another text is shown by now the page says so and begins anew with it', async () => {
+  const server = await serve('-m', model, '--text', 'The cat sat on the mat because it was tired.');
+  const o = await visit(server, { hash: 'head=7.1&row=5' });
+  await settled(o.page);
+  const other = await visit(server);
+  await other.page.getByText('Run another text').click();
+  await other.page.getByLabel('The text, for the model of this page').fill('Once upon a time there was a fox.');
+  await other.page.keyboard.press('Control+Enter');
+  await other.page.getByRole('heading', { name: 'Once upon a time' }).waitFor();
+  // Steering here would steer the other text.
+  await o.page.getByText('Steer: change the weighting').click();
+  await o.page.getByLabel('Temperature').focus();
+  await o.page.keyboard.press('End');
+  await o.page.getByText(/It was not run: .*410/).waitFor();
+  assert.equal((await server.status()).against, null);
+  await o.page.evaluate(() => (location.hash = '#head=7.1&row=4'));
+  const alert = o.page.getByRole('alert');
+  assert.match(await alert.textContent(), /Another text is shown now/);
+  await alert.getByRole('button', { name: 'Reload' }).click();
+  await o.page.getByRole('heading', { name: 'Once upon a time' }).waitFor();
+  await o.page.locator('[role=gridcell] button').first().click();
+  await o.page.waitForSelector('.text span');
+  assert.equal((await o.page.locator('.text span').allTextContents()).join(''), 'Once upon a time there was a fox.');
+  assert.equal(await alert.count(), 0);
+  await other.clean();
+  await o.page.context().close();
 });
 
 test('a long run shows its progress and can be stopped', async () => {

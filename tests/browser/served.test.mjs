@@ -72,15 +72,16 @@ function tile(layer, head, z, x, y) {
   return Buffer.from(Uint16Array.from([...sum, ...max], toHalf).buffer);
 }
 
-/// `asked`: every request. `slow`: milliseconds that a tile takes. `broken`: tiles are refused.
-async function serve({ token = 'secret', slow = 0, broken = false } = {}) {
+/// `asked`: every request. `slow`: milliseconds that a tile takes. `broken`: tiles are refused. `blocks`: a
+/// side of its small pictures, which are then all alike.
+async function serve({ token = 'secret', slow = 0, broken = false, blocks = data.thumbs.size } = {}) {
   const asked = [];
   const given = JSON.stringify({ schema_version: 1, source: { base: '/api' } });
   const shell = html
     .replace(/(id="page-data">).*?(<\/script>)/s, (_, a, b) => a + given + b)
     .replace(/<script type="text\/plain"[^>]*>[^<]*<\/script>\n/g, '')
     .replace("default-src 'none';", "default-src 'none'; connect-src 'self';");
-  const server = createServer(async (request, answer) => {
+  const handle = async (request, answer) => {
     const url = new URL(request.url, 'http://127.0.0.1');
     const entry = { path: url.pathname + url.search, done: false };
     asked.push(entry);
@@ -92,10 +93,12 @@ async function serve({ token = 'secret', slow = 0, broken = false } = {}) {
     const [, , kind, ...rest] = url.pathname.split('/');
     if (kind === 'tile' && slow) await new Promise((done) => setTimeout(done, slow));
     entry.done = !answer.destroyed;
-    if (kind === 'text') return answer.end(JSON.stringify({ ...data, source: { base: '/api', tiles } }));
+    if (kind === 'text') return answer.end(JSON.stringify({ ...data, thumbs: { size: blocks }, source: { base: '/api', tiles } }));
     const body =
-      kind === 'section'
-        ? section(rest.join('/'))
+      rest[0] === 'thumbs' && blocks !== data.thumbs.size
+        ? Buffer.alloc(((blocks * (blocks + 1)) / 2 + blocks) * data.means.length, 200)
+        : kind === 'section'
+          ? section(rest.join('/'))
         : kind === 'row'
           ? Buffer.from(Float32Array.from(weights(...rest.slice(0, 2))[rest[2]]).buffer)
           : kind === 'tile' && !broken
@@ -103,9 +106,19 @@ async function serve({ token = 'secret', slow = 0, broken = false } = {}) {
             : null;
     if (body) answer.end(body);
     else answer.writeHead(404).end(JSON.stringify({ error: `no ${rest}` }));
-  });
-  await new Promise((done) => server.listen(0, '127.0.0.1', done));
-  return { url: `http://127.0.0.1:${server.address().port}/`, asked, close: () => server.close() };
+  };
+  let server;
+  const start = async (port) => {
+    server = createServer(handle);
+    await new Promise((done) => server.listen(port, '127.0.0.1', done));
+    return server.address().port;
+  };
+  const close = async () => {
+    server.closeAllConnections();
+    await new Promise((done) => server.close(done));
+  };
+  const port = await start(0);
+  return { url: `http://127.0.0.1:${port}/`, asked, close, again: () => start(port) };
 }
 
 async function visit(url) {
@@ -158,6 +171,19 @@ test('while its tiles are coming, and where they are refused, the map does not c
   }
 });
 
+test('heads are not called alike by a few wide blocks', async () => {
+  for (const blocks of [8, 5]) {
+    const server = await serve({ blocks });
+    const o = await visit(`${server.url}#token=secret&head=0.1`);
+    await o.page.waitForSelector('#map-how');
+    await settled(o.page);
+    await o.page.waitForTimeout(300);
+    assert.equal(await o.page.locator('.alike').count(), blocks < 8 ? 0 : 1);
+    await o.close();
+    server.close();
+  }
+});
+
 test('without the token the page says what the server said', async () => {
   const server = await serve();
   const o = await visit(server.url);
@@ -181,4 +207,61 @@ test('leaving a head aborts its tiles', async () => {
   );
   await o.close();
   server.close();
+});
+
+test('a server that is gone is said, and what failed meanwhile comes when it is back', async () => {
+  const server = await serve();
+  const o = await visit(`${server.url}#token=secret&head=0.1&row=90&at=60,60,20`);
+  await o.page.waitForSelector('#map-how');
+  await settled(o.page);
+  assert.equal(await o.page.getByRole('alert').count(), 0);
+  await server.close();
+  // A row, tiles of another place, and another head: each alone would have failed without a word.
+  await o.page.evaluate(() => (location.hash = '#head=0.1&row=70&at=60,60,20'));
+  const alert = o.page.getByRole('alert');
+  assert.match(await alert.textContent(), /The server does not answer/);
+  assert.match(await o.page.locator('#row-title').textContent(), /^Row 90 /); // what was there stays
+  await o.page.evaluate(() => (location.hash = '#head=1.2&row=70&at=60,60,20'));
+  await alert.getByRole('button', { name: 'Retry' }).click();
+  await o.page.waitForFunction(() => document.querySelector('.trouble button')?.disabled === false);
+  assert.match(await alert.textContent(), /The server does not answer/);
+  await server.again();
+  await alert.getByRole('button', { name: 'Retry' }).click();
+  await o.page.waitForFunction(() => /^Row 70 /.test(document.querySelector('#row-title')?.textContent));
+  await settled(o.page);
+  assert.equal(await alert.count(), 0);
+  assert.match(await o.page.locator('h2').first().textContent(), /Layer 1, head 2/);
+  const truth = weights(1, 2)[70];
+  const shown = await o.page
+    .locator('.keys li')
+    .evaluateAll((all) => all.map((li) => [li.querySelector('.at').textContent, li.querySelector('data').value]));
+  for (const [key, w] of shown) assert.ok(Math.abs(w - truth[key]) < 1e-6, `${key}: ${w}, not ${truth[key]}`);
+  // Without a hand too: whatever is answered next ends it.
+  await server.close();
+  await o.page.evaluate(() => (location.hash = '#head=1.2&row=71&at=60,60,20'));
+  await alert.waitFor();
+  await server.again();
+  await o.page.evaluate(() => (location.hash = '#head=1.2&row=72&at=60,60,20'));
+  await o.page.waitForFunction(() => /^Row 72 /.test(document.querySelector('#row-title')?.textContent));
+  await alert.waitFor({ state: 'detached' });
+  await server.close();
+  assert.ok(o.wrong.every((w) => /ERR_CONNECTION_REFUSED|Failed to load resource/.test(w)), o.wrong.join('; '));
+  await o.close();
+});
+
+test('what the server refuses is said in its own words', async () => {
+  const server = await serve();
+  const o = await visit(`${server.url}#token=secret`);
+  await o.page.waitForSelector('[role=gridcell]');
+  await o.page.route('**/api/row/**', (route) =>
+    route.fulfill({ status: 500, body: JSON.stringify({ error: 'the trace was altered' }) }),
+  );
+  await o.page.evaluate(() => (location.hash = '#head=0.1&row=90'));
+  assert.match(await o.page.getByRole('alert').textContent(), /500 the trace was altered/);
+  await o.page.unroute('**/api/row/**');
+  await o.page.getByRole('button', { name: 'Retry' }).click();
+  await o.page.waitForFunction(() => /^Row 90 /.test(document.querySelector('#row-title')?.textContent));
+  assert.equal(await o.page.getByRole('alert').count(), 0);
+  await o.close();
+  await server.close();
 });

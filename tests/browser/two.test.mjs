@@ -335,6 +335,45 @@ test('sliders steer a live run, and what changed is shown', async () => {
   await o.clean();
 });
 
+test('the span is the key that is in focus, or asked for; never a token that nobody chose', async () => {
+  const out = execFileSync(bin, ['row', at('plain.safetensors'), '16.0', '12', '--top', '1', '--json']);
+  const { key } = JSON.parse(out).keys[0];
+  assert.notEqual(key, 0, 'the strongest key must not be the first, or this shows nothing');
+  const server = await serve('-m', model, '--text', text);
+  const o = await visit(server);
+  await o.page.getByText('Steer: change the weighting').click();
+  const span = o.page.locator('output[for=steer-words]');
+  const slider = o.page.getByLabel('Weights on the span');
+  assert.equal(await span.textContent(), 'type words, or open a head');
+  assert.ok(await slider.isDisabled());
+  await o.page.getByLabel('Span', { exact: true }).fill('The cat');
+  assert.ok(await slider.isEnabled());
+  await o.page.getByLabel('Span', { exact: true }).fill('');
+  // In a head, with no key chosen: the strongest of the row, which is the one that the page shows.
+  await o.page.evaluate(() => (location.hash = '#head=16.0&row=12'));
+  await settled(o.page);
+  await o.page.waitForFunction((k) => document.querySelector('#readout').textContent.includes(`\u2192 ${k} `), key);
+  assert.equal(await span.textContent(), `token ${key}`);
+  await slider.focus();
+  await o.page.keyboard.press('Home');
+  await o.page.waitForFunction(() => document.querySelector('#cell-other')?.getAttribute('value') === '0', null, {
+    timeout: 60000,
+  });
+  // The focus goes elsewhere; what was muted stays what is said and saved.
+  await o.page.evaluate(() => (location.hash = '#head=16.0&row=12&key=3'));
+  await o.page.waitForFunction(() => document.querySelector('#readout').textContent.includes('\u2192 3 '));
+  assert.equal(await span.textContent(), `token ${key}`);
+  const [download] = await Promise.all([
+    o.page.waitForEvent('download'),
+    o.page.getByRole('button', { name: 'Save as a steering file' }).click(),
+  ]);
+  const saved = JSON.parse(readFileSync(await download.path(), 'utf8'));
+  assert.deepEqual(saved.interventions, [{ kind: 'knockout', heads: ['*'], keys: [[key, key + 1]] }]);
+  await o.page.getByRole('button', { name: 'As it was' }).click();
+  await o.page.waitForFunction(() => document.querySelector('output[for=steer-words]').textContent === 'token 3');
+  await o.clean();
+});
+
 test('what was steered goes with the page', async () => {
   const server = await serve('-m', model, '--text', text);
   const o = await visit(server);

@@ -82,6 +82,27 @@ def test_disk_full_leaves_the_old_page(tmp_path):
     assert page.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["page.html"]
 
 
+def test_two_outputs_are_written_or_none(tmp_path):
+    """There is room for the page, which is written first, and none for the larger JSON."""
+    outputs = page, json = tmp_path / "page.html", tmp_path / "look.json"
+    arguments = ("look", "Tom is a cat.", "-o", page, f"--json={json}", "--exact", "none", "--lesson", "",
+                 "--measures", "all,coverage,scores,repeats,offsets")
+    assert run(*arguments).returncode == 0
+    sizes = [file.stat().st_size for file in outputs]
+    for file in outputs:
+        file.write_text("old")
+    done = limited(resource.RLIMIT_FSIZE, sum(sizes) // 2, *arguments)
+    assert sizes[0] < sizes[1] and done.returncode == 1 and SENTENCE.fullmatch(done.stderr), (sizes, done.stderr)
+    assert [file.read_text() for file in outputs] == ["old", "old"] and len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_text_after_the_groups_is_the_text(tmp_path):
+    for arguments in (("trace", "--measures", "rows", "A text.", "-o", tmp_path / "run"),
+                      ("look", "--measures", "rows", "A text."), ("measures", "--measures", "coverage", "A text.")):
+        done = run(*arguments)
+        assert done.returncode == 0, (arguments, done.stderr)
+
+
 @pytest.mark.parametrize("megabytes", [60, 150, 300, 420, 500])
 def test_too_little_memory_is_a_sentence(tmp_path, megabytes):
     page = tmp_path / "page.html"

@@ -1,7 +1,9 @@
 """`bareattn serve` from outside: what it answers is what the trace holds, rows are not kept waiting by tiles, leaving and
 Ctrl-C free and end everything, and live mode runs a text, can be stopped, and has limits."""
+import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -125,6 +127,23 @@ def test_the_description_and_the_sections(server):
     assert len(server.ask("/api/section/thumbs").body) == 270 * (thumb * (thumb + 1) // 2 + thumb)
     assert len(server.ask("/api/section/pool/3.1").body) == blocks * (blocks + 1) + blocks
     assert len(server.ask("/api/section/rows/3.1").body) == 5 * 3654
+
+
+def test_how_alike_heads_are_is_what_agree_says(server, trace):
+    assert server.ask("/api/text").json()["agreement"] == {"outputs": False}
+    body = np.frombuffer(server.ask("/api/section/agreement/7").body, "<f4")
+    assert len(body) == 1 + 81
+    said = json.loads(run("agree", trace, "--json", model=None).stdout)["agreement"]
+    assert body[0] == said["rows"]
+    js = body[1:].reshape(9, 9)
+    pairs = [p for p in said["pairs"] if p["a"].startswith("7.")]
+    assert len(pairs) == 36
+    for pair in pairs:
+        a, b = int(pair["a"][2:]), int(pair["b"][2:])
+        assert js[a, b] == js[b, a] == pytest.approx(pair["js"], abs=1e-7)
+    assert not js.diagonal().any()
+    for target in ("30", "-1", "7.1", ""):
+        assert server.ask(f"/api/section/agreement/{target}").status == 404
 
 
 def test_what_is_kept_is_kept_under_the_runs_name_alone(server):
@@ -259,12 +278,54 @@ def test_a_typed_text_is_run_and_shown(live, tmp_path):
     assert "".join(now["tokens"]) == text and now["served"]["run"] == state["run"] != first["served"]["run"]
     n = len(now["tokens"])
     assert live.ask(f"/api/tile/0/0/0/0/0?v={first['served']['run']}").status == 410
-    # The same weights as of the same text in a trace.
+    # The same weights as of the same text in a trace, and what each key carries, of the first text and of this one.
     path = tmp_path / "run.safetensors"
     assert run("trace", "--text", text, "-o", path).returncode == 0
     weights = np.frombuffer(live.ask(f"/api/row/9/2/{n - 1}").body, "<f4")
     assert np.array_equal(weights, exact(path, "9.2", f"{n - 1}", f"0:{n}", tmp_path)[0])
+    assert first["has_sizes"] and now["has_sizes"]
+    keys = np.frombuffer(live.ask("/api/section/keys/9.2").body, "<f4")
+    with safe_open(path, framework="numpy") as file:
+        assert np.array_equal(keys[n:], file.get_tensor("carried")[9, 2])
     assert list(live.temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("before", range(4))
+def test_the_title_of_a_typed_text_is_cut_between_characters(live, before):
+    text = "x" * before + "\U0001f98a" * 200
+    assert start(live, text).status == 202
+    live.wait_for("done")
+    title = live.ask("/api/text").json()["title"]
+    assert title == "x" * before + "\U0001f98a" * (60 - before) + "..."
+    assert start(live, "A\x1b[31m\u202eb\n").status == 202
+    live.wait_for("done")
+    assert live.ask("/api/text").json()["title"] == "A\\x1b[31m\\u{202e}b\\n"
+
+
+def test_steering_is_of_the_run_that_the_page_shows(live):
+    steering = {"format": "bareattn-steering", "version": 1,
+                "interventions": [{"kind": "temperature", "heads": ["*"], "value": 2}]}
+    old = live.status()["run"]
+    assert start(live, "Another text.").status == 202
+    now = live.wait_for("done")["run"]
+    assert live.run({"steering": steering, "run": old}).status == 410 and live.status()["against"] is None
+    assert live.run({"steering": steering, "run": 7}).status == 400
+    assert live.run({"steering": steering, "run": now}).status == 202
+    live.wait_for("done")
+    assert live.status()["against"] is not None
+
+
+@pytest.mark.parametrize("one", [
+    {"kind": "knockout", "heads": ["*"], "keys": [[-1, 2]]}, {"kind": "knockout", "heads": ["*"], "keys": [["0", "1"]]},
+    {"kind": "knockout", "heads": ["*"], "keys": [[2, 1]]}, {"kind": "boost", "heads": ["*"], "keys": [[0, 1]], "value": "1e999"},
+    {"kind": "boost", "heads": ["99.0"], "keys": [[0, 1]], "value": 2}, {"kind": "temperature", "heads": ["*"], "value": 0},
+    {"kind": "temperature", "heads": ["../.."], "value": 2}, {"kind": "</script>", "heads": ["*"]}, {"kind": 7}, {}, None, "x"])
+def test_steering_that_is_none_is_refused(live, one):
+    for steering in ({"format": "bareattn-steering", "version": 1, "interventions": [one]},
+                     {"format": "bareattn-steering", "version": 2, "interventions": []}, {}):
+        reply = live.run({"steering": steering})
+        assert reply.status == 400 and reply.headers["content-type"] == "application/json", reply.raw
+    assert not live.status()["running"]
 
 
 def test_a_run_can_be_stopped_by_hand_and_by_leaving(live):
@@ -305,6 +366,95 @@ def test_ctrl_c_ends_a_run_too(tmp_path):
         assert server.process.wait(20) == 0
         print(f"ended after {time.monotonic() - begin:.2f} s")
         assert list(tmp_path.iterdir()) == []
+
+
+def test_one_ctrl_c_ends_it_with_everything_going_on(tmp_path):
+    """A text that runs, idle connections, half requests, tiles that wait and an answer that nobody takes: the server ends
+    by itself, with exit status 0 and nothing left behind, after one signal and no other. docs/serve.md has how soon."""
+    with serving("--text", TOM.read_text()[:8000], model=True, env={"TMPDIR": str(tmp_path)}) as server:
+        assert start(server, TOM.read_text() * 2).status == 202
+        line = f"Host: {server.host}\r\nAuthorization: Bearer {server.token}\r\n\r\n"
+        kept = [server.connect() for _ in range(10)]
+        for i in range(60):
+            s = server.connect()
+            s.sendall(f"GET /api/tile/{i % 30}/{i % 9}/3/0/1 HTTP/1.1\r\n{line}".encode())
+            kept.append(s)
+        half = server.connect()
+        half.sendall(b"GET / HTTP/1.1\r\nHost: ")
+        deaf = unread(server, "/api/text")
+        assert server.status()["running"]
+        begin = time.monotonic()
+        server.interrupt()
+        code = server.process.wait(60)  # generous: the machine may be busy; there is no second signal
+        took = time.monotonic() - begin
+        print(f"ended after {took:.2f} s")
+        assert code == 0
+        for s in [*kept, half, deaf]:
+            s.close()
+        assert list(tmp_path.iterdir()) == []
+
+
+def unread(server, target):
+    """Asks and takes nothing: small segments and a small window, so that the answer does not fit on the way."""
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+    s.connect(("127.0.0.1", server.port))
+    s.sendall(f"GET {target} HTTP/1.1\r\nHost: {server.host}\r\nAuthorization: Bearer {server.token}\r\n\r\n".encode())
+    return s
+
+
+def test_an_answer_that_is_not_taken_is_given_up(server):
+    """Thirty seconds are for taking the answer; then the connection and what it held are freed."""
+    whole = len(server.ask("/api/text").raw)
+    deaf = [unread(server, "/api/text") for _ in range(5)]
+    time.sleep(3)
+    assert server.status()["connections"] == 6  # they are waited for
+    end = time.monotonic() + 90
+    while server.status()["connections"] > 1 and time.monotonic() < end:
+        time.sleep(0.5)
+    assert server.status()["connections"] == 1
+    for s in deaf:
+        got = 0
+        try:
+            while part := s.recv(1 << 16):
+                got += len(part)
+        except ConnectionResetError:
+            pass
+        assert 0 < got < whole
+        s.close()
+
+
+def test_past_512_connections_the_next_is_closed_at_once(server):
+    """Whole requests, so none of them is one of the 64 that may wait: their tiles are computed while more come."""
+    server.ask("/api/leave", "POST", body=b"page")
+    line = f"Host: {server.host}\r\nAuthorization: Bearer {server.token}\r\n\r\n"
+    places = [(x, y) for y in range(4) for x in range(y + 1)]
+    all_ = []
+    for i in range(900):
+        x, y = places[i // 270 + 3]
+        s = server.connect(timeout=120)
+        all_.append(s)
+        try:
+            s.sendall(f"GET /api/tile/{i % 30}/{i // 30 % 9}/3/{x}/{y} HTTP/1.1\r\n{line}".encode())
+        except OSError:
+            pass  # closed already
+    replies = []
+    for s in all_:
+        raw = b""
+        try:
+            while part := s.recv(1 << 16):
+                raw += part
+        except ConnectionResetError:
+            pass
+        replies.append(raw)
+        s.close()
+    closed = sum(not raw for raw in replies)
+    answered = [raw for raw in replies if raw]
+    print(f"{closed} of 900 closed at once")
+    assert all(raw.startswith(b"HTTP/1.1 200 ") and len(raw) > 128 * 128 * 2 for raw in answered)
+    assert len(answered) >= 512 and closed > 0
+    assert server.ask("/api/status").status == 200  # and there is room again
 
 
 def test_ctrl_c_before_it_serves(tmp_path):

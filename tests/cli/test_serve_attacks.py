@@ -227,6 +227,12 @@ def test_neither_ranges_nor_compression(server):
     (lambda s: f"POST /api/run HTTP/1.1\r\nHost: {s.host}\r\nContent-Length: 99999999999999999999\r\n\r\n", (400, 413)),
     (lambda s: f"POST /api/run HTTP/1.1\r\nHost: {s.host}\r\nContent-Length: -1\r\n\r\n", (400,)),
     (lambda s: "a" * 100000, (400, 431)),
+    # A token of ten million bytes, wherever one may stand.
+    (lambda s: f"GET /api/text HTTP/1.1\r\nHost: {s.host}\r\nAuthorization: Bearer {'0' * 10_000_000}\r\n\r\n", (431,)),
+    (lambda s: f"GET /api/text?v={'0' * 10_000_000} HTTP/1.1\r\nHost: {s.host}\r\n\r\n", (431, 400)),
+    (lambda s: f"POST /api/run HTTP/1.1\r\nHost: {s.host}\r\nContent-Type: application/json\r\nContent-Length: 10000011\r\n\r\n"
+               '{"text":"' + "a" * 10_000_000 + '"}', (413,)),
+    (lambda s: f"{'G' * 10_000_000} / HTTP/1.1\r\nHost: {s.host}\r\n\r\n", (400, 431)),
     (lambda s: "\x00" * 1000, (400,)),
     (lambda s: f"GET / HTTP/1.0\r\nHost: {s.host}\r\n\r\n", (505,)),
     (lambda s: f"GET / HTTP/2.0\r\nHost: {s.host}\r\n\r\n", (400, 505)),

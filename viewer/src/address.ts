@@ -8,3 +8,9 @@ export function putFragment(fragment: string, how: 'push' | 'replace'): void {
     if (!(error instanceof DOMException)) throw error;
   }
 }
+
+/// The same page over another run: nothing of the old view fits it.
+export function beginAnew(): void {
+  history.replaceState(null, '', location.pathname);
+  location.reload();
+}

@@ -1,12 +1,14 @@
 // The whole page: header, then the grid of all heads or one head's map.
-import { useEffect, useRef } from 'preact/hooks';
-import { count, parameters } from './format';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { count, parameters, plural } from './format';
 import { HeadPage } from './head_page';
+import { LayersPage } from './layers_page';
 import { LivePanel } from './live';
 import { Overview } from './overview';
 import { SteerPanel } from './steer';
 import { type Store, useDark, useStore } from './state';
 import { Tour } from './tour';
+import { TroubleBar, useOvercome } from './trouble';
 
 function Header({ store }: { store: Store }) {
   const { model, run, title } = store.data;
@@ -15,7 +17,7 @@ function Header({ store }: { store: Store }) {
     model.name,
     `${parameters(model.parameters)} parameters, ${model.file_type}`,
     `${model.layers} layers \u00D7 ${model.heads} heads`,
-    `${count(run.tokens)} tokens`,
+    plural(run.tokens, 'token'),
     run.seconds === null
       ? ''
       : `${run.seconds.toFixed(2)} s` + (run.tokens_per_second ? ` (${count(run.tokens_per_second)} tok/s)` : ''),
@@ -48,12 +50,17 @@ function Header({ store }: { store: Store }) {
 export function App({ store }: { store: Store }) {
   const state = useStore(store);
   const main = useRef<HTMLElement>(null);
-  const place = state.tour !== null ? 'tour' : state.head === null ? 'grid' : 'head';
+  const place = state.tour !== null ? 'tour' : state.head !== null ? 'head' : state.layers ? 'layers' : 'grid';
   const before = useRef(place);
+  const left = useRef<number | null>(null); // the head that was shown last
+  if (state.head !== null) left.current = state.head;
+  const overcome = useOvercome();
+  const [key, setKey] = useState<number | null>(null);
   useEffect(() => {
     if (before.current !== place) {
       window.scrollTo(0, 0);
-      if (place !== 'tour') main.current?.focus();
+      // In the grid the focus goes back to the head that was left: grid.tsx.
+      if (place === 'head' || (place === 'grid' && left.current === null)) main.current?.focus();
     }
     before.current = place;
   }, [place]);
@@ -61,16 +68,19 @@ export function App({ store }: { store: Store }) {
     <>
       <Header store={store} />
       <main ref={main} tabIndex={-1}>
+        <TroubleBar source={store.source} />
         {store.source.live && <LivePanel live={store.source.live} />}
         {store.source.live && state.tour === null && (
-          <SteerPanel store={store} state={state} live={store.source.live} />
+          <SteerPanel store={store} state={state} live={store.source.live} focusedKey={key} />
         )}
         {state.tour !== null && store.data.lesson ? (
           <Tour store={store} state={state} lesson={store.data.lesson} />
-        ) : state.head === null ? (
-          <Overview store={store} />
+        ) : state.head !== null ? (
+          <HeadPage key={overcome} store={store} head={state.head} onKey={store.source.live && setKey} />
+        ) : state.layers ? (
+          <LayersPage key={overcome} store={store} state={state} layers={state.layers} />
         ) : (
-          <HeadPage store={store} head={state.head} />
+          <Overview key={overcome} store={store} back={left.current} />
         )}
       </main>
     </>

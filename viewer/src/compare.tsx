@@ -60,7 +60,14 @@ function Alike({ store, head }: { store: Store; head: number }) {
       class="alike"
       title="What both have in common, mean over the rows; keys are counted in blocks, so at most this much"
     >
-      In this layer {choice('most like it', others[0]!)}, {choice('most against it', others[others.length - 1]!)}
+      In this layer {choice('most like it', others[0]!)}, {choice('most against it', others[others.length - 1]!)},{' '}
+      <button
+        type="button"
+        class="link"
+        onClick={() => store.set({ head: null, view: null, layers: [layerOf(data, head), layerOf(data, head)] })}
+      >
+        all of them
+      </button>
     </p>
   );
 }

@@ -8,11 +8,24 @@ export interface MeasureInfo {
   title: string;
   unit: string;
   description: string;
+  recipe?: true; // of the model, by tests made for it: not of this text
 }
 export interface Role {
   name: string;
   score: number | null;
   evidence: string;
+}
+export interface Highlight {
+  head: number;
+  id: string; // "pointer"
+  title: string; // "Points at one token"
+  evidence: string;
+}
+export interface RecipeRole {
+  name: string;
+  sure: boolean;
+  evidence: string;
+  scores?: (number | null)[]; // by recipe
 }
 export interface PageData {
   schema_version: number;
@@ -42,7 +55,10 @@ export interface PageData {
   measures: MeasureInfo[]; // [M]
   means: (number | null)[][]; // [layers * heads][M]; null: not a number
   roles: Role[]; // [layers * heads]: on this text
-  recipe_roles?: { name: string; sure: boolean; evidence: string }[]; // [layers * heads]: by tests made for it
+  recipe_roles?: RecipeRole[]; // [layers * heads]: by tests made for it
+  highlights?: Highlight[]; // heads worth a look first, each for one reason
+  recipes?: { id: string; description: string; threshold: number }[];
+  agreement?: { outputs: boolean }; // the engine's own figures of how alike the heads of a layer are
   pool: { block: number; blocks: number };
   thumbs: { size: number };
   has_rows: boolean;
@@ -71,7 +87,7 @@ export type SecondRun = Pick<
   PageData,
   'title' | 'model' | 'run' | 'means' | 'roles' | 'pool' | 'thumbs' | 'has_rows' | 'has_sizes' | 'exact' | 'telling'
 > &
-  Partial<Pick<PageData, 'steering' | 'js'>>;
+  Partial<Pick<PageData, 'steering' | 'js' | 'highlights'>>;
 
 const CHANGED: MeasureInfo = {
   id: 'changed',
@@ -85,14 +101,40 @@ const CHANGED: MeasureInfo = {
 /// The second run's description, whole: as the first's where it says nothing, and with the change of each head as one
 /// more measure where it is known.
 export function secondData(first: PageData, second: SecondRun): PageData {
-  const { against: _, steering: __, ...common } = first;
-  const data: PageData = { ...common, ...second };
-  const { js } = second;
-  if (!js) return data;
+  const { against: _, steering: __, agreement: ___, highlights: ____, ...common } = first;
+  const { js, model } = second;
+  const same = model.name === first.model.name && model.file_type === first.model.file_type;
+  const own = first.measures.filter((m) => !m.recipe).length;
+  const recipes = (h: number): (number | null)[] => first.means[h]!.slice(own).map((v) => (same ? v : null));
+  return {
+    ...common,
+    ...second,
+    measures: js ? [...first.measures, CHANGED] : first.measures,
+    means: second.means.map((m, h) => [
+      ...m.slice(0, own),
+      ...recipes(h),
+      ...(js ? [Math.max(0, js[h] ?? Infinity)] : []),
+    ]),
+  };
+}
+
+/// The recipes' scores as measures like others, which say that they are not of this text.
+function withRecipes(data: PageData): PageData {
+  const { recipes, recipe_roles: roles } = data;
+  if (!recipes || !roles) return data;
+  const measures = recipes.map(({ id, description, threshold }): MeasureInfo => ({
+    id: `recipe-${id}`,
+    title: `Recipe: ${id}`,
+    unit: '',
+    description:
+      `${description.replace(/\.$/, '')}; ${threshold} and more makes the role. ` +
+      'By the recipe, on texts made for it: it says what the head can do, not what it does on this text.',
+    recipe: true,
+  }));
   return {
     ...data,
-    measures: [...first.measures, CHANGED],
-    means: second.means.map((m, h) => [...m, Math.max(0, js[h] ?? Infinity)]),
+    measures: [...data.measures, ...measures],
+    means: data.means.map((m, h) => [...m, ...recipes.map((_, r) => roles[h]?.scores?.[r] ?? null)]),
   };
 }
 
@@ -114,7 +156,7 @@ export function checkPageData(data: PageData): PageData {
   if (data.recipe_roles && data.recipe_roles.length !== heads) {
     throw new Error('the page was damaged: its recipe roles are not as many as its heads');
   }
-  return data;
+  return withRecipes(data);
 }
 
 export const headName = (data: PageData, head: number): string =>

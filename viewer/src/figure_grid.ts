@@ -1,7 +1,7 @@
 // The picture of all heads: each one's map in its lower left, the measure's colour in its upper right, its role's
 // letter; layers across, heads down, or all from the highest measure to the lowest. Of two runs the difference.
 import { css, bright, shade, table } from './colormap';
-import { count, label, value } from './format';
+import { count, label, value, plural } from './format';
 import { type Figure, type Legend, type Panel, sans } from './figure';
 import { ink } from './gutters';
 import { type Pen, putCells } from './pen';
@@ -102,7 +102,7 @@ export function titleOf(store: Store): string {
 }
 
 export const runLine = ({ data }: Store): string =>
-  `${data.model.name}, ${data.model.file_type}, ${count(data.run.tokens)} tokens, ` +
+  `${data.model.name}, ${data.model.file_type}, ${plural(data.run.tokens, 'token')}, ` +
   `${data.model.layers} layers \u00D7 ${data.model.heads} heads. Bare Attention`;
 
 export async function gridFigure(store: Store, state: State): Promise<Figure> {
@@ -131,7 +131,7 @@ export async function gridFigure(store: Store, state: State): Promise<Figure> {
         const x = names + (place % layers) * step;
         const y = Math.floor(place / layers) * step;
         const dim = state.role !== null && state.role !== role;
-        putTile(pen, { head, x, y, size, tint: tints[head]!, badge: badge(role), dim }, images[head]!);
+        putTile(pen, { head, x, y, size, tint: tints[head]!, badge: badge(role), dot: false, dim }, images[head]!);
       });
       if (sorted) return;
       pen.fillStyle = ink().faint;

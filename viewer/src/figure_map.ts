@@ -23,7 +23,7 @@ const scaleOf = (scene: Scene, seen: { x: number; y: number }, alone: boolean): 
   Math.max(scene.camera.scale, (alone ? SIDE.one : SIDE.two) / Math.max(seen.x, seen.y));
 
 export const hasFigures = (scene: Scene, alone: boolean): boolean =>
-  scaleOf(scene, inView(scene), alone) >= FIGURES_PX && scene.patches.some((p) => p.exact && p.cell === 1);
+  scaleOf(scene, inView(scene), alone) >= FIGURES_PX && scene.patches.some((p) => p.cell === 1);
 
 /// The map of a scene as a panel: no wider than the text.
 export function mapPanel(scene: Scene, caption: string, alone: boolean): Panel {

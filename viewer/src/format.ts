@@ -5,20 +5,42 @@ const REORDERING = /[\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/g;
 // eslint-disable-next-line no-control-regex
 const CONTROL = /[\u0000-\u001F\u007F-\u009F\u2028\u2029\uFEFF]/g;
 
+// Nothing but spaces, line ends and characters without a shape.
+const BLANK = /^[\s\p{Z}\p{Cf}\p{Cc}\u115F\u1160\u2800\u3164]*$/u;
+const NO_SHAPE = /[\p{Cf}\u115F\u1160\u2800\u3164]/gu;
+
+/// Nothing of it would be seen.
+export const isBlank = (token: string): boolean => BLANK.test(token);
+
 function picture(c: string): string {
-  const code = c.charCodeAt(0);
+  const code = c.codePointAt(0)!;
   if (c === '\n' || c === '\r' || code === 0x2028 || code === 0x2029) return '\u23CE';
   if (c === '\t') return '\u21E5';
   if (code < 0x20) return String.fromCharCode(0x2400 + code);
   return `\u2039U+${code.toString(16).toUpperCase().padStart(4, '0')}\u203A`;
 }
 
-/// A token as a short label; an empty one (a later part of a split character) is an ellipsis.
+/// Text from strangers on one line of a sentence.
+export const plain = (text: string): string => text.replace(CONTROL, picture).replace(REORDERING, picture);
+
+/// The first characters of a text, none of them cut in two.
+export function beginning(text: string, most: number): string {
+  if (text.length <= most) return text;
+  const low = text.charCodeAt(most);
+  return text.slice(0, low >= 0xdc00 && low < 0xe000 ? most - 1 : most);
+}
+
+/// A token as a short label; an empty one (a later part of a split character) is an ellipsis, one of spaces alone is
+/// drawn as such.
 export function label(token: string | undefined, most = 18): string {
   if (token === undefined) return '';
   if (token === '') return '\u22EF';
-  const head = token.length > 4 * most ? token.slice(0, 4 * most) : token;
-  const shown = head.replace(CONTROL, picture).replace(REORDERING, picture);
+  const head = beginning(token, 4 * most);
+  const shown = isBlank(head)
+    ? plain(head)
+        .replace(NO_SHAPE, picture)
+        .replace(/[\s\p{Z}]/gu, '\u2423')
+    : plain(head);
   const letters = Array.from(shown);
   return letters.length > most ? `${letters.slice(0, most - 1).join('')}\u2026` : shown;
 }
@@ -43,6 +65,8 @@ export const percentSigned = (w: number): string => (w < 0 ? `\u2212${percent(-w
 export const errorText = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 export const count = (n: number): string => Math.round(n).toLocaleString('en');
+
+export const plural = (n: number, what: string): string => `${count(n)} ${what}${n === 1 ? '' : 's'}`;
 
 export function value(x: number | null | undefined, unit: string): string {
   if (x === null || x === undefined || Number.isNaN(x)) return 'not a number';

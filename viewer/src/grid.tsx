@@ -1,11 +1,11 @@
 // The grid of all heads on one canvas, with one real button for each: layers along the wider side of the screen, or all
 // heads from the highest measure to the lowest. Arrow keys move, Enter opens.
-import { useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { headName, headOf, layerOf } from './data';
 import { value } from './format';
 import { seen } from './seen';
 import { type State, type Store, useDark } from './state';
-import { badge, drawTile, places, thumbDifference, thumbImage, tint } from './thumbs';
+import { badge, drawTile, places, thumbDifference, thumbImage, tint, word } from './thumbs';
 import { useThumbs } from './use_thumbs';
 
 interface Layout {
@@ -23,13 +23,14 @@ function layout(width: number, layers: number, heads: number, labels: number): L
 interface GridProps {
   store: Store;
   state: State;
+  back: number | null; // the head that was left for the grid: the focus goes there
   onHover: (head: number | null) => void;
 }
 
 const LABELS = 26;
 const GAP = 3;
 
-export function Grid({ store, state, onHover }: GridProps) {
+export function Grid({ store, state, back, onHover }: GridProps) {
   const { data } = store;
   const { layers, heads } = data.model;
   const box = useRef<HTMLDivElement>(null);
@@ -46,11 +47,13 @@ export function Grid({ store, state, onHover }: GridProps) {
     return () => observer.disconnect();
   }, []);
   const shown = useMemo(() => seen(store, state), [store, state.measure, state.against, state.runs]);
-  const { source, before, values, signed, measure } = shown;
+  const { source, before, values, signed, measure, highlights } = shown;
   const thumbs = useThumbs(source);
   const earlier = useThumbs(before); // of a difference: the first run's
 
   const { roles } = shown.data;
+  const exact = useMemo(() => new Set(shown.data.exact), [shown]);
+  const dots = exact.size < layers * heads;
   const { columns, cell, across } = layout(width, layers, heads, LABELS);
   const sorted = state.order === 'measure';
   const order = useMemo(() => {
@@ -95,13 +98,20 @@ export function Grid({ store, state, onHover }: GridProps) {
           size: cell - GAP,
           tint: tint(scale.at[head] ?? NaN, dark, signed),
           badge: badge(role),
+          dot: dots && exact.has(head),
           dim: state.role !== null && state.role !== role,
         },
         images?.[head] ?? null,
       );
     });
     if (images) performance.mark('bareattn-grid-painted');
-  }, [width, columns, cell, rows, order, scale, images, dark, state.role, roles, signed]);
+  }, [width, columns, cell, rows, order, scale, images, dark, state.role, roles, signed, exact]);
+
+  const there = width > 0;
+  useEffect(() => {
+    if (there && back !== null)
+      box.current?.querySelector<HTMLElement>(`[data-head="${headName(data, back)}"]`)?.focus();
+  }, [there]);
 
   const onKey = (e: KeyboardEvent): void => {
     const moves: Record<string, number> = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns };
@@ -120,7 +130,9 @@ export function Grid({ store, state, onHover }: GridProps) {
   const describe = (head: number): string =>
     `Layer ${layerOf(data, head)}, head ${headOf(data, head)}: ${roles[head]?.name ?? ''}, ` +
     `${signed ? 'change of ' : ''}${measure.title} ${value(values[head], measure.unit)}` +
-    (data.recipe_roles ? `, by recipes ${data.recipe_roles[head]?.name ?? ''}` : '');
+    (data.recipe_roles ? `, by recipes ${data.recipe_roles[head]?.name ?? ''}` : '') +
+    (dots && exact.has(head) ? ', exact' : '') +
+    (highlights.has(head) ? `. ${highlights.get(head)!.title}` : '');
   const name = (i: number): string => (sorted ? '' : String(i));
 
   return (
@@ -163,6 +175,11 @@ export function Grid({ store, state, onHover }: GridProps) {
                     }}
                     onMouseEnter={() => onHover(head)}
                   />
+                  {highlights.has(head) && (
+                    <span class="word" aria-hidden="true">
+                      {word(highlights.get(head)!.id)}
+                    </span>
+                  )}
                 </div>
               );
             })}

@@ -190,8 +190,9 @@ function figures(s: Scene): void {
   c.font = `${Math.min(13, Math.round(camera.scale / 3))}px system-ui, sans-serif`;
   c.textAlign = 'center';
   c.textBaseline = 'middle';
+  const exact = s.patches.some((p) => p.exact);
   for (const p of s.patches) {
-    if (!p.exact || p.cell !== 1) continue;
+    if (p.cell !== 1 || p.exact !== exact) continue; // of two that lie on each other the better one
     // Only in cells that are wholly in view, but for a pixel: cut figures are wrong figures.
     const edge = 1 / camera.scale;
     const x0 = Math.max(p.x, Math.ceil(camera.x - edge));
@@ -233,8 +234,15 @@ function cross(s: Scene, colours: Ink): void {
     c.strokeRect(mid(x + size / 2) - 4, mid(y + size / 2) - 4, 8, 8);
   } else {
     c.strokeRect(f.left - 2, mid(y), ends - f.left + 2, Math.round(size));
-    c.lineWidth = 2;
-    c.strokeRect(x, y, size, size);
+    const line = c.strokeStyle;
+    for (const [width, style] of [
+      [5, colours.paper], // what is bright itself would hide the line
+      [2, line],
+    ] as const) {
+      c.lineWidth = width;
+      c.strokeStyle = style;
+      c.strokeRect(x, y, size, size);
+    }
   }
   c.restore();
 }

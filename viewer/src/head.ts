@@ -27,7 +27,7 @@ export interface Head {
   exact: Cells | null;
 }
 
-async function readPooled(source: Source, name: string): Promise<Pooled> {
+export async function readPooled(source: Source, name: string): Promise<Pooled> {
   const { block, blocks } = source.data.pool;
   const cells = triangle(blocks);
   const bytes = await source.section(`pool/${name}`, 2 * cells + blocks);

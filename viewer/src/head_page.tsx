@@ -1,5 +1,5 @@
 // One head: its map, the focused row in words, and the text coloured by that row.
-import { useMemo, useRef, useState } from 'preact/hooks';
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { CompareBar, ComparePanel, type Pair, differenceName, rowDifference } from './compare';
 import { type PageData, headName, headOf, layerOf } from './data';
 import { count, percent, value } from './format';
@@ -62,7 +62,13 @@ function Spoken({ data, state, keyToken: key, head, view, other }: SpokenProps) 
   );
 }
 
-export function HeadPage({ store, head: index }: { store: Store; head: number }) {
+interface HeadPageProps {
+  store: Store;
+  head: number;
+  onKey?: ((key: number | null) => void) | undefined; // the key in focus; null: none yet, or no more
+}
+
+export function HeadPage({ store, head: index, onKey }: HeadPageProps) {
   const { data } = store;
   const state = useStore(store);
   const { against } = state;
@@ -93,6 +99,9 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
   const shown = hovered ?? focused;
   const otherRow = useRowView(other, shown?.row ?? null);
   const keyToken = state.key >= 0 ? Math.min(state.key, state.row) : (focused?.top[0]?.from ?? 0);
+  const known = focused !== null;
+  useEffect(() => onKey?.(known ? keyToken : null), [known, keyToken]);
+  useEffect(() => () => onKey?.(null), []);
   const both = pair && other && shown && otherRow?.row === shown.row ? otherRow : null;
   const signed = useMemo(
     () => (both && shown && pair?.as === 'difference' ? rowDifference(pair, shown, both) : null),
@@ -226,7 +235,7 @@ export function HeadPage({ store, head: index }: { store: Store; head: number })
                     <dd>
                       <b>
                         {value(source.data.means[index]?.[i], m.unit)}
-                        {two && ` \u2192 ${value(against?.data.means[index]?.[i], m.unit)}`}
+                        {two && !m.recipe && ` \u2192 ${value(against?.data.means[index]?.[i], m.unit)}`}
                       </b>{' '}
                       {m.description}
                     </dd>

@@ -22,7 +22,8 @@ function runsOf(store: Store): Runs {
 
 export function headsTable(store: Store): Cell[][] {
   const { a, b, changed } = runsOf(store);
-  const ids = a.measures.map((m) => m.id);
+  const recipes = a.measures.filter((m) => m.recipe).map((m) => m.id); // last, and of the model: once for two runs
+  const ids = a.measures.map((m) => m.id).slice(0, b ? -recipes.length || undefined : undefined);
   const role = (data: PageData, h: number): Cell[] => [data.roles[h]?.name ?? '', data.roles[h]?.evidence ?? ''];
   if (!b)
     return [
@@ -32,7 +33,8 @@ export function headsTable(store: Store): Cell[][] {
   return [
     ['layer', 'head', 'role_A', 'evidence_A', 'role_B', 'evidence_B']
       .concat(changed < 0 ? [] : ['changed_nats'])
-      .concat(ids.flatMap((id) => [`${id}_A`, `${id}_B`, `${id}_B-A`])),
+      .concat(ids.flatMap((id) => [`${id}_A`, `${id}_B`, `${id}_B-A`]))
+      .concat(recipes),
     ...a.means.map((_, h) => [
       layerOf(a, h),
       headOf(a, h),
@@ -43,6 +45,7 @@ export function headsTable(store: Store): Cell[][] {
         const [x, y] = [valueOf(a, h, m), valueOf(b, h, m)];
         return [x, y, change(x, y)];
       }),
+      ...recipes.map((_id, m) => valueOf(a, h, ids.length + m)),
     ]),
   ];
 }
@@ -66,7 +69,9 @@ export function headsJson(store: Store): unknown {
       ...place(h),
       A: means(a, h),
       B: means(b, h),
-      change: Object.fromEntries(a.measures.map(({ id }, m) => [id, change(valueOf(a, h, m), valueOf(b, h, m))])),
+      change: Object.fromEntries(
+        a.measures.flatMap(({ id, recipe }, m) => (recipe ? [] : [[id, change(valueOf(a, h, m), valueOf(b, h, m))]])),
+      ),
       ...(changed < 0 ? {} : { changed: valueOf(b, h, changed) }),
     })),
   };

@@ -6,10 +6,11 @@ export interface Lesson {
   head: number;
   row: number; // who asks
   key: number; // who is heard
+  width: number; // W of the model: how many numbers a token is, before the head
   q: (number | null)[][]; // [n][D]
   k: (number | null)[][];
   v: (number | null)[][];
-  weights: number[][]; // [n][i + 1], the engine's
+  weights: (number | null)[][]; // [n][i + 1], the engine's
 }
 
 export interface Play {
@@ -24,96 +25,63 @@ export const NO_PLAY: Play = { temperature: 1, from: 1, to: 0, mute: 0, masked: 
 export interface Row {
   dots: number[]; // q . k_j
   scores: number[]; // q . k_j / sqrt(D), by temperature and muting
-  powers: number[]; // exp(score - greatest)
+  lift: number; // taken from every score before the power, so that it stays a number; 0 where it does anyway
+  powers: number[]; // exp(score - lift)
+  sum: number; // of the powers
   weights: number[];
   blend: number[]; // [D]
 }
 
-const num = (x: number | null | undefined): number => x ?? NaN;
+export const num = (x: number | null | undefined): number => x ?? NaN;
+
+/// Place by place: q_d k_d.
+export const products = (q: (number | null)[], k: (number | null)[]): number[] => q.map((x, d) => num(x) * num(k[d]));
+
+const total = (values: number[]): number => values.reduce((a, b) => a + b, 0);
 
 export function computeRow(lesson: Lesson, row: number, play: Play): Row {
   const q = lesson.q[row]!;
   const root = Math.sqrt(q.length);
-  const dots = lesson.k.slice(0, row + 1).map((k) => k.reduce<number>((sum, x, d) => sum + num(x) * num(q[d]), 0));
+  const dots = lesson.k.slice(0, row + 1).map((k) => total(products(q, k)));
   const scores = dots.map((dot, j) => {
     const muted = j >= play.from && j <= play.to;
     if (muted && play.masked) return -Infinity;
     return dot / root / play.temperature - (muted ? play.mute : 0);
   });
   const top = Math.max(...scores);
-  const powers = scores.map((s) => (top === -Infinity ? 0 : Math.exp(s - top)));
-  const sum = powers.reduce((a, b) => a + b, 0);
-  const weights = powers.map((p) => (sum > 0 ? p / sum : 0));
-  const blend = q.map((_, d) => weights.reduce((total, w, j) => total + w * num(lesson.v[j]![d]), 0));
-  return { dots, scores, powers, weights, blend };
+  const lift = Math.abs(top) > 100 && top > -Infinity ? top : 0;
+  const powers = scores.map((s) => Math.exp(s - lift));
+  const sum = total(powers);
+  const weights = powers.map((p) => (sum > 0 ? p / sum : sum === 0 ? 0 : NaN)); // all are masked: nothing is heard
+  const blend = q.map((_, d) => total(weights.map((w, j) => w * num(lesson.v[j]![d]))));
+  return { dots, scores, lift, powers, sum, weights, blend };
 }
 
-export interface Step {
-  name: string;
-  title: string;
-  formula: string;
-  words: string;
+/// The place of the largest size; the first where none is a number.
+export const strongest = (values: number[]): number =>
+  values.reduce((best, v, i) => (Math.abs(v) > Math.abs(values[best]!) ? i : best), 0);
+
+/// The few terms of a sum that count most, in their order, and what the others come to.
+export function few(values: number[], most: number): { at: number[]; others: number; rest: number } {
+  const size = (i: number): number => Math.abs(values[i]!) || 0;
+  const order = values.map((_, i) => i).sort((a, b) => size(b) - size(a));
+  const at = order.slice(0, most).sort((a, b) => a - b);
+  const others = order.slice(most);
+  return { at, others: others.length, rest: total(others.map((i) => values[i]!)) };
 }
 
-/// `it` asks, `cat` is heard: the names of the lesson's own tokens stand in for them.
-export function steps(asks: string, heard: string): Step[] {
-  return [
-    {
-      name: 'Sentence',
-      title: `What does ${asks} mean here?`,
-      formula: '',
-      words:
-        `A token alone knows little. ${asks} has to look around. One attention head lets it look at itself and at ` +
-        'everything before it, never ahead. What follows is one real head of this model, with its real numbers.',
-    },
-    {
-      name: 'Query',
-      title: 'The query: an intention',
-      formula: 'q = x W_Q',
-      words:
-        `From its own state ${asks} makes a list of numbers, its query. It is an intention: what this token is ` +
-        'looking for. Orange is above zero, purple below.',
-    },
-    {
-      name: 'Keys',
-      title: 'The keys: what is offered',
-      formula: 'k = x W_K',
-      words:
-        'Every token before makes a list of the same length, its key: what it offers to be found by. Nobody has ' +
-        'chosen anyone yet.',
-    },
-    {
-      name: 'Scores',
-      title: 'The scores: how well intention and offer fit',
-      formula: 's = q \u00B7 k / \u221AD',
-      words:
-        'Multiply the two lists place by place and add up: where both agree in sign the score grows, where they ' +
-        `disagree it falls. Divided by \u221AD it stays in a range that the next step can use. ${heard} fits well.`,
-    },
-    {
-      name: 'Weights',
-      title: 'The weights: softmax',
-      formula: 'p = e^s / \u03A3 e^s',
-      words:
-        'Each score becomes a power of e, and each power is divided by the sum of all. So every weight is above ' +
-        'zero and together they are 100 %. This is a weighting, not a spotlight: the field stays whole, some of it ' +
-        'only counts less.',
-    },
-    {
-      name: 'Blend',
-      title: 'The blend: what is carried',
-      formula: 'z = \u03A3 p v\nall rows at once: softmax(QK\u1D40/\u221AD) V',
-      words:
-        'Each token also makes a value: what it carries, if it is listened to. The values are added up, each by its ' +
-        `weight. The sum is what ${asks} takes along from this head. Other heads ask other questions at the same time.`,
-    },
-    {
-      name: 'Try it',
-      title: 'Turn the knobs',
-      formula: 'p = e^(s/T) / \u03A3 e^(s/T)',
-      words:
-        'A high temperature evens the weights out, a low one sharpens them. Mute a span and it fades, yet it stays ' +
-        'in the field, as small as you like. Only a mask takes it away, and then the others share its part.',
-    },
-  ];
+/// Four digits, as a person writes them.
+export function figure(x: number): string {
+  if (Number.isNaN(x)) return 'not a number';
+  if (!Number.isFinite(x)) return x < 0 ? '\u2212\u221E' : '\u221E';
+  const size = Math.abs(x);
+  let text;
+  if (Number.isInteger(x) && size < 1e5) text = String(x);
+  else if (size >= 1e5 || size < 1e-3) {
+    const [digits, power] = x.toExponential(2).split('e');
+    const raised = Array.from(power!, (c) => (c === '-' ? '\u207B' : c === '+' ? '' : SUPER[Number(c)])).join('');
+    text = `${digits}\u00B710${raised}`;
+  } else text = x.toFixed(size >= 1000 ? 0 : size >= 100 ? 1 : size >= 10 ? 2 : 3);
+  return text.replace('-', '\u2212');
 }
+const SUPER = '\u2070\u00B9\u00B2\u00B3\u2074\u2075\u2076\u2077\u2078\u2079';

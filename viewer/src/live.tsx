@@ -1,22 +1,17 @@
 // Live mode: a text typed here is run by the server's model, and the page begins anew with it. Shown only where the
 // source can run texts.
 import { useState } from 'preact/hooks';
-import { count } from './format';
+import { beginAnew } from './address';
+import { count, plural } from './format';
 import { useRunning } from './running';
 import type { Live, RunState } from './source';
-
-/// The same page over another run: nothing of the old view fits it.
-function beginAnew(): void {
-  history.replaceState(null, '', location.pathname);
-  location.reload();
-}
 
 export function Progress({ state }: { state: RunState }) {
   const { done, total } = state;
   return (
     <p class="live-state">
       <progress value={done} max={Math.max(total, 1)} aria-label="Tokens run" />
-      <span>{total ? `${count(done)} of ${count(total)} tokens` : 'beginning'}</span>
+      <span>{total ? `${count(done)} of ${plural(total, 'token')}` : 'beginning'}</span>
     </p>
   );
 }

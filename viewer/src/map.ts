@@ -17,6 +17,7 @@ import { type Patch, TILE } from './tiles';
 
 const MAX_PX = 64; // CSS pixels a token at the deepest zoom
 const MAX_EXACT_TILES = 700;
+const EXACT_BELOW = 16; // tokens a pixel from which on the pooled map does, also where it is finer
 const CELLS_ACROSS = 18; // where a person asks for cells; fewer where their figures would not fit
 
 export class MapView {
@@ -353,7 +354,7 @@ export class MapView {
     const pooled = this.levels.find((l) => l.cell >= tokensPerPx) ?? this.levels[this.levels.length - 1]!;
     this.patches = [pooled];
     this.asked = false;
-    if (this.exact && tokensPerPx < this.picture.block) {
+    if (this.exact && tokensPerPx < Math.max(this.picture.block, EXACT_BELOW)) {
       const level = Math.max(0, Math.min(7, Math.ceil(Math.log2(tokensPerPx))));
       const tiles = ((width / camera.scale / TILE) * (height / camera.scale / TILE)) / 2;
       if (tiles <= MAX_EXACT_TILES) {

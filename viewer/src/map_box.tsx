@@ -127,11 +127,9 @@ export function MapBox({ store, state, picture, gauge, keyToken: key, ...rest }:
           aria-describedby={described}
           onKeyDown={onKeyDown}
         />
-        <div class="map-corner">
-          <canvas ref={mini} class={minimap ? 'map-mini' : 'map-mini none'} aria-hidden="true" />
-          {buttons && <ZoomButtons view={view} row={row} keyToken={key} />}
-        </div>
+        <canvas ref={mini} class={minimap ? 'map-mini' : 'map-mini none'} aria-hidden="true" />
       </div>
+      {buttons && <ZoomButtons view={view} row={row} keyToken={key} />}
     </figure>
   );
 }

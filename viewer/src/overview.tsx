@@ -3,13 +3,14 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/ho
 import { css, table } from './colormap';
 import { Choice, FIRST, PalettePick, Pick } from './controls';
 import { headName, headOf, layerOf } from './data';
-import { count, value } from './format';
+import { count, plain, value } from './format';
 import { Grid } from './grid';
 import { SaveHeads } from './save_buttons';
 import { RunsChoice } from './runs';
 import { seen } from './seen';
 import { type State, type Store, useDark, useStore } from './state';
 import { type Thumbs, drawTile, loadThumbs, places, thumbDifference, thumbImage, tint } from './thumbs';
+import { report } from './trouble';
 
 function MeasureLegend({ store, state }: { store: Store; state: State }) {
   const bar = useRef<HTMLCanvasElement>(null);
@@ -17,12 +18,14 @@ function MeasureLegend({ store, state }: { store: Store; state: State }) {
   const { measure, values, signed } = seen(store, state);
   const { low, high } = places(values, signed);
   useLayoutEffect(() => {
-    const c = bar.current!.getContext('2d')!;
+    const c = bar.current?.getContext('2d');
+    if (!c) return;
     for (let x = 0; x < 120; ++x) {
       c.fillStyle = css(tint(x / 119, dark, signed));
       c.fillRect(x, 0, 1, 10);
     }
-  }, [dark, signed]);
+  }, [dark, signed, low]);
+  if (Number.isNaN(low)) return <p class="scale-legend">{measure.title}: no head has a number</p>;
   return (
     <p class="scale-legend">
       <span>{value(low, measure.unit)}</span>
@@ -65,7 +68,7 @@ function Telling({ store, state }: { store: Store; state: State }) {
     setThumbs(null);
     Promise.all([loadThumbs(source), before && loadThumbs(before)]).then(
       ([now, earlier]) => current && setThumbs({ now, before: earlier }),
-      console.error,
+      (e: unknown) => current && report(e),
     );
     return () => {
       current = false;
@@ -73,6 +76,7 @@ function Telling({ store, state }: { store: Store; state: State }) {
   }, [source, before]);
   // Of two runs those that changed most.
   const { js } = data;
+  const why = (head: number) => shown.highlights.get(head);
   const telling = js && before ? [...data.telling].sort((a, b) => (js[b] ?? 1) - (js[a] ?? 1)) : data.telling;
   return (
     <section class="telling" aria-labelledby="telling-title">
@@ -85,8 +89,11 @@ function Telling({ store, state }: { store: Store; state: State }) {
               <strong>
                 Layer {layerOf(data, head)}, head {headOf(data, head)}
               </strong>
-              <span class="role">{data.roles[head]?.name}</span>
-              <span class="evidence">{data.roles[head]?.evidence}</span>
+              <span class="role">
+                {data.roles[head]?.name}
+                {why(head) && ` \u00B7 ${why(head)!.title.toLowerCase()}`}
+              </span>
+              <span class="evidence">{plain(why(head)?.evidence ?? data.roles[head]?.evidence ?? '')}</span>
               <span class="how">{data.exact.includes(head) ? 'exact to the cell' : 'pooled'}</span>
             </button>
           </li>
@@ -121,7 +128,7 @@ function BigThumb({ thumbs, head, state, store }: BigThumbProps) {
         ? thumbDifference(thumbs.before, thumbs.now, head, state.first)
         : thumbImage(thumbs.now, head, state.palette, state.first));
     const colour = tint(at[head] ?? NaN, dark, signed);
-    drawTile(c, { head, x: 0, y: 0, size, tint: colour, badge: '', dim: false }, image);
+    drawTile(c, { head, x: 0, y: 0, size, tint: colour, badge: '', dot: false, dim: false }, image);
   }, [thumbs, head, state.palette, state.first, state.measure, state.runs, state.against, dark, store]);
   return <canvas ref={canvas} class="big-thumb" aria-hidden="true" />;
 }
@@ -147,11 +154,46 @@ function MapLegend({ state, differ }: { state: State; differ: boolean }) {
   );
 }
 
-export function Overview({ store }: { store: Store }) {
+/// What stands on the squares beside map and colour.
+function Marks({ store, state }: { store: Store; state: State }) {
+  const { data, highlights } = seen(store, state);
+  const { block } = data.pool;
+  const exact = data.exact.length;
+  const all = exact === data.means.length;
+  const pooled = block > 1 ? `pooled ${block} \u00D7 ${block}` : 'pooled';
+  return (
+    <p class="marks">
+      <span>The letter: its role.</span>
+      {exact > 0 && !all && (
+        <span>
+          <i class="dot" aria-hidden="true" /> exact: each cell from Q and K. Without: {pooled}.
+        </span>
+      )}
+      {all && <span>All are exact: each cell from Q and K.</span>}
+      {!exact && <span>All are {pooled}.</span>}
+      {highlights.size > 0 && (
+        <span>
+          <span class="word" aria-hidden="true">
+            word
+          </span>{' '}
+          worth a look first; why stands below.
+        </span>
+      )}
+    </p>
+  );
+}
+
+interface OverviewProps {
+  store: Store;
+  back: number | null; // the head that was left for the grid
+}
+
+export function Overview({ store, back }: OverviewProps) {
   const state = useStore(store);
-  const { data, measures, measure, values, signed, before } = seen(store, state);
+  const { data, measures, measure, values, signed, before, highlights } = seen(store, state);
   const [hover, setHover] = useState<number | null>(null);
   const shown = hover ?? data.telling[0] ?? 0;
+  const why = highlights.get(shown);
   const exact = data.exact.length;
   const all = data.means.length;
   const { block } = data.pool;
@@ -191,9 +233,17 @@ export function Overview({ store }: { store: Store }) {
             onChange={(v) => store.set({ first: v === 'shown' })}
           />
           <SaveHeads store={store} state={state} />
+          <button
+            type="button"
+            class="quiet"
+            onClick={() => store.set({ layers: [layerOf(data, shown), layerOf(data, shown)] })}
+          >
+            Compare layers
+          </button>
         </div>
         <Roles store={store} state={state} />
-        <Grid store={store} state={state} onHover={setHover} />
+        <Grid store={store} state={state} back={back} onHover={setHover} />
+        <Marks store={store} state={state} />
         <div class="under-grid">
           <p class="hovered">
             <strong>
@@ -201,6 +251,11 @@ export function Overview({ store }: { store: Store }) {
             </strong>{' '}
             {data.roles[shown]?.name}: {data.roles[shown]?.evidence}. {signed ? 'Change of ' : ''}
             {measure.title} <b>{value(values[shown], measure.unit)}</b>
+            {why && (
+              <>
+                . <b>{why.title}</b>: {plain(why.evidence)}.
+              </>
+            )}
             {data.recipe_roles && <span class="recipe-role"> Tested by recipes: {data.recipe_roles[shown]?.name}</span>}
           </p>
           <div class="legends">
@@ -237,6 +292,21 @@ export function Overview({ store }: { store: Store }) {
           </button>
           .
         </p>
+        {!data.lesson && (
+          <p class="no-tour">
+            There is a guided tour of one head, from query to blend with the numbers of this model, on pages that know
+            the model that made the run:{' '}
+            {data.source ? (
+              <code>bareattn serve RUN -m MODEL.gguf</code>
+            ) : (
+              <>
+                <code>bareattn page RUN -m MODEL.gguf</code>, or in a notebook{' '}
+                <code>bareattn.show(trace, model="MODEL.gguf")</code>
+              </>
+            )}
+            .
+          </p>
+        )}
       </section>
     </div>
   );

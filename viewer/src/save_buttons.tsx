@@ -81,7 +81,7 @@ interface SaveViewProps {
   what: string; // a cell of the map says
 }
 
-const runOf = (state: State): string => (state.against ? (state.runs === 'second' ? 'B' : 'A') : '');
+export const runOf = (state: State): string => (state.against ? (state.runs === 'second' ? 'B' : 'A') : '');
 
 /// "layer 11, head 2 of run B", "A and B of layer 11, head 2", "layer 11, head 2 less layer 5, head 3".
 function subject({ head, pair, state }: SaveViewProps): string {

@@ -32,6 +32,8 @@ interface SearchProps {
 }
 
 export function Search({ store, find, matches, row }: SearchProps) {
+  const at = matches.indexOf(row);
+  const all = `${count(matches.length)}${matches.length >= MOST ? '+' : ''}`;
   const go = (by: 1 | -1): void => {
     if (!matches.length) return;
     const next =
@@ -61,7 +63,7 @@ export function Search({ store, find, matches, row }: SearchProps) {
         {'\u2193'}
       </button>
       <span class="found-count" role="status">
-        {find.trim() ? `${count(matches.length)}${matches.length >= MOST ? '+' : ''} found` : ''}
+        {!find.trim() ? '' : at >= 0 ? `${count(at + 1)} of ${all}` : `${all} found`}
       </span>
     </form>
   );

@@ -63,6 +63,8 @@ export interface Source {
   readonly live?: Live; // a model is at hand to run other texts
   /// The bytes of a section; an error where there are not `size` of them.
   section(name: string, size: number): Promise<Uint8Array>;
+  /// Asks once more whether the run is there, where that may change.
+  again?(): Promise<void>;
   /// null: this head is known by its pooled map only.
   cells(head: number): Promise<Cells | null>;
 }

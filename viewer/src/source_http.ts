@@ -3,12 +3,21 @@
 // The only module that may ask a network, and only the origin it came from: the page's policy holds it to that.
 import { ABSENT, NOT_A_NUMBER } from './colormap';
 import { type PageData, checkPageData, headName, headOf, layerOf, secondData } from './data';
-import { errorText } from './format';
 import { floats, halfValue } from './quant';
 import type { Cells, Intervention, Live, Look, Patches, RunState, Source } from './source';
 import { PatchStore, type Patch, type Tile, tilesInView } from './tiles';
+import { AnotherRun, Silence, answered, report, settle } from './trouble';
 
 const AT_ONCE = 6; // as many as a browser lets one origin have
+
+/// What fetch says of a server that is gone; giving up is no silence.
+async function heard<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    throw error instanceof TypeError ? new Silence('the server does not answer') : error;
+  }
+}
 
 /// The token of this start: in the fragment once, for the tab afterwards, never in an address again.
 function takeToken(): string | null {
@@ -37,24 +46,35 @@ class Api {
   }
 
   async ask(path: string, options: RequestInit = {}): Promise<Response> {
-    const response = await fetch(`${this.base}/${path}`, {
-      ...options,
-      headers: {
-        ...(this.token === null ? {} : { Authorization: `Bearer ${this.token}` }),
-        ...options.headers,
-      },
-      credentials: 'same-origin',
-      redirect: 'error',
-    });
-    if (response.ok) return response;
+    const response = await heard(
+      fetch(`${this.base}/${path}`, {
+        ...options,
+        headers: {
+          ...(this.token === null ? {} : { Authorization: `Bearer ${this.token}` }),
+          ...options.headers,
+        },
+        credentials: 'same-origin',
+        redirect: 'error',
+      }),
+    );
+    if (response.ok) {
+      answered();
+      return response;
+    }
     const said: unknown = await response.json().catch(() => null);
     const reason = said && typeof said === 'object' && 'error' in said ? String(said.error) : response.statusText;
-    throw new Error(`the server refused ${path}: ${response.status} ${reason}`);
+    const text = `the server refused ${path}: ${response.status} ${reason}`;
+    throw response.status === 410 ? new AnotherRun(text) : new Error(text);
+  }
+
+  /// A path about the run that is shown.
+  named(path: string): string {
+    return this.run ? `${path}${path.includes('?') ? '&' : '?'}v=${this.run}` : path;
   }
 
   async bytes(path: string, size: number, signal?: AbortSignal): Promise<Uint8Array> {
-    const named = this.run ? `${path}${path.includes('?') ? '&' : '?'}v=${this.run}` : path;
-    const bytes = new Uint8Array(await (await this.ask(named, signal ? { signal } : {})).arrayBuffer());
+    const answer = await this.ask(this.named(path), signal ? { signal } : {});
+    const bytes = new Uint8Array(await heard(answer.arrayBuffer()));
     if (bytes.length !== size) throw new Error(`the server sent ${bytes.length} bytes for ${path}, not ${size}`);
     return bytes;
   }
@@ -138,7 +158,7 @@ class ServedPatches implements Patches {
       if (!this.stopped) this.store.add(w.id, this.patch(w, side, bytes));
     } catch (error) {
       if (!abort.signal.aborted) this.refused.add(w.id); // once is enough: the pooled map stays in its place
-      if (!abort.signal.aborted) console.error(errorText(error));
+      if (!abort.signal.aborted) report(error);
     } finally {
       this.flying.delete(w.id);
       if (!this.stopped) {
@@ -216,7 +236,7 @@ class HttpLive implements Live {
   }
 
   steer(interventions: Intervention[]): Promise<void> {
-    return this.post({ steering: { format: 'bareattn-steering', version: 1, interventions } });
+    return this.post({ steering: { format: 'bareattn-steering', version: 1, interventions }, run: this.api.run });
   }
 
   steered(): Promise<Source> {
@@ -243,6 +263,10 @@ class HttpRun implements Source {
 
   section(name: string, size: number): Promise<Uint8Array> {
     return this.api.bytes(`section/${name}`, size);
+  }
+
+  async again(): Promise<void> {
+    await this.api.ask(this.api.named('text'));
   }
 
   async cells(head: number): Promise<Cells | null> {
@@ -276,6 +300,7 @@ export class HttpSource extends HttpRun {
   private static async second(api: Api, first: PageData): Promise<Source> {
     const beside = api.under('against');
     const data = checkPageData((await (await beside.ask('text')).json()) as PageData);
+    settle(); // what failed was of the second run before this one
     return new HttpRun(secondData(first, data), beside);
   }
 

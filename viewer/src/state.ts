@@ -4,8 +4,10 @@ import { useEffect, useState } from 'preact/hooks';
 import { putFragment } from './address';
 import type { Palette, Pool, Scale } from './colormap';
 import { type PageData, headName } from './data';
+import type { Like } from './likeness';
 import type { Source } from './source';
-import { darkQuery, isDark } from './theme';
+import { STEPS } from './tour_steps';
+import { chooseTheme, darkQuery, isDark } from './theme';
 
 export interface View {
   x: number; // token at the middle, as a key
@@ -32,6 +34,8 @@ export interface State {
   compare: 'side' | 'difference';
   against: Source | null; // a second run over the same tokens; not in the address
   runs: Runs; // which of the two runs is shown; 'first' where there is one
+  layers: readonly [number, number] | null; // two layers beside each other, where no head is open
+  like: Like; // by what their heads are compared
   tour: number | null; // step of the tour, from 1
 }
 
@@ -58,7 +62,8 @@ export class Store {
     const next = { ...before, ...change };
     if ((Object.keys(change) as (keyof State)[]).every((k) => before[k] === next[k])) return;
     this.state = next;
-    if (before.head !== next.head || (before.tour === null) !== (next.tour === null)) {
+    const opened = (s: State): unknown[] => [s.head, s.tour === null, s.layers === null];
+    if (opened(next).some((v, i) => v !== opened(before)[i])) {
       window.clearTimeout(this.timer);
       putFragment(this.fragment(), 'push');
     } else {
@@ -106,6 +111,8 @@ export class Store {
       compare: 'side',
       against: this.source.against ?? null,
       runs: this.source.against ? 'difference' : 'first',
+      layers: null,
+      like: 'common',
       tour: null,
     };
   }
@@ -120,6 +127,10 @@ export class Store {
       if (s.row !== d.row) p.set('row', String(s.row));
       if (s.key !== d.key) p.set('key', String(s.key));
       if (s.view) p.set('at', [s.view.x, s.view.y, s.view.span].map((v) => v.toFixed(2)).join(','));
+    }
+    if (s.head === null && s.layers) {
+      p.set('layers', s.layers.join(','));
+      if (s.like !== d.like) p.set('like', s.like);
     }
     if (s.measure !== d.measure) p.set('measure', (s.against?.data ?? this.data).measures[s.measure]?.id ?? '');
     for (const name of ['order', 'scale', 'pool', 'palette'] as const) if (s[name] !== d[name]) p.set(name, s[name]);
@@ -144,6 +155,8 @@ export class Store {
       return inside(layer, model.layers) && inside(head, model.heads) ? layer * model.heads + head : null;
     };
     s.head = named('head');
+    const [a, b] = p.has('layers') ? p.get('layers')!.split(',').map(Number) : [];
+    if (inside(a, model.layers) && inside(b, model.layers) && s.head === null) s.layers = [a, b];
     const row = Number(p.get('row') ?? s.row);
     if (inside(row, run.tokens)) s.row = row;
     const key = Number(p.get('key') ?? -1);
@@ -152,6 +165,7 @@ export class Store {
     if ([x, y, across].every((v) => Number.isFinite(v)) && across! >= 1) s.view = { x: x!, y: y!, span: across! };
     const pick = <T extends string>(name: string, allowed: readonly T[], otherwise: T): T =>
       allowed.find((a) => a === p.get(name)) ?? otherwise;
+    s.like = pick('like', ['common', 'js', 'outputs'], s.like);
     s.order = pick('order', ['layer', 'measure'], s.order);
     s.scale = pick('scale', ['log', 'linear', 'rank'], s.scale);
     s.pool = pick('pool', ['sum', 'max'], s.pool);
@@ -168,7 +182,7 @@ export class Store {
     s.against = this.state?.against ?? s.against;
     if (s.against) s.runs = pick('runs', ['first', 'second', 'side', 'difference'], s.runs);
     const tour = Number(p.get('tour') ?? 0);
-    if (this.data.lesson && inside(tour - 1, 7)) s.tour = tour;
+    if (this.data.lesson && inside(tour - 1, STEPS.length)) s.tour = tour;
     s.find = (p.get('find') ?? '').slice(0, 200);
     return s;
   }
@@ -208,11 +222,5 @@ export function useDark(): [boolean, () => void] {
       window.removeEventListener('themechange', update);
     };
   }, []);
-  return [
-    dark,
-    () => {
-      document.documentElement.dataset['theme'] = isDark() ? 'light' : 'dark';
-      window.dispatchEvent(new Event('themechange'));
-    },
-  ];
+  return [dark, () => chooseTheme(isDark() ? 'light' : 'dark')];
 }

@@ -18,10 +18,11 @@ interface Knobs {
   heads: 'all' | 'layer' | 'head';
   temperature: number; // log2
   words: string; // the span, as it stands in the text; empty: the focused key
+  key: number | null; // the key that was focused when the span's weights were last changed
   factor: number; // log2 of what the weights on the span are multiplied by; the least mutes it
   blend: number; // what the heads write, times this
 }
-const NEUTRAL: Knobs = { heads: 'all', temperature: 0, words: '', factor: 0, blend: 1 };
+const NEUTRAL: Knobs = { heads: 'all', temperature: 0, words: '', key: null, factor: 0, blend: 1 };
 const MUTED = -6;
 
 /// Tokens of the first place where the words stand: those that any letter of it lies in.
@@ -53,10 +54,11 @@ interface KnobProps {
   most: number;
   step: number;
   said: string;
+  disabled?: boolean;
   onInput: (value: number) => void;
 }
 
-function Knob({ id, name, value, least, most, step, said, onInput }: KnobProps) {
+function Knob({ id, name, value, least, most, step, said, disabled = false, onInput }: KnobProps) {
   return (
     <div class="knob">
       <label for={id}>{name}</label>
@@ -67,6 +69,7 @@ function Knob({ id, name, value, least, most, step, said, onInput }: KnobProps) 
         max={most}
         step={step}
         value={value}
+        disabled={disabled}
         aria-valuetext={said}
         onInput={(e) => onInput(Number(e.currentTarget.value))}
       />
@@ -77,7 +80,14 @@ function Knob({ id, name, value, least, most, step, said, onInput }: KnobProps) 
 
 const times = (x: number): string => `\u00D7 ${x >= 10 ? x.toFixed(0) : x >= 1 ? x.toFixed(1) : x.toFixed(2)}`;
 
-export function SteerPanel({ store, state, live }: { store: Store; state: State; live: Live }) {
+interface SteerProps {
+  store: Store;
+  state: State;
+  live: Live;
+  focusedKey: number | null; // none in the grid, and while a head is being read
+}
+
+export function SteerPanel({ store, state, live, focusedKey }: SteerProps) {
   const { data } = store;
   const [knobs, setKnobs] = useState<Knobs>(NEUTRAL);
   const { state: run, failure, running, start, stop } = useRunning(live);
@@ -90,9 +100,11 @@ export function SteerPanel({ store, state, live }: { store: Store; state: State;
       : knobs.heads === 'layer'
         ? [`${layerOf(data, head)}.*`]
         : [headName(data, head)];
-  const focusedKey = Math.max(0, state.key);
-  const spanFor = (k: Knobs): [number, number] | null =>
-    k.words ? spanOf(data.tokens, k.words) : [focusedKey, focusedKey + 1];
+  const spanFor = (k: Knobs): [number, number] | null => {
+    if (k.words) return spanOf(data.tokens, k.words);
+    const key = k.key ?? focusedKey;
+    return key === null ? null : [key, key + 1];
+  };
   const span = spanFor(knobs);
 
   const forget = (): void => {
@@ -116,6 +128,8 @@ export function SteerPanel({ store, state, live }: { store: Store; state: State;
   };
   const set = (change: Partial<Knobs>): void => {
     const next = { ...knobs, ...change };
+    // What was run stays what is said, wherever the focus goes afterwards.
+    if ('factor' in change || 'words' in change) next.key = next.words || next.factor === 0 ? null : focusedKey;
     setKnobs(next);
     window.clearTimeout(timer.current);
     timer.current = window.setTimeout(() => {
@@ -167,22 +181,37 @@ export function SteerPanel({ store, state, live }: { store: Store; state: State;
             dir="auto"
             autocomplete="off"
             spellcheck={false}
-            placeholder={`the focused key, ${quoted(data.tokens[focusedKey])}`}
+            placeholder={
+              focusedKey === null ? 'words of the text' : `the focused key, ${quoted(data.tokens[focusedKey])}`
+            }
             value={knobs.words}
             onInput={(e) => set({ words: e.currentTarget.value })}
           />
           <output for="steer-words">
-            {span ? `token${span[1] - span[0] > 1 ? 's' : ''} ${range(span[0], span[1] - 1)}` : 'not in the text'}
+            {span
+              ? `token${span[1] - span[0] > 1 ? 's' : ''} ${range(span[0], span[1] - 1)}`
+              : knobs.words
+                ? 'not in the text'
+                : 'type words, or open a head'}
           </output>
         </div>
         <Knob
           id="steer-factor"
           name="Weights on the span"
           value={knobs.factor}
+          disabled={span === null}
           least={MUTED}
           most={6}
           step={0.25}
-          said={knobs.factor <= MUTED ? 'muted' : knobs.factor === 0 ? 'as they are' : times(2 ** knobs.factor)}
+          said={
+            span === null
+              ? 'no span'
+              : knobs.factor <= MUTED
+                ? 'muted'
+                : knobs.factor === 0
+                  ? 'as they are'
+                  : times(2 ** knobs.factor)
+          }
           onInput={(factor) => set({ factor })}
         />
         <Knob

@@ -2,9 +2,8 @@
 // of Preact's hands: thousands of spans change colour at once, and only those whose level changed are touched.
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { bright, css } from './colormap';
-import { hasReordering, label } from './format';
+import { beginning, count, hasReordering, isBlank, label, plural } from './format';
 import type { RowView } from './head';
-import { reducedMotion } from './state';
 import { isDark } from './theme';
 
 const LEVELS = 24;
@@ -13,6 +12,9 @@ const LEVELS = 24;
 const WHOLE = 4096; // tokens of a text that needs no blocks
 const BLOCK = 256; // tokens, then at the next end of a line
 const LONGEST_BLOCK = 2048; // tokens, if no line ends before
+
+// A vocabulary from a stranger may hold a token of ten million characters, at which a browser lays out for minutes.
+const LONGEST_TOKEN = 2000; // characters that are shown
 
 /// Where the blocks of a text begin, 0 included.
 function blocks(tokens: string[]): number[] {
@@ -31,6 +33,19 @@ function height(texts: string[], width: number): string {
   const perLine = Math.max(20, width / 7.2);
   const lines = text.split('\n').reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / perLine)), 0);
   return `auto ${Math.round(lines * 24)}px`;
+}
+
+const LINE = 24; // pixels
+
+/// Scrolls so that the token is seen: by as little as may be where it is near. False: it was.
+function reveal(pane: HTMLElement, span: HTMLElement): boolean {
+  const top = span.getBoundingClientRect().top - pane.getBoundingClientRect().top - pane.clientTop;
+  const room = pane.clientHeight;
+  if (top >= 0 && top + LINE <= room) return false;
+  const before = pane.scrollTop;
+  if (top < -room || top > 2 * room) pane.scrollTop += top - room / 2;
+  else pane.scrollTop += top < 0 ? top - LINE : top + 2 * LINE - room;
+  return pane.scrollTop !== before;
 }
 
 interface TextPaneProps {
@@ -89,10 +104,16 @@ export function TextPane({ tokens, row, view, signed, first, matches, dark, onFo
       }
       for (const token of texts) {
         const span = document.createElement('span');
-        span.textContent = token;
+        const shown = beginning(token, LONGEST_TOKEN);
+        span.textContent = shown;
+        if (shown !== token) span.dataset['more'] = `\u2026 ${count(token.length - shown.length)} more characters`;
         span.dataset['i'] = String(all.length);
         // A reordering character may bend its own token, not its neighbours.
         if (hasReordering(token)) span.className = 'alone';
+        if (isBlank(token)) {
+          span.classList.add(/^[ \u00A0]+$/.test(token) ? 'space' : 'blank');
+          span.dataset['sign'] = label(token, 8);
+        }
         parent.append(span);
         all.push(span);
       }
@@ -135,12 +156,18 @@ export function TextPane({ tokens, row, view, signed, first, matches, dark, onFo
     const span = spans.current[row];
     span?.classList.add('focused');
     focused.current = row;
-    const node = box.current!;
     if (!span) return;
-    const top = span.getBoundingClientRect().top - node.getBoundingClientRect().top + node.scrollTop;
-    if (top < node.scrollTop || top + 24 > node.scrollTop + node.clientHeight) {
-      node.scrollTo({ top: top - node.clientHeight / 2, behavior: reducedMotion() ? 'auto' : 'smooth' });
-    }
+    // At once, and never in a glide: the next key would come before its end. Blocks that come into sight are laid out
+    // in the next frame and move the rest, so it is looked again until nothing moves any more.
+    let frame = 0;
+    let quiet = 0;
+    const look = (): void => {
+      if (!box.current) return;
+      quiet = reveal(box.current, span) ? 0 : quiet + 1;
+      if (quiet < 3) frame = window.requestAnimationFrame(look);
+    };
+    look();
+    return () => window.cancelAnimationFrame(frame);
   }, [row, tokens]);
 
   const onKey = (e: KeyboardEvent): void => {
@@ -161,7 +188,7 @@ export function TextPane({ tokens, row, view, signed, first, matches, dark, onFo
       dir="auto"
       tabIndex={0}
       role="application"
-      aria-label={`The text, ${tokens.length} tokens. Arrow keys move the row, now ${row}: ${label(tokens[row])}`}
+      aria-label={`The text, ${plural(tokens.length, 'token')}. Arrow keys move the row: ${row} ${label(tokens[row])}`}
       onKeyDown={onKey}
       onClick={(e) => {
         const i = (e.target as HTMLElement).dataset['i'];

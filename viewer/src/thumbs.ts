@@ -19,6 +19,7 @@ export function loadThumbs(source: Source): Promise<Thumbs> {
   const cells = triangle(size) + size;
   const read = source.section('thumbs', cells * source.data.means.length).then((codes) => ({ size, cells, codes }));
   loading.set(source, read);
+  read.catch(() => loading.delete(source)); // to be asked for once more
   return read;
 }
 
@@ -89,6 +90,7 @@ export interface Tile {
   size: number; // CSS pixels
   tint: readonly number[]; // of the upper right triangle
   badge: string;
+  dot: boolean; // exact, where not all heads are
   dim: boolean;
 }
 
@@ -124,11 +126,22 @@ export function drawTile(c: CanvasRenderingContext2D, tile: Tile, image: ImageDa
     c.drawImage(scratch, x, y, size, size);
     c.restore();
   }
+  const inks = ['rgba(20, 16, 10, 0.86)', 'rgba(255, 250, 240, 0.92)'] as const;
+  const [ink, ring] = bright(tile.tint) ? inks : [inks[1], inks[0]];
+  if (tile.dot) {
+    c.fillStyle = ink;
+    c.beginPath();
+    c.arc(x + size * 0.84, y + size * 0.48, Math.max(2.2, size * 0.06), 0, 2 * Math.PI);
+    c.fill();
+    c.strokeStyle = ring; // of few tokens the map reaches as far as this
+    c.lineWidth = 1;
+    c.stroke();
+  }
   if (tile.badge && size >= 20) {
     c.font = `600 ${Math.round(Math.max(9, size * 0.24))}px system-ui, sans-serif`;
     c.textAlign = 'right';
     c.textBaseline = 'top';
-    c.fillStyle = bright(tile.tint) ? 'rgba(20, 16, 10, 0.86)' : 'rgba(255, 250, 240, 0.92)';
+    c.fillStyle = ink;
     c.fillText(tile.badge, x + size - size * 0.09, y + size * 0.09);
   }
   c.globalAlpha = 1;
@@ -137,10 +150,24 @@ export function drawTile(c: CanvasRenderingContext2D, tile: Tile, image: ImageDa
 /// "first-token" is F, "mixed" is nothing.
 export const badge = (role: string): string => (role === 'mixed' ? '' : (role[0] ?? '').toUpperCase());
 
+/// Why a head is worth a look, in a word that fits its square.
+const WORDS: Record<string, string> = {
+  pointer: 'points',
+  far: 'far',
+  'previous-token': 'before',
+  hub: 'hub',
+  broad: 'broad',
+  local: 'near',
+  'first-token': 'first',
+  self: 'self',
+};
+export const word = (highlight: string): string => WORDS[highlight] ?? highlight;
+
 /// Where each head's value stands between the least and the greatest of all heads, 0..1; NaN where it is not a number.
-/// Differences have 0 in the middle.
+/// Differences have 0 in the middle. `low` and `high` are NaN where no head has a number.
 export function places(values: number[], signed: boolean): { at: number[]; low: number; high: number } {
   const known = values.filter((v) => Number.isFinite(v));
+  if (!known.length) return { at: values.map(() => NaN), low: NaN, high: NaN };
   const widest = known.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
   const low = signed ? -widest : Math.min(...known);
   const high = signed ? widest : Math.max(...known);

@@ -22,7 +22,7 @@ export function Knobs({ lesson, row, play, set, result }: KnobsProps) {
   return (
     <div class="knobs">
       <div class="knob">
-        <span>Temperature</span> <b>{play.temperature.toFixed(2)}</b>
+        <span>Temperature, T</span> <b>{play.temperature.toFixed(2)}</b>
         <input
           type="range"
           min={-2}
@@ -48,7 +48,7 @@ export function Knobs({ lesson, row, play, set, result }: KnobsProps) {
       {span && (
         <>
           <div class="knob">
-            <span>By how much</span> <b>{play.masked ? 'all' : play.mute.toFixed(1)}</b>
+            <span>By how much, m</span> <b>{play.masked ? 'all' : play.mute.toFixed(1)}</b>
             <input
               type="range"
               min={0}
@@ -75,6 +75,7 @@ export function Knobs({ lesson, row, play, set, result }: KnobsProps) {
           </p>
         </>
       )}
+      <p>The thin blue lines are the weights as the model has them.</p>
       <button type="button" class="quiet" onClick={() => set(NO_PLAY)}>
         As the model has it
       </button>

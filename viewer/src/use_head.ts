@@ -3,6 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { errorText } from './format';
 import { type Head, readHead } from './head';
 import type { Source } from './source';
+import { AnotherRun, Silence, report } from './trouble';
 
 export function useHead(source: Source, index: number | null): { head: Head | null; failure: string } {
   const [head, setHead] = useState<{ of: Source; head: Head } | null>(null);
@@ -13,7 +14,11 @@ export function useHead(source: Source, index: number | null): { head: Head | nu
     if (index !== null) {
       readHead(source, index).then(
         (h) => current && setHead({ of: source, head: h }),
-        (e: unknown) => current && setFailure(errorText(e)),
+        (e: unknown) => {
+          if (!current) return;
+          if (e instanceof Silence || e instanceof AnotherRun) report(e);
+          else setFailure(errorText(e));
+        },
       );
     }
     return () => {

@@ -1,7 +1,7 @@
 // A row of a head as a hook: at once where the source has it at hand, otherwise when it comes; until then the last one.
 import { useEffect, useMemo, useState } from 'preact/hooks';
-import { errorText } from './format';
 import { type Head, type RowView, rowView } from './head';
+import { report } from './trouble';
 
 export function useRowView(head: Head | null, row: number | null): RowView | null {
   const [fetched, setFetched] = useState<{ head: Head; view: RowView } | null>(null);
@@ -12,9 +12,7 @@ export function useRowView(head: Head | null, row: number | null): RowView | nul
     if (head && view instanceof Promise) {
       view.then(
         (v) => current && setFetched({ head, view: v }),
-        (e: unknown) => {
-          if (!abort.signal.aborted) console.error(errorText(e));
-        },
+        (e: unknown) => current && report(e),
       );
     }
     return () => {

@@ -2,12 +2,13 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { Source } from './source';
 import { type Thumbs, loadThumbs } from './thumbs';
+import { report } from './trouble';
 
 export function useThumbs(source: Source | null): Thumbs | null {
   const [thumbs, setThumbs] = useState<{ of: Source; thumbs: Thumbs } | null>(null);
   useEffect(() => {
     let current = true;
-    if (source) loadThumbs(source).then((t) => current && setThumbs({ of: source, thumbs: t }), console.error);
+    if (source) loadThumbs(source).then((t) => current && setThumbs({ of: source, thumbs: t }), report);
     return () => {
       current = false;
     };
