@@ -100,25 +100,6 @@ def test_a_row_says_where_it_looks_and_what_the_rest_gets(server, trace, tmp_pat
     assert abs(row["others"]["weight"] - (weights.sum(dtype=np.float64) - weights[order].sum(dtype=np.float64))) < 1e-6
 
 
-def test_a_row_times_what_its_keys_carry(server, trace, tmp_path):
-    with safe_open(trace, framework="numpy") as file:
-        carried = file.get_tensor("carried")[5, 3]
-    weights = np.frombuffer(server.ask("/api/row/5/3/200").body, "<f4")
-    assert np.array_equal(weights, np.frombuffer(server.ask("/api/row/5/3/200?value=raw").body, "<f4"))
-    sized = np.frombuffer(server.ask("/api/row/5/3/200?value=weighted").body, "<f4")
-    assert np.array_equal(sized, weights * (carried / carried.max())[:201])
-    in_tile = np.frombuffer(server.ask("/api/tile/5/3/0/0/0?type=f32&value=weighted").body, "<f4").reshape(256, 256)
-    assert np.array_equal(in_tile[200, :201], sized), "a row is what the tile has"
-    row = server.ask("/api/row/5/3/200?value=weighted&top=7").json()
-    sizes = weights * carried[:201]
-    order = np.argsort(-sizes, kind="stable")[:7]
-    assert [k["key"] for k in row["top"]] == order.tolist()
-    assert [k["value_weighted"] for k in row["top"]] == sizes[order].tolist()
-    assert [k["weight"] for k in row["top"]] == weights[order].tolist()
-    assert row["others"]["value_weighted"] == pytest.approx(np.delete(sizes, order).sum(dtype=np.float64), rel=1e-9)
-    assert row["total"] == pytest.approx(sizes.sum(dtype=np.float64), rel=1e-9)
-
-
 def test_the_description_and_the_sections(server):
     text = server.ask("/api/text").json()
     assert "".join(text["tokens"]) == TOM.read_text() and len(text["token_ids"]) == 3654
