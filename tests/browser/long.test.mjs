@@ -142,9 +142,9 @@ test('100,000 tokens served: from the whole text to single cells, which are thos
 
   const across = async () => Number(new URLSearchParams(await page.evaluate(() => location.hash.slice(1))).get('at')?.split(',')[2] ?? server.tokens);
   const zoomed = async (step) => {
-    for (let i = 0; i < 60; ++i) {
+    for (let i = 0; i < 40; ++i) {
       await step();
-      await page.waitForTimeout(300); // the flight, and the address written after it
+      await page.waitForTimeout(700); // the flight, and the address written when the hand is still
       if ((await across()) < 40) break;
     }
     assert.ok((await across()) < 40, `${await across()} tokens across`);
@@ -176,14 +176,15 @@ test('100,000 tokens served: from the whole text to single cells, which are thos
   await start(byKeys);
   await page.locator('.map-over').focus();
   await zoomed(() => page.keyboard.press('+'));
-  assert.ok([0, 1, 2, 3].every((z) => asked.has(z)), `tiles of z = ${[...asked]}`);
+  assert.ok([0, 1, 2].every((z) => asked.has(z)), `tiles of z = ${[...asked]}`);
   await compared(byKeys);
 
   const byWheel = Math.floor(0.5 * server.tokens);
   await start(byWheel);
   const box = await page.locator('.map-over').boundingBox();
-  await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
-  await zoomed(() => page.mouse.wheel(0, -300));
+  await page.mouse.move(box.x + 0.3 * box.width, box.y + 0.65 * box.height); // well below the diagonal
+  await zoomed(() => page.mouse.wheel(0, -500));
+  await page.mouse.move(0, 0); // the focused cell is told again, not the one under the hand
   assert.ok(asked.has(0), `tiles of z = ${[...asked]}`);
   await compared(byWheel);
   await o.clean();

@@ -29,7 +29,7 @@ async function both(o, what, name) {
 test('PNG and SVG of the map: title, head, scale, tokens and the engine\u2019s figures', async () => {
   const truth = expected().hostile;
   for (const draw of ['', '&draw=webgl']) {
-    const o = await open(page('hostile.html'), { hash: `#head=0.1&row=119&at=113,116,12${draw}` });
+    const o = await open(page('hostile.html'), { hash: `#head=0.1&row=119&at=114,116,12${draw}` });
     await settled(o.page);
     const svg = await both(o, 'the map', `${NAME}-0-1.png`);
     const there = said(svg);
@@ -41,16 +41,18 @@ test('PNG and SVG of the map: title, head, scale, tokens and the engine\u2019s f
     );
     assert.ok(there.some((t) => /^Rows 11\d\u2013119, keys 10\d\u2013119 of 120 tokens/.test(t)));
     for (const tick of ['0.01 %', '1 %', '100 %']) assert.ok(there.includes(tick), `no tick ${tick}`);
-    // The last row of figures: keys up to 119, each the engine's weight in percent.
+    // The last row of figures: keys up to 119, or 118 where the last is cut, each the engine's weight in percent.
     const figures = texts(svg).filter((t) => /^([\d.]+|\u00B7)$/.test(t.said) && t.size === 13);
     const lowest = Math.max(...figures.map((t) => t.y));
     const row = figures.filter((t) => t.y === lowest).sort((a, b) => a.x - b.x);
     assert.ok(row.length >= 10, `${row.length} figures in the row`);
-    row.forEach((t, i) => {
-      const w = 100 * truth.rows[119].weights[120 - row.length + i];
-      const seen = t.said === '\u00B7' ? 0.05 : Number(t.said);
-      assert.ok(Math.abs(seen - w) <= (w >= 9.9 ? 0.6 : 0.06), `${t.said}, not ${w} %`);
-    });
+    const fits = (last) =>
+      row.every((t, i) => {
+        const w = 100 * truth.rows[119].weights[last + 1 - row.length + i];
+        const seen = t.said === '\u00B7' ? 0.05 : Number(t.said);
+        return Math.abs(seen - w) <= (w >= 9.9 ? 0.6 : 0.06);
+      });
+    assert.ok(fits(119) || fits(118), row.map((t) => t.said).join(' '));
     await finish(o);
   }
 });

@@ -49,7 +49,7 @@ function Pairs({ store, title, layers, like, pairs, open }: PairsProps) {
   const role = (layer: number, h: number): string => data.roles[layer * data.model.heads + h]?.name ?? '';
   return (
     <section class="row-panel pairs">
-      <h3>{title}</h3>
+      <h2>{title}</h2>
       <ol>
         {pairs.map((m) => (
           <li key={`${m.a},${m.b}`}>

@@ -1,7 +1,7 @@
 // The buttons that save: of a map its picture (PNG, SVG) and the focused row (CSV, JSON); of the grid its picture and
 // the measures of all heads. Names of files say what is in them: the text, the head or heads, the run or runs, the
 // row.
-import { useState } from 'preact/hooks';
+import { useRef, useState } from 'preact/hooks';
 import { headName } from './data';
 import { type Pair, differenceName, differenceOf } from './compare';
 import { type Figure, pngOf, svgOf } from './figure';
@@ -22,12 +22,17 @@ interface Kind {
   make: () => Blob | Promise<Blob>;
 }
 
+const SAID_MS = 5000;
+
 export function SaveButtons({ kinds }: { kinds: Kind[] }) {
   const [said, setSaid] = useState('');
+  const timer = useRef(0);
   const save = async ({ name, extension, make }: Kind): Promise<void> => {
     try {
       download(`${name}.${extension}`, await make());
       setSaid(`Saved ${name}.${extension}`);
+      window.clearTimeout(timer.current);
+      timer.current = window.setTimeout(() => setSaid(''), SAID_MS);
     } catch (error) {
       setSaid(errorText(error));
     }
