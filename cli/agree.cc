@@ -26,10 +26,16 @@ struct AgreeChoice {
 };
 
 int agree(const AgreeChoice& choice) {
-  const auto observation = choice.what.observation(
-      {.rows = false, .distance = false, .spans = false, .columns = false, .map = false, .agreement = true});
+  const auto observation = choice.what.observation({.rows = false,
+                                                    .distance = false,
+                                                    .spans = false,
+                                                    .columns = false,
+                                                    .map = false,
+                                                    .values = choice.options.value_weighted,
+                                                    .agreement = true});
   const auto length = static_cast<int64_t>(observation->tokens().size());
   if (length < 2) throw InputError("the text has one token: heads can only be compared from the second on");
+  if (choice.options.value_weighted) static_cast<void>(observation->carried({0, 0}));  // refuses, before the bar
   Agreement found;
   {
     ProgressBar bar("Comparing heads", "layers");
@@ -41,12 +47,14 @@ int agree(const AgreeChoice& choice) {
                                           {"version", 1},
                                           {"model_sha256", observation->model().sha256()},
                                           {"tokens", length},
+                                          {"value_weighted", choice.options.value_weighted},
                                           {"agreement", agreement_json(found)}};
     fmt::print("{}\n", document.dump(1));
     return exit_ok;
   }
   const Terminal terminal = terminal_of(STDOUT_FILENO);
-  fmt::print("{} pairs of heads over {}\n", grouped(static_cast<int64_t>(found.pairs.size())),
+  fmt::print("{} pairs of heads{} over {}\n", grouped(static_cast<int64_t>(found.pairs.size())),
+             choice.options.value_weighted ? ", value-weighted," : "",
              found.rows == length - 1
                  ? fmt::format("{} tokens", grouped(length))
                  : fmt::format("{} of {} tokens (all with --rows {})", grouped(found.rows), grouped(length), length));
@@ -71,6 +79,8 @@ void add_agree(CLI::App& app, Action& action) {
       ->type_name("N")
       ->check(within<int64_t>(0, int64_t{1} << 40))
       ->capture_default_str();
+  command->add_flag("--value-weighted", choice->options.value_weighted,
+                    "compare shares of |p v W_O|, the weight times the size of what each key carries");
   command->add_flag("--json", choice->json, "every pair as JSON");
   command->footer(
       "Examples:\n"

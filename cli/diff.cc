@@ -28,7 +28,7 @@ struct DiffChoice {
   InputChoice input;
   int threads = 0, keys = 10, count = 10;
   double fail_above = -1;
-  bool json = false;
+  bool json = false, value_weighted = false;
 };
 
 struct Compared {
@@ -77,6 +77,8 @@ Compared compare_models(const DiffChoice& choice, const DiffOptions& options) {
 Compared compare_traces(const DiffChoice& choice, const DiffOptions& options) {
   if (choice.input.given()) throw InputError("two traces hold their text already; a text goes with two models");
   const auto a = Trace::open(choice.a), b = Trace::open(choice.b);
+  if (options.value_weighted)
+    for (const auto& trace : {a, b}) static_cast<void>(trace->carried({0, 0}));  // refuses
   Compared result;
   {
     ProgressBar bar("Comparing", "layers");
@@ -128,6 +130,7 @@ nlohmann::ordered_json json_of(const DiffChoice& choice, const Compared& compare
           {"a", {{"path", choice.a}, {"model_sha256", compared.sha[0]}}},
           {"b", {{"path", choice.b}, {"model_sha256", compared.sha[1]}}},
           {"top", choice.keys},
+          {"value_weighted", choice.value_weighted},
           {"heads", heads},
           {"tokens", tokens}};
 }
@@ -139,9 +142,10 @@ void print_table(const DiffChoice& choice, const Compared& compared) {
   const double heads = static_cast<double>(js.size());
   double sum = 0, kl = 0, overlap = 0;
   for (const HeadDiff& h : diff.heads) sum += h.js, kl += h.kl, overlap += h.top_overlap;
-  fmt::print("{} heads over {} tokens: mean JS {:.5f} nats, KL {:.5f}, {:.1f} % of the {} strongest keys shared\n\n",
-             js.size(), grouped(static_cast<int64_t>(compared.texts.size())), sum / heads, kl / heads,
-             100 * overlap / heads, choice.keys);
+  fmt::print("{} heads{} over {} tokens: mean JS {:.5f} nats, KL {:.5f}, {:.1f} % of the {} strongest keys shared\n\n",
+             js.size(), choice.value_weighted ? ", value-weighted," : "",
+             grouped(static_cast<int64_t>(compared.texts.size())), sum / heads, kl / heads, 100 * overlap / heads,
+             choice.keys);
   fmt::print("{}\n", bold(terminal, fmt::format("{:<8} {:>8} {:>9} {:>8} {:>8} {:>7} {:>7} {:>7}  {}", "Head", "JS",
                                                 "KL", "LSE", "entropy", "top", "first", "output", "most at token")));
   const auto order = largest(js);
@@ -167,6 +171,7 @@ int run_diff(const DiffChoice& choice) {
   DiffOptions options;
   options.top = choice.keys;
   options.threads = choice.threads;
+  options.value_weighted = choice.value_weighted;
   const Compared compared = models ? compare_models(choice, options) : compare_traces(choice, options);
   stop_if_interrupted();
   if (choice.json) {
@@ -206,6 +211,8 @@ void add_diff(CLI::App& app, Action& action) {
       ->type_name("TYPE")
       ->check(CLI::IsMember({"f32", "bf16"}).description(""))
       ->capture_default_str();
+  command->add_flag("--value-weighted", choice->value_weighted,
+                    "compare shares of |p v W_O|, the weight times the size of what each key carries");
   command->add_flag("--json", choice->json, "everything as JSON");
   command->footer(
       "Examples:\n"

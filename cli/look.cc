@@ -112,6 +112,7 @@ int look(const LookOptions& options) {
   page.pooled_only = options.exact == "none";
   page.size_budget = static_cast<int64_t>(options.budget_megabytes * 1e6);
   page.title = title_of(options, input);
+  page.value_weighted = options.value_weighted;
 
   std::vector<int32_t> tokens = options.encoding.encode(model->tokenizer(), input.text);
   if (!options.page.empty()) page.lesson = options.lesson.make(model, options.model.threads);
@@ -136,7 +137,7 @@ int look(const LookOptions& options) {
   report.value_weighted = options.value_weighted;
   report.last = last_look(*observation, options.top, options.value_weighted);
   std::string html, json;
-  if (const SweepGroups swept = options.measures.swept(); swept.any() && json_wanted) {
+  if (const SweepGroups swept = options.measures.swept(); swept.any()) {
     ProgressBar bar("Measuring heads", "layers");
     report.sweep = sweep(*observation, {.groups = swept, .threads = options.model.threads}, bar.callback());
     report.swept = swept;
@@ -173,7 +174,7 @@ void add_look(CLI::App& app, Action& action) {
   options->model.declare(*command);
   options->encoding.declare_chat(*command, "the text");
   options->reach.declare_beyond(*command);
-  options->measures.declare(*command, true);
+  options->measures.declare(*command, std::string(groups_help) + second_look_help, true);
   options->encoding.declare_bos(*command);
   command->add_option("-o,--output", options->page, "write the page: one HTML file that needs no network")
       ->type_name("PAGE");
@@ -185,7 +186,8 @@ void add_look(CLI::App& app, Action& action) {
       ->check(within(1, 1000))
       ->capture_default_str();
   command->add_flag("--value-weighted", options->value_weighted,
-                    "for the last token: weights times the size of what each key carries, |p v W_O|");
+                    "for the last token, and as the page opens: weights times the size of what each key carries, "
+                    "|p v W_O|");
   command
       ->add_option("--exact", options->exact,
                    "heads embedded exactly in the page: 5.3,6.*, auto (as many as fit), all or none")

@@ -44,20 +44,6 @@ Json measures_json(const MeasureGroups& measured, const SweepGroups& swept) {
   return all;
 }
 
-// The token after the first that gathered most, as a share of the rows that could see it (at least 16, and an eighth).
-Json gathered_json(const Observation& o, HeadId head) {
-  const auto received = o.received(head);
-  int64_t best = -1;
-  double most = 0;
-  const int64_t length = static_cast<int64_t>(received.size());
-  for (int64_t j = 1; j + std::max<int64_t>(16, length / 8) < length; ++j) {
-    const double share = received[j] / static_cast<double>(length - j);
-    if (share > most) most = share, best = j;
-  }
-  if (best < 0) return nullptr;
-  return {{"key", best}, {"share", number(most)}};
-}
-
 Json recipe_role_json(const HeadRoles* roles, HeadId head) {
   if (roles == nullptr) return nullptr;
   const HeadRole& role = roles->of(head);
@@ -167,6 +153,8 @@ std::string look_json(const LookReport& report) {
         {"length", length},
         {"ids", o.tokens()},
         {"tokens", o.token_texts()}}},
+      {"rows", report.sweep ? Json(report.sweep->rows) : Json(nullptr)},
+      {"store", store_of(o)},
       {"measures", measures_json(o.measured(), report.swept)},
       {"heads", heads_json(report)},
       {"spans", spans_json(o)},

@@ -10,6 +10,8 @@
 #include "bareattn/files.h"
 #include "bareattn/highlights.h"
 #include "look_report.h"
+#include "second_look.h"
+#include "sweep_json.h"
 
 namespace bareattn::cli {
 namespace {
@@ -54,6 +56,7 @@ class Summary {
     telling();
     spans();
     agreement();
+    second_look();
     last();
     if (!report_.page.empty()) {
       out_ += '\n';
@@ -182,6 +185,14 @@ class Summary {
       }
       out_ += "  " + wrapped(ranking.title + ": " + list, terminal_.width, 4, 2) + '\n';
     }
+  }
+
+  void second_look() {
+    if (!report_.sweep || report_.sweep->rows == 0) return;
+    heading("By a second look", fmt::format("means over {} of {} tokens, from Q and K in {}",
+                                            grouped(report_.sweep->rows), grouped(length_), store_of(o_)));
+    for (const auto& [label, text] : second_look_lines(*report_.sweep, report_.swept))
+      out_ += "  " + padded(label, 20) + wrapped(text, terminal_.width, 22, 22) + '\n';
   }
 
   // The text around a token, cut to `width` columns, the token itself marked.

@@ -1,139 +1,93 @@
 // `bareattn measures`: every measure of every head, of a trace or of a text that is run now; those that need a second
 // look at every weight included, which cost nothing until they are asked for here. Definitions: docs/measures.md.
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <cmath>
-#include <nlohmann/json.hpp>
+#include <cstdio>
 
 #include "bareattn/error.h"
 #include "bareattn/sweep.h"
 #include "commands.h"
 #include "interrupt.h"
+#include "measures_choice.h"
+#include "measures_report.h"
 #include "progress.h"
 #include "run_or_text.h"
-#include "sweep_json.h"
-#include "terminal.h"
 
 namespace bareattn::cli {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 struct MeasuresOptions {
   RunOrText what;
-  std::vector<std::string> groups{"coverage", "scores", "repeats", "offsets"};
+  MeasuresChoice measures{.groups = {"coverage", "scores", "repeats", "offsets"}};
   int64_t rows = 0;
-  bool json = false;
+  bool json = false, value_weighted = false;
 };
 
-SweepGroups groups_of(const MeasuresOptions& options) {
-  const auto wanted = [&](const char* name) {
-    return std::find(options.groups.begin(), options.groups.end(), name) != options.groups.end();
-  };
-  return {.coverage = wanted("coverage"),
-          .scores = wanted("scores"),
-          .repeats = wanted("repeats"),
-          .offsets = wanted("offsets")};
+SweepGroups swept_groups(const MeasuresOptions& options) {
+  SweepGroups groups = options.measures.swept();
+  if (!options.value_weighted) return groups;
+  if (options.measures.named->count() > 0 && options.measures.gives("scores"))
+    throw InputError("--value-weighted: scores come before the weights and have no such form; leave out 'scores'");
+  groups.scores = false;
+  return groups;
 }
 
-// How the named spans look at each other: by name of the rows' span, then of the keys'.
-Json flow_json(const Observation& o, HeadId head) {
-  const auto sets = o.span_sets();
-  Json all = Json::object();
-  for (size_t from = 0; from < sets.size(); ++from)
-    for (size_t to = 0; to < sets.size(); ++to)
-      all[sets[from].name][sets[to].name] =
-          json_number(span_flow(o, static_cast<int>(from), static_cast<int>(to), head));
-  return all;
+// The groups that are made of a text. Value-weighted ones are made from the shares later, so the pass makes none.
+MeasureGroups pass_groups(const MeasuresOptions& options) {
+  MeasureGroups groups = options.measures.of_pass() ? options.measures.measures() : MeasureGroups{};
+  groups.map = groups.agreement = false;  // nothing of a head's own
+  if (options.value_weighted)
+    groups = {.rows = false, .distance = false, .spans = true, .columns = false, .map = false, .values = true};
+  return groups;
 }
 
-Json document_of(const Observation& o, const Sweep& swept, const SweepGroups& groups) {
-  const MeasureGroups kept = o.measured();
-  Json infos = Json::array(), heads = Json::array();
-  for (int m = 0; m < measure_count; ++m) {
-    if (!kept.has(static_cast<Measure>(m))) continue;
-    const MeasureInfo& info = measure_info(static_cast<Measure>(m));
-    infos.push_back({{"id", info.id}, {"title", info.title}, {"unit", info.unit}, {"description", info.description}});
+// What is shown: of a trace what it holds, if nothing else was asked for. InputError where a group that was named is
+// not there.
+MeasureGroups shown_groups(const MeasuresOptions& options, const MeasureGroups& there) {
+  const bool chosen = options.measures.of_pass();
+  MeasureGroups shown = chosen ? options.measures.measures() : there;
+  if (options.value_weighted) {
+    if (!chosen) shown = {.columns = false, .map = false, .spread = true};
+    return shown;
   }
-  append_swept_infos(infos, groups);
-  for (const HeadSweep& head : swept.heads) {
-    Json one{{"layer", head.head.layer}, {"head", head.head.head}, {"means", Json::object()}};
-    for (int m = 0; m < measure_count; ++m)
-      if (kept.has(static_cast<Measure>(m)))
-        one["means"][measure_info(static_cast<Measure>(m)).id] =
-            json_number(o.mean(static_cast<Measure>(m), head.head));
-    add_sweep(one, head, groups);
-    if (kept.columns && kept.spans) {
-      Json values = Json::array();
-      for (const double x : laplacian_eigenvalues(o, head.head, 10)) values.push_back(json_number(x));
-      one["laplacian"] = std::move(values);
-    }
-    if (!o.span_sets().empty()) one["span_flow"] = flow_json(o, head.head);
-    heads.push_back(std::move(one));
+  using Group = std::pair<const char*, bool MeasureGroups::*>;
+  for (const auto& [name, group] : {Group{"rows", &MeasureGroups::rows}, Group{"distance", &MeasureGroups::distance},
+                                    Group{"spans", &MeasureGroups::spans}, Group{"columns", &MeasureGroups::columns},
+                                    Group{"spread", &MeasureGroups::spread}, Group{"values", &MeasureGroups::values}}) {
+    if (!(there.*group) && options.measures.gives(name))
+      throw InputError(
+          fmt::format("'{}' was not kept in this trace; bareattn trace --measures all keeps it, as does a "
+                      "list with '{}'",
+                      name, name));
+    shown.*group = shown.*group && there.*group;
   }
-  return {{"kind", "bareattn.measures"},
-          {"version", 1},
-          {"model_sha256", o.model().sha256()},
-          {"tokens", o.tokens().size()},
-          {"rows", swept.rows},
-          {"measures", infos},
-          {"heads", heads}};
-}
-
-std::string cell(double value, int digits) {
-  return std::isfinite(value) ? fmt::format("{:.{}f}", value, digits) : std::string("-");
-}
-
-std::string table_of(const Sweep& swept, const SweepGroups& groups) {
-  std::string out;
-  for (size_t h = 0; h <= swept.heads.size(); ++h) {  // the first line names the columns
-    const bool title = h == 0;
-    const HeadSweep& head = swept.heads[title ? 0 : h - 1];
-    const auto column = [&](const char* name, int width, const std::string& value) {
-      out += fmt::format(" {:>{}}", title ? std::string(name) : value, width);
-    };
-    const auto mean = [&](Swept measure) { return head.means[static_cast<size_t>(measure)]; };
-    out += fmt::format("{:<7}", title ? std::string("Head") : fmt::format("{}.{}", head.head.layer, head.head.head));
-    if (groups.coverage) column("keys90", 7, cell(mean(Swept::keys_90), 1));
-    if (groups.scores) {
-      column("score", 7, cell(mean(Swept::logit_mean), 2));
-      column("spread", 7, cell(mean(Swept::logit_deviation), 2));
-      column("skew", 6, cell(mean(Swept::logit_skewness), 2));
-      column("kurt", 6, cell(mean(Swept::logit_kurtosis), 1));
-      column("ceiling", 7, cell(mean(Swept::weight_ceiling), 3));
-    }
-    if (groups.repeats) {
-      column("copies", 6, cell(mean(Swept::duplicate_weight), 3));
-      column("after", 6, cell(mean(Swept::induction_weight), 3));
-    }
-    if (groups.offsets)
-      column("stripe", 11, head.stripe < 0 ? "-" : fmt::format("{} {:.3f}", head.stripe, head.stripe_weight));
-    out += '\n';
-  }
-  return out;
+  return shown;
 }
 
 int measures(const MeasuresOptions& options) {
-  const auto observation = options.what.observation({});
-  const SweepGroups groups = groups_of(options);
+  const SweepGroups groups = swept_groups(options);
+  const auto observation = options.what.observation(pass_groups(options), &options.measures);
+  if (options.value_weighted) static_cast<void>(observation->carried({0, 0}));  // refuses
+  MeasuresReport report;
+  report.shown = shown_groups(options, observation->measured());
   Sweep swept;
   {
     ProgressBar bar("Measuring", "layers");
     SweepOptions how;
     how.groups = groups;
-    how.rows = options.rows;
+    how.rows = groups.any() || options.value_weighted ? options.rows : int64_t{1} << 40;  // else nothing is looked at
     how.threads = options.what.model.threads;
+    how.value_weighted = options.value_weighted;
     swept = sweep(*observation, how, bar.callback());
   }
   stop_if_interrupted();
-  if (options.json) {
-    fmt::print("{}\n", document_of(*observation, swept, groups).dump(1, ' ', false, Json::error_handler_t::replace));
-    return exit_ok;
-  }
-  const auto length = static_cast<int64_t>(observation->tokens().size());
-  fmt::print("Means over {} of {} tokens\n\n{}", grouped(swept.rows), grouped(length), table_of(swept, groups));
+  report.observation = observation.get();
+  report.sweep = &swept;
+  report.groups = groups;
+  report.value_weighted = options.value_weighted;
+  report.listed = options.measures.of_pass() || (options.value_weighted && options.measures.named->count() == 0);
+  const std::string printed = options.json ? measures_json(report) : measures_text(report);
+  std::fwrite(printed.data(), 1, printed.size(), stdout);
   return exit_ok;
 }
 
@@ -143,16 +97,15 @@ void add_measures(CLI::App& app, Action& action) {
   auto options = std::make_shared<MeasuresOptions>();
   CLI::App* command = app.add_subcommand("measures", "list measures of every head, those that need a second look too");
   options->what.declare(*command);
-  command
-      ->add_option(
-          "--measures", options->groups,
-          "what is looked at again: coverage (how many tokens hold 90 %), scores (before the softmax), repeats "
-          "(weight on earlier copies and after them), offsets (by distance)")
-      ->type_name("GROUPS")
-      ->delimiter(',')
-      ->check(CLI::IsMember({"coverage", "scores", "repeats", "offsets"}).description(""))
-      ->allow_extra_args(false)
-      ->default_str("coverage,scores,repeats,offsets");
+  options->measures.declare(
+      *command,
+      "what is listed. By a second look: coverage (how many tokens hold 90 %), scores (before the "
+      "softmax), repeats (weight on earlier copies and after them), offsets (by distance). Of "
+      "the run itself: rows, distance, spans, columns, spread, values, roles (rows, distance and "
+      "spans); all, none",
+      true);
+  command->add_flag("--value-weighted", options->value_weighted,
+                    "measures of the shares of |p v W_O|, the weight times the size of what each key carries");
   command->add_option("--rows", options->rows, "look at at most this many tokens' rows; 0: as many as are quick")
       ->type_name("N")
       ->check(within<int64_t>(0, int64_t{1} << 40))
@@ -162,6 +115,7 @@ void add_measures(CLI::App& app, Action& action) {
       "Examples:\n"
       "  bareattn measures story.safetensors --measures coverage,repeats\n"
       "  bareattn measures -m MODEL.gguf story.txt --json\n"
+      "  bareattn measures -m MODEL.gguf story.txt --value-weighted --measures spans\n"
       "The columns are defined in docs/measures.md.");
   command->callback([options, &action] { action = [options] { return measures(*options); }; });
 }

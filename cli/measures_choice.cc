@@ -13,30 +13,45 @@ namespace bareattn::cli {
 
 namespace {
 
-bool any_of(const std::vector<std::string>& groups, std::initializer_list<const char*> names) {
-  return std::any_of(groups.begin(), groups.end(), [&](const std::string& group) {
-    return std::any_of(names.begin(), names.end(), [&](const char* name) { return group == name; });
-  });
+using Names = std::vector<std::string>;
+
+const Names of_the_pass{"rows",   "distance",  "spans", "columns", "map", "spread",
+                        "values", "agreement", "roles", "all",     "none"};
+const Names of_a_second_look{"coverage", "scores", "repeats", "offsets"};
+
+bool has(const Names& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+bool any_of(const Names& groups, const Names& names) {
+  return std::any_of(groups.begin(), groups.end(), [&](const std::string& group) { return has(names, group); });
+}
+
+// Why `group` is none that the command takes; empty where it is.
+std::string problem_of(const std::string& group, bool second_look) {
+  if (has(of_the_pass, group) || (second_look && has(of_a_second_look, group))) return {};
+  if (has(of_a_second_look, group))
+    return "'" + group +
+           "' is made by a second look, which needs no trace of its own: bareattn measures RUN --measures " + group +
+           ", or look --json --measures " + group;
+  Names known = of_the_pass;
+  if (second_look) known.insert(known.end(), of_a_second_look.begin(), of_a_second_look.end());
+  const std::string all = fmt::format("{}", fmt::join(known, ", "));
+  if (group.empty()) return "a name is empty; groups are " + all;
+  if (group.find(' ') != std::string::npos)
+    return "'" + group + "' has a space in it; groups are named with commas alone, as in rows,columns";
+  return "there is no group '" + group + "'; groups are " + all;
 }
 
 }  // namespace
 
-void MeasuresChoice::declare(CLI::App& command, bool with_swept) {
-  std::vector<std::string> known{"rows",   "distance",  "spans", "columns", "map", "spread",
-                                 "values", "agreement", "roles", "all",     "none"};
-  std::string text =
-      "what is measured, and paid for: rows, distance, spans, columns, map; values (what a weight on each key "
-      "carries); spread, agreement (between the heads of a layer); roles (what they need); all, none";
-  if (with_swept) {
-    known.insert(known.end(), {"coverage", "scores", "repeats", "offsets"});
-    text += "; in the JSON, by a second look: coverage, scores, repeats, offsets";
-  }
-  command.add_option("--measures", groups, text)
-      ->type_name("GROUPS")
-      ->delimiter(',')
-      ->check(CLI::IsMember(known).description(""))
-      ->allow_extra_args(false)
-      ->default_str(fmt::format("{}", fmt::join(groups, ",")));
+void MeasuresChoice::declare(CLI::App& command, const std::string& help, bool second_look) {
+  named = command.add_option("--measures", groups, help)
+              ->type_name("GROUPS")
+              ->delimiter(',')
+              ->check([second_look](const std::string& group) { return problem_of(group, second_look); })
+              ->allow_extra_args(false)
+              ->default_str(fmt::format("{}", fmt::join(groups, ",")));
   command
       .add_option("--span", spans,
                   "names tokens, by range or by a regular expression over the text; every head's weight on them is "
@@ -45,8 +60,12 @@ void MeasuresChoice::declare(CLI::App& command, bool with_swept) {
       ->allow_extra_args(false);
 }
 
+bool MeasuresChoice::of_pass() const { return any_of(groups, of_the_pass); }
+bool MeasuresChoice::gives(const char* group) const { return any_of(groups, {group}); }
+
 MeasureGroups MeasuresChoice::measures() const {
-  const auto wanted = [&](std::initializer_list<const char*> names) { return any_of(groups, names); };
+  const auto wanted = [&](const Names& names) { return any_of(groups, names); };
+  if (gives("none") && groups.size() > 1) throw InputError("--measures: 'none' stands alone, not beside other groups");
   MeasureGroups measures;
   measures.rows = wanted({"rows", "roles", "all"});
   measures.distance = wanted({"distance", "roles", "all"});

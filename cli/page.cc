@@ -27,6 +27,7 @@ struct PageChoice {
   ModelChoice model;
   LessonChoice lesson;
   double budget_megabytes = 25;
+  bool value_weighted = false;
 };
 
 std::string title_of(const Trace& trace, const std::string& path) {
@@ -75,6 +76,8 @@ int write_page(const PageChoice& choice) {
   const auto trace = Trace::open(choice.run);
   if (!choice.checked.empty()) trace->check_model_file(choice.checked);
   PageOptions options;
+  options.value_weighted = choice.value_weighted;
+  if (choice.value_weighted) static_cast<void>(trace->carried({0, 0}));  // refuses
   options.size_budget = static_cast<int64_t>(choice.budget_megabytes * 1e6);
   options.telling = telling_heads(*trace);
   options.title = !choice.title.empty() ? choice.title : title_of(*trace, choice.run);
@@ -114,6 +117,8 @@ void add_page(CLI::App& app, Action& action) {
                    "the model of the trace, a GGUF file (or set BAREATTN_MODEL): the page gets its tour")
       ->type_name("FILE")
       ->envname("BAREATTN_MODEL");
+  command->add_flag("--value-weighted", choice->value_weighted,
+                    "the page opens with weights times the size of what each key carries, |p v W_O|");
   choice->lesson.declare(*command);
   command->add_option("--check-model", choice->checked, "refuse a trace that was not made with this model file")
       ->type_name("FILE");

@@ -19,15 +19,66 @@ struct RowOptions {
   bool json = false, value_weighted = false;
 };
 
-int print_value_weighted(const RowOptions& options, const Trace& trace, int64_t row,
-                         const std::vector<std::pair<int32_t, float>>& keys, const std::vector<float>& weights) {
+// One row: what its keys are ranked by, the weights or the sizes, and what those that are not listed have together.
+struct Row {
+  int64_t at = 0;
+  std::vector<float> weights, ranked;
+  std::vector<std::pair<int32_t, float>> keys;  // the strongest
+  int64_t others = 0;
+  double rest = 0, total = 0;
+};
+
+Row row_of(const RowOptions& options, const Trace& trace, HeadId head, int64_t at) {
+  Row row;
+  row.at = at;
+  row.weights = trace.row_weights(head, at);
+  row.ranked = options.value_weighted ? value_weighted(trace, head, {at, at + 1}, {0, at + 1}) : row.weights;
+  row.keys =
+      options.value_weighted ? top_value_weighted(trace, head, at, options.top) : trace.top_keys(head, at, options.top);
+  std::vector<bool> listed(row.ranked.size());
+  for (const auto& [key, value] : row.keys) listed[static_cast<size_t>(key)] = true;
+  for (size_t j = 0; j < listed.size(); ++j) {
+    row.total += static_cast<double>(row.ranked[j]);
+    if (!listed[j]) row.rest += static_cast<double>(row.ranked[j]);
+  }
+  row.others = static_cast<int64_t>(listed.size() - row.keys.size());
+  return row;
+}
+
+std::string json_of(const RowOptions& options, const Trace& trace, const Row& row) {
   const auto& texts = trace.token_texts();
-  fmt::print("Head {} at token {} {} takes from (size, weight)\n", options.head, row,
-             cli::quoted(printable(texts[static_cast<size_t>(row)])));
-  for (const auto& [key, size] : keys)
-    fmt::print("  {:>8}  {:>10.5f}  {:.6f}  {}\n", key, size, weights[static_cast<size_t>(key)],
-               cli::quoted(printable(texts[static_cast<size_t>(key)])));
-  return exit_ok;
+  const char* name = options.value_weighted ? "value_weighted" : "weight";
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const auto& [key, value] : row.keys) {
+    list.push_back({{"key", key}, {"text", texts[static_cast<size_t>(key)]}});
+    list.back()["weight"] = row.weights[static_cast<size_t>(key)];
+    list.back()[name] = value;
+  }
+  const nlohmann::ordered_json json{{"head", options.head},
+                                    {"row", row.at},
+                                    {"text", texts[static_cast<size_t>(row.at)]},
+                                    {"keys", list},
+                                    {"others", {{"keys", row.others}, {name, row.rest}}},
+                                    {"total", row.total}};
+  return json.dump() + "\n";
+}
+
+std::string text_of(const RowOptions& options, const Trace& trace, const Row& row) {
+  const auto quoted_token = [&](int64_t at) {
+    return cli::quoted(printable(trace.token_texts()[static_cast<size_t>(at)]));
+  };
+  std::string out = fmt::format("Head {} at token {} {} {}\n", options.head, row.at, quoted_token(row.at),
+                                options.value_weighted ? "takes from (size, weight)" : "looks at");
+  for (const auto& [key, value] : row.keys) {
+    out += options.value_weighted ? fmt::format("  {:>8}  {:>10.5f}  {:.6f}  {}\n", key, value,
+                                                row.weights[static_cast<size_t>(key)], quoted_token(key))
+                                  : fmt::format("  {:>8}  {:.6f}  {}\n", key, value, quoted_token(key));
+  }
+  if (row.others == 0) return out;
+  const std::string rest =
+      options.value_weighted ? fmt::format("{:>10.5f}            ", row.rest) : fmt::format("{:.6f}  ", row.rest);
+  return out +
+         fmt::format("  {:>8}  {}in the other {} token{}\n", "", rest, grouped(row.others), row.others == 1 ? "" : "s");
 }
 
 int show_row(const RowOptions& options) {
@@ -36,33 +87,8 @@ int show_row(const RowOptions& options) {
   const HeadId head = parse_head(options.head, trace->model().config());
   const TraceRange range = parse_range("ROW", options.row, static_cast<int64_t>(trace->tokens().size()));
   if (range.end - range.begin != 1) throw InputError("ROW: '" + options.row + "' is no single token");
-  const int64_t row = range.begin;
-  const auto keys = options.value_weighted ? top_value_weighted(*trace, head, row, options.top)
-                                           : trace->top_keys(head, row, options.top);
-  const std::vector<float> weights = options.value_weighted ? trace->row_weights(head, row) : std::vector<float>();
-  const auto& texts = trace->token_texts();
-  if (options.json) {
-    nlohmann::ordered_json list = nlohmann::ordered_json::array();
-    for (const auto& [key, value] : keys) {
-      list.push_back({{"key", key}, {"text", texts[static_cast<size_t>(key)]}});
-      list.back()["weight"] = options.value_weighted ? weights[static_cast<size_t>(key)] : value;
-      if (options.value_weighted) list.back()["value_weighted"] = value;
-    }
-    const nlohmann::ordered_json json{
-        {"head", options.head}, {"row", row}, {"text", texts[static_cast<size_t>(row)]}, {"keys", list}};
-    fmt::print("{}\n", json.dump());
-    return exit_ok;
-  }
-  if (options.value_weighted) return print_value_weighted(options, *trace, row, keys, weights);
-  fmt::print("Head {} at token {} {} looks at\n", options.head, row,
-             cli::quoted(printable(texts[static_cast<size_t>(row)])));
-  double rest = 1;
-  for (const auto& [key, weight] : keys) {
-    fmt::print("  {:>8}  {:.6f}  {}\n", key, weight, cli::quoted(printable(texts[static_cast<size_t>(key)])));
-    rest -= weight;
-  }
-  if (const int64_t others = row + 1 - static_cast<int64_t>(keys.size()); others > 0)
-    fmt::print("  {:>8}  {:.6f}  in the other {} tokens\n", "", std::max(0.0, rest), grouped(others));
+  const Row row = row_of(options, *trace, head, range.begin);
+  fmt::print("{}", options.json ? json_of(options, *trace, row) : text_of(options, *trace, row));
   return exit_ok;
 }
 

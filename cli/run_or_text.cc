@@ -1,6 +1,7 @@
 // See run_or_text.h.
 #include "run_or_text.h"
 
+#include "bareattn/error.h"
 #include "bareattn/trace.h"
 #include "progress.h"
 
@@ -18,8 +19,11 @@ bool RunOrText::is_run() const {
   return input.argument.ends_with(".safetensors") && input.text.empty() && input.file.empty();
 }
 
-std::shared_ptr<const Observation> RunOrText::observation(const MeasureGroups& groups) const {
+std::shared_ptr<const Observation> RunOrText::observation(const MeasureGroups& groups,
+                                                          const MeasuresChoice* spans) const {
   if (is_run()) {
+    if (spans != nullptr && !spans->spans.empty())
+      throw InputError("--span names tokens of a text that is run now; a trace has the spans it was made with");
     auto trace = Trace::open(input.argument);
     if (!model.path.empty()) trace->check_model_file(model.path);
     return trace;
@@ -29,6 +33,8 @@ std::shared_ptr<const Observation> RunOrText::observation(const MeasureGroups& g
   std::vector<int32_t> tokens = encoding.encode(loaded->tokenizer(), text.text);
   ObservationOptions how;
   how.measures = groups;
+  if (spans != nullptr && groups.spans)
+    how.spans = spans->find(loaded->tokenizer(), tokens, encoding.chat ? text.text : "");
   how.beyond = reach.reach().beyond;
   reach.warn(loaded->config(), static_cast<int64_t>(tokens.size()));
   ProgressBar bar("Looking", "tokens");

@@ -6,6 +6,7 @@
 #include "bareattn/observation.h"
 #include "commands.h"
 #include "input.h"
+#include "measures_choice.h"
 #include "reach_choice.h"
 
 namespace bareattn::cli {
@@ -18,8 +19,10 @@ struct RunOrText {
 
   void declare(CLI::App& command);
   bool is_run() const;
-  /// The trace (with -m: checked to be of that model), or a run of the text in which `groups` are measured.
-  std::shared_ptr<const Observation> observation(const MeasureGroups& groups) const;
+  /// The trace (with -m: checked to be of that model), or a run of the text in which `groups` are measured, and the
+  /// weight on what --span of `spans` names (and --chat: the template's parts). InputError for spans of a trace.
+  std::shared_ptr<const Observation> observation(const MeasureGroups& groups,
+                                                 const MeasuresChoice* spans = nullptr) const;
 };
 
 }  // namespace bareattn::cli

@@ -31,7 +31,7 @@ struct ServeChoice {
   ReachChoice reach;
   TokenChoice encoding;
   LessonChoice lesson;
-  bool open = false, json = false;
+  bool open = false, json = false, value_weighted = false;
   std::string store = "f16", title, against;
   int port = 0;
   int64_t live_tokens = ServeOptions{}.live_tokens;
@@ -97,6 +97,8 @@ int serve(const ServeChoice& choice) {
   }
   const std::shared_ptr<const Trace> trace =
       from_file ? Trace::open(choice.input.argument) : run_text(choice, options.model);
+  options.value_weighted = choice.value_weighted;
+  if (choice.value_weighted) static_cast<void>(trace->carried({0, 0}));  // refuses
   if (!choice.against.empty()) options.against = Trace::open(choice.against);
   std::unique_ptr<Server> server;
   {
@@ -122,6 +124,8 @@ void add_serve(CLI::App& app, Action& action) {
       ->type_name("N")
       ->check(within(0, 65535))
       ->capture_default_str();
+  command->add_flag("--value-weighted", choice->value_weighted,
+                    "the page opens with weights times the size of what each key carries, |p v W_O|");
   command->add_flag("--open", choice->open, "open it in the browser");
   command->add_flag("--json", choice->json, "print address, port and token as one line of JSON");
   choice->encoding.declare_chat(*command, "the text");

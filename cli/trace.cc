@@ -77,7 +77,7 @@ void add_trace(CLI::App& app, Action& action) {
   choice->measures.groups.push_back("values");  // what tile and row --value-weighted need
   command->add_option("--table", choice->table, "steer the run by a steering file (docs/steering.md)")
       ->type_name("FILE");
-  choice->measures.declare(*command);
+  choice->measures.declare(*command, groups_help, false);
   choice->encoding.declare_chat(*command, "the text");
   choice->encoding.declare_bos(*command);
   choice->reach.declare(*command);

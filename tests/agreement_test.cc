@@ -72,9 +72,26 @@ double dot(const std::vector<double>& a, const std::vector<double>& b) {
   return sum;
 }
 
-HeadPair expected_pair(Case& c, int layer, int a, int b) {
+// Each row times what the keys carry, |W_O v_j| in f64, divided by its sum.
+std::vector<std::vector<double>> dense_shares(Case& c, int layer, int head) {
+  auto weights = c.dense(layer, head).weights;
+  std::vector<double> carried;
+  for (size_t j = 0; j < weights.size(); ++j) {
+    const auto y = c.written(layer, head, c.run.v.at({layer, head / (heads / kv_heads)}).data() + j * dim);
+    carried.push_back(std::sqrt(dot(y, y)));
+  }
+  for (auto& row : weights) {
+    double all = 0;
+    for (size_t j = 0; j < row.size(); ++j) all += row[j] *= carried[j];
+    for (double& x : row) x /= all;
+  }
+  return weights;
+}
+
+HeadPair expected_pair(Case& c, int layer, int a, int b, bool value_weighted = false) {
   HeadPair pair{layer, a, b};
-  const auto pa = c.dense(layer, a).weights, pb = c.dense(layer, b).weights;
+  const auto pa = value_weighted ? dense_shares(c, layer, a) : c.dense(layer, a).weights,
+             pb = value_weighted ? dense_shares(c, layer, b) : c.dense(layer, b).weights;
   double product = 0, square_a = 0, square_b = 0;
   for (size_t i = 1; i < pa.size(); ++i) {
     for (size_t j = 0; j <= i; ++j) {
@@ -133,6 +150,23 @@ TEST(Agreement, EveryPairIsItsDefinition) {
     write_trace(folder / "f32", c.model, c.tokens, {.store = Store::f32, .measures = outputs}, {}, 2);
     expect_pairs(head_agreement(*Trace::open(folder / "f32")), want, 2e-6);
   }
+}
+
+TEST(Agreement, ValueWeightedIsOfTheRowsShares) {
+  const test::Folder folder;
+  Case c(test::tiny_llama(), 150);
+  write_trace(folder / "f32", c.model, c.tokens, {.store = Store::f32, .measures = outputs}, {}, 2);
+  const auto trace = Trace::open(folder / "f32");
+  std::vector<HeadPair> want;
+  double apart = 0;
+  for (const HeadPair& plain : head_agreement(*trace).pairs) {
+    want.push_back(expected_pair(c, plain.layer, plain.a, plain.b, true));
+    apart = std::max(apart, std::abs(want.back().js - plain.js));
+  }
+  EXPECT_GT(apart, 1e-3) << "keys that carry alike test nothing";
+  expect_pairs(head_agreement(*trace, {.value_weighted = true}), want, 2e-5);  // sizes are within 2e-5 of themselves
+  write_trace(folder / "none", c.model, c.tokens, {.store = Store::f32}, {}, 2);
+  EXPECT_THROW(head_agreement(*Trace::open(folder / "none"), {.value_weighted = true}), InputError);
 }
 
 // Rows 0 .. 15 of a matrix [64, 64] of f32 are head 0's, and so on.

@@ -152,6 +152,61 @@ TEST(Diff, EveryNumberIsTheDenseOne) {
     EXPECT_NEAR(found.token_js[static_cast<size_t>(i)], rows[static_cast<size_t>(i)], 2e-5) << i;
 }
 
+// Value-weighted: of the dense weights times what the keys carry in either run, each row divided by its sum.
+TEST(Diff, ValueWeightedIsOfTheRowsShares) {
+  const test::Folder folder;
+  const int64_t n = 150;
+  const auto tokens = test::byte_tokens(n);
+  const std::shared_ptr<const Model> models[] = {tiny(0), tiny(31)};
+  Recorder runs[2];
+  std::shared_ptr<const Trace> traces[2];
+  for (int i = 0; i < 2; ++i) {
+    Session(models[i], {.threads = 1}).run(tokens, Logits::none, &runs[i]);
+    TraceOptions how{.store = Store::f32};
+    how.measures.values = true;
+    const std::string path = folder / std::to_string(i);
+    write_trace(path, models[i], tokens, how, {}, 1);
+    traces[i] = Trace::open(path);
+  }
+  const RunDiff found = diff(*traces[0], *traces[1], {.value_weighted = true}), plain = diff(*traces[0], *traces[1]);
+  double apart = 0;
+  for (size_t at = 0; at < found.heads.size(); ++at) {
+    const HeadDiff& h = found.heads[at];
+    std::vector<double> shares[2];
+    for (int r = 0; r < 2; ++r) {
+      shares[r] = dense(runs[r], models[r]->config(), h.head, n).p;
+      const auto carried = traces[r]->carried(h.head);
+      for (int64_t i = 0; i < n; ++i) {
+        double all = 0;
+        for (int64_t j = 0; j <= i; ++j)
+          all += shares[r][static_cast<size_t>(i * n + j)] *= static_cast<double>(carried[static_cast<size_t>(j)]);
+        for (int64_t j = 0; j <= i; ++j) shares[r][static_cast<size_t>(i * n + j)] /= all;
+      }
+    }
+    double kl = 0, js = 0, first = 0, entropy = 0;
+    for (int64_t i = 1; i < n; ++i) {
+      const double *p = shares[0].data() + i * n, *q = shares[1].data() + i * n;
+      for (int64_t j = 0; j <= i; ++j) {
+        kl += p[j] * std::log(p[j] / q[j]) / (n - 1);
+        js += (p[j] * std::log(2 * p[j] / (p[j] + q[j])) + q[j] * std::log(2 * q[j] / (p[j] + q[j]))) / 2 / (n - 1);
+        entropy += (p[j] * std::log(p[j]) - q[j] * std::log(q[j])) / (n - 1);
+      }
+      first += (q[0] - p[0]) / (n - 1);
+    }
+    EXPECT_NEAR(h.kl, kl, 2e-5);
+    EXPECT_NEAR(h.js, js, 2e-5);
+    EXPECT_NEAR(h.entropy_shift, entropy, 2e-5);
+    EXPECT_NEAR(h.first_mass_shift, first, 2e-5);
+    EXPECT_EQ(h.lse_shift, plain.heads[at].lse_shift) << "of the runs themselves";
+    apart = std::max(apart, std::abs(h.js - plain.heads[at].js));
+  }
+  EXPECT_GT(apart, 1e-4) << "keys that carry alike test nothing";
+  const RunDiff of_models = diff(models[0], models[1], tokens, {.value_weighted = true});
+  for (size_t at = 0; at < found.heads.size(); ++at) EXPECT_NEAR(of_models.heads[at].js, found.heads[at].js, 1e-6);
+  const auto none = traced(folder / "none", models[0], tokens);
+  EXPECT_THROW(diff(*none, *none, {.value_weighted = true}), InputError);
+}
+
 TEST(Diff, ARunIsItself) {
   const test::Folder folder;
   const auto tokens = test::byte_tokens(600);

@@ -182,6 +182,8 @@ TEST(Sweep, DistancesAndStripes) {
     EXPECT_NEAR(head.stripe_weight, best, 1e-5);
     EXPECT_NEAR(means[static_cast<size_t>(head.stripe)], best, 1e-5);
     EXPECT_TRUE(std::isnan(head.means[0])) << "not asked for";
+    ASSERT_EQ(head.stripes.size(), static_cast<size_t>(most_stripes + 1));
+    for (size_t o = 0; o < head.stripes.size(); ++o) EXPECT_NEAR(head.stripes[o], means[o], 1e-7) << o;
   });
   EXPECT_EQ(stripes(*trace, {0, 0}, 0).size(), 1U);
   EXPECT_THROW(stripes(*trace, {0, 0}, 150), std::invalid_argument);
@@ -262,6 +264,88 @@ TEST(SpanFlow, IsTheMeanWeightOfRowsOnKeys) {
   });
   EXPECT_THROW((void)span_flow(*o, 0, 2, {0, 0}), std::invalid_argument);
   EXPECT_THROW((void)span_flow(*o, -1, 0, {0, 0}), std::invalid_argument);
+}
+
+// Value-weighted: every measure from the dense weights times what the keys carry, each row divided by its sum.
+TEST(Sweep, ValueWeightedIsOfTheRowsShares) {
+  const int64_t n = 150;
+  Case c(repeating(n));
+  TraceOptions how{.store = Store::f32, .spans = {{"context", 3, 30}, {"fresh", 60, 70}, {"fresh", 80, 90}}};
+  how.measures.values = true;
+  write_trace(c.folder / "run", c.model, c.tokens, how, {}, 2);
+  const auto trace = Trace::open(c.folder / "run");
+  const Sweep swept =
+      sweep(*trace, {.groups = {.coverage = true, .repeats = true, .offsets = true}, .value_weighted = true});
+  double apart = 0;
+  for_each_head([&](HeadId id) {
+    const HeadSweep& head = swept.heads[static_cast<size_t>(id.layer * heads + id.head)];
+    auto dense = c.dense(id);
+    const auto carried = trace->carried(id);
+    std::array<double, measure_count> want{};
+    double spans[2] = {}, seeing[2] = {}, flow[2][2] = {}, from_rows[2] = {}, second = 0;
+    const auto in = [](int set, int64_t i) {
+      return set == 0 ? i >= 3 && i < 30 : (i >= 60 && i < 70) || (i >= 80 && i < 90);
+    };
+    for (int64_t i = 1; i < n; ++i) {
+      auto& p = dense.weights[static_cast<size_t>(i)];
+      double all = 0;
+      for (size_t j = 0; j < p.size(); ++j) all += p[j] *= static_cast<double>(carried[j]);
+      for (double& x : p) x /= all;
+      double entropy = 0, squares = 0, distance = 0, spread = 0, recent = 0;
+      for (int64_t j = 0; j <= i; ++j) {
+        const double x = p[static_cast<size_t>(j)], away = static_cast<double>(i - j);
+        entropy -= x * std::log(x), squares += x * x, distance += x * away;
+        if (away < 64) recent += x;
+      }
+      for (int64_t j = 0; j <= i; ++j)
+        spread += p[static_cast<size_t>(j)] * std::pow(static_cast<double>(i - j) - distance, 2);
+      const auto put = [&](Measure m, double x) { want[static_cast<size_t>(m)] += x / static_cast<double>(n - 1); };
+      put(Measure::entropy, entropy);
+      put(Measure::normalized_entropy, entropy / std::log(static_cast<double>(i + 1)));
+      put(Measure::effective_context, std::exp(entropy));
+      put(Measure::max_weight, *std::max_element(p.begin(), p.end()));
+      put(Measure::max_logit, NAN);
+      put(Measure::lse, NAN);
+      put(Measure::mean_distance, distance);
+      put(Measure::first_mass, p[0]);
+      put(Measure::self_weight, p[static_cast<size_t>(i)]);
+      put(Measure::previous_weight, p[static_cast<size_t>(i - 1)]);
+      put(Measure::recent_mass, recent);
+      put(Measure::participation, 1 / squares);
+      put(Measure::distance_spread, std::sqrt(spread));
+      second += expected(Swept::duplicate_weight, dense, static_cast<size_t>(i), c.tokens) >= 0 ? 1 : 0;
+      for (int to = 0; to < 2; ++to) {
+        double mass = 0;
+        for (int64_t j = 0; j <= i; ++j) mass += in(to, j) ? p[static_cast<size_t>(j)] : 0;
+        if (i >= (to == 0 ? 3 : 60)) spans[to] += mass, seeing[to] += 1;
+        for (int from = 0; from < 2; ++from) flow[from][to] += in(from, i) ? mass : 0;
+        from_rows[to] += in(to, i) ? 1 : 0;
+      }
+    }
+    for (size_t m = 0; m < want.size(); ++m) {
+      if (std::isnan(want[m]))
+        EXPECT_TRUE(std::isnan(head.of_shares[m])) << m;
+      else
+        EXPECT_NEAR(head.of_shares[m], want[m], 2e-5 * (1 + want[m])) << measure_info(static_cast<Measure>(m)).id;
+    }
+    for (int to = 0; to < 2; ++to) {
+      EXPECT_NEAR(head.spans[static_cast<size_t>(to)], spans[to] / seeing[to], 1e-5);
+      for (int from = 0; from < 2; ++from)
+        EXPECT_NEAR(head.flow[static_cast<size_t>(from * 2 + to)], flow[from][to] / from_rows[from], 1e-5);
+    }
+    double copies = 0;
+    for (size_t i = 1; i < static_cast<size_t>(n); ++i) {
+      const double x = expected(Swept::duplicate_weight, dense, i, c.tokens);
+      copies += std::isnan(x) ? 0 : x / second;
+    }
+    EXPECT_NEAR(head.means[static_cast<size_t>(Swept::duplicate_weight)], copies, 1e-5);
+    EXPECT_NEAR(std::accumulate(head.distance_bins.begin(), head.distance_bins.end(), 0.0), 1, 1e-6);
+    apart = std::max(apart,
+                     std::abs(want[static_cast<size_t>(Measure::first_mass)] - trace->mean(Measure::first_mass, id)));
+  });
+  EXPECT_GT(apart, 1e-3) << "keys that carry alike test nothing";
+  EXPECT_THROW(sweep(*trace, {.value_weighted = true}), std::invalid_argument) << "scores";
+  EXPECT_THROW(sweep(*c.traced(), {.groups = {.coverage = true}, .value_weighted = true}), InputError) << "no sizes";
 }
 
 // A window's far keys are not seen: they are neither scores nor weights.

@@ -28,6 +28,7 @@ struct AgreementOptions {
                      // else those that have a million weights together, at least 64
   int layer = -1;    // the pairs of this layer alone; -1: of every one
   int threads = 0;   // 0: all cores; the bits are the same for any number
+  bool value_weighted = false;  // compares value_shares (observation.h) instead of weights; needs the group `values`
 };
 
 /// Error of js: (2 (e_a + e_b) + 2^-20) nats for weights that are off by the relative e_a and e_b (see

@@ -33,6 +33,9 @@ struct RunDiff {
 struct DiffOptions {
   int top = 10;     // strongest keys compared by top_overlap
   int threads = 0;  // 0: all cores; the bits are the same for any number
+  /// Compares value_shares (observation.h) instead of weights, all but the shift of LSE; traces need the group
+  /// `values`.
+  bool value_weighted = false;
 };
 
 /// InputError where the runs are not over the same tokens and the same number of heads. Scores are those of the stored

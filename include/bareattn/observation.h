@@ -166,6 +166,10 @@ std::vector<float> value_weighted(const Observation& observation, HeadId head, T
 std::vector<std::pair<int32_t, float>> top_value_weighted(const Observation& observation, HeadId head, int64_t row,
                                                           int count);
 
+/// The same as shares of the row, p_ij |v_j W_O| / sum_k p_ik |v_k W_O|: [rows, rows.end], each row sums to 1. NaN in a
+/// row whose keys carry nothing.
+std::vector<float> value_shares(const Observation& observation, HeadId head, TokenRange rows);
+
 /// Mean of span_mass over the rows that can see some of the span: from max(1, its first token) on. NaN: there are none.
 double mean_span_mass(const Observation& observation, int set, HeadId head);
 

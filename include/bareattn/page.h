@@ -21,6 +21,7 @@ struct PageOptions {
   std::shared_ptr<const HeadRoles> recipe_roles;    // what the heads are for, beside what they do in this text; or null
   std::shared_ptr<const Agreement> agreement = {};  // of every layer: exact likenesses of its heads; or null
   std::vector<HeadId> telling;  // heads, most telling first: who goes in first, and what the page opens with
+  bool value_weighted = false;  // opens with weights times the size of what keys carry, where that was kept
   std::shared_ptr<const Lesson> lesson = {};  // what the page's tour is told on, of the same model; null: no tour
   /// A second run over the same tokens: the page shows the two beside each other and as a difference, second less
   /// first. Heads are exact in both or in neither. Null: one run.

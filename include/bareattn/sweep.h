@@ -49,8 +49,15 @@ struct HeadSweep {
   std::vector<double> distance_bins;
   int64_t stripe = -1;       // the distance >= 1 with the largest mean weight over the rows that reach so far, of those
   double stripe_weight = 0;  // that at least 16 rows and an eighth of all reach; -1: there is none
+  // Mean weight at distance 0, 1, ... up to most_stripes, each over the rows that reach so far; NaN: none does.
+  std::vector<double> stripes;
   TemplateMatch previous_token, duplicate_token, induction;  // group repeats
+  // Value-weighted sweeps alone: the measures of observation.h made of the shares, by Measure (NaN: lse, max_logit,
+  // which have no such form), and of its span sets mean_span_mass [sets] and span_flow [sets, sets].
+  std::array<double, measure_count> of_shares{};
+  std::vector<double> spans, flow;
 };
+inline constexpr int64_t most_stripes = 64;
 
 struct Sweep {
   int64_t rows = 0;              // looked at, of the N - 1 after the first
@@ -61,6 +68,9 @@ struct SweepOptions {
   SweepGroups groups = {.coverage = true, .scores = true, .repeats = true, .offsets = true};
   int64_t rows = 0;  // as AgreementOptions::rows
   int threads = 0;   // 0: all cores; the bits are the same for any number
+  /// Measures value_shares (observation.h) instead of weights; needs the group `values`. There are no such scores: the
+  /// group is std::invalid_argument.
+  bool value_weighted = false;
 };
 
 /// Every head. std::invalid_argument where Q and K were not kept; a false from `progress` throws Cancelled.

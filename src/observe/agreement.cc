@@ -69,11 +69,13 @@ struct Band {
   std::vector<double> squares;  // [Hq]
 };
 
-Band compare_band(const Observation& observation, int layer, int heads, TokenRange rows) {
+Band compare_band(const Observation& observation, int layer, int heads, TokenRange rows, bool value_weighted) {
   Band band{std::vector<Sums>(static_cast<size_t>(heads * (heads - 1) / 2)),
             std::vector<double>(static_cast<size_t>(heads))};
   std::vector<std::vector<float>> weights;
-  for (int head = 0; head < heads; ++head) weights.push_back(observation.tile({layer, head}, rows, {0, rows.end}));
+  for (int head = 0; head < heads; ++head)
+    weights.push_back(value_weighted ? value_shares(observation, {layer, head}, rows)
+                                     : observation.tile({layer, head}, rows, {0, rows.end}));
   for (int64_t i = rows.begin; i < rows.end; ++i) {
     const auto row = [&](int head) { return weights[static_cast<size_t>(head)].data() + (i - rows.begin) * rows.end; };
     size_t at = 0;
@@ -101,6 +103,7 @@ Agreement head_agreement(const Observation& observation, const AgreementOptions&
   const int first = std::max(options.layer, 0), layers = options.layer < 0 ? config.layers : 1;
   const auto length = static_cast<int64_t>(observation.tokens().size());
   const std::vector<TokenRange> bands = observing::bands_of(length, observing::rows_wanted(options.rows, length));
+  if (options.value_weighted) static_cast<void>(observation.carried({0, 0}));  // refuses
   Agreement all;
   all.rows = observing::rows_of(bands);
   const auto count = static_cast<int64_t>(bands.size());
@@ -110,7 +113,7 @@ Agreement head_agreement(const Observation& observation, const AgreementOptions&
     lease.pool().run(count, [&](int64_t task, int) {
       const int64_t band = count - 1 - task;  // the longest rows first
       made[static_cast<size_t>(at * count + band)] =
-          compare_band(observation, first + at, config.heads, bands[static_cast<size_t>(band)]);
+          compare_band(observation, first + at, config.heads, bands[static_cast<size_t>(band)], options.value_weighted);
     });
     if (progress && !progress(at + 1, layers)) throw Cancelled{};
   }

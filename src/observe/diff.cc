@@ -68,20 +68,31 @@ RowDiff compare(const Distribution& a, const Distribution& b) {
   return row;
 }
 
+// Scores of the rows [begin, end). Value-weighted: with ln |v_j W_O| added, whose softmax is the value-weighted shares.
+std::vector<float> scores_of(const Trace& trace, HeadId head, TokenRange rows, const std::vector<float>& carried) {
+  std::vector<float> scores = trace.scores(head, rows, {0, rows.end});
+  if (carried.empty()) return scores;
+  for (size_t at = 0; at < scores.size(); ++at) scores[at] += std::log(carried[at % static_cast<size_t>(rows.end)]);
+  return scores;
+}
+
 // Head `head` of both; `token_js` [N] receives the JS of each row.
-HeadDiff diff_head(const Trace& a, const Trace& b, HeadId head, int keys, double* token_js) {
+HeadDiff diff_head(const Trace& a, const Trace& b, HeadId head, const DiffOptions& options, double* token_js) {
   HeadDiff all;
   all.head = head;
   all.output_cosine = nan;
   const auto length = static_cast<int64_t>(a.tokens().size());
   const std::vector<float> lse_a = a.rows(Measure::lse, head), lse_b = b.rows(Measure::lse, head);
+  const bool weighted = options.value_weighted;
+  const std::vector<float> carried_a = weighted ? a.carried(head) : std::vector<float>(),
+                           carried_b = weighted ? b.carried(head) : std::vector<float>();
   Distribution da, db;
   for (int64_t begin = 0; begin < length; begin += band_rows) {
     const int64_t end = std::min(length, begin + band_rows);
-    const auto sa = a.scores(head, {begin, end}, {0, end}), sb = b.scores(head, {begin, end}, {0, end});
+    const auto sa = scores_of(a, head, {begin, end}, carried_a), sb = scores_of(b, head, {begin, end}, carried_b);
     for (int64_t i = std::max<int64_t>(1, begin); i < end; ++i) {
-      da.make(sa.data() + (i - begin) * end, i + 1, keys);
-      db.make(sb.data() + (i - begin) * end, i + 1, keys);
+      da.make(sa.data() + (i - begin) * end, i + 1, options.top);
+      db.make(sb.data() + (i - begin) * end, i + 1, options.top);
       const RowDiff row = compare(da, db);
       const double shift = static_cast<double>(lse_b[static_cast<size_t>(i)]) - lse_a[static_cast<size_t>(i)];
       all.kl += row.kl;
@@ -137,7 +148,7 @@ RunDiff diff(const Trace& a, const Trace& b, const DiffOptions& options, const P
     std::fill(js.begin(), js.end(), 0.0);
     lease.pool().run(config.heads, [&](int64_t head, int) {
       all.heads[static_cast<size_t>(layer * config.heads + head)] =
-          diff_head(a, b, {layer, static_cast<int>(head)}, options.top, js.data() + static_cast<size_t>(head) * length);
+          diff_head(a, b, {layer, static_cast<int>(head)}, options, js.data() + static_cast<size_t>(head) * length);
     });
     for (size_t at = 0; at < js.size(); ++at)
       all.token_js[at % length] += js[at] / static_cast<double>(all.heads.size());

@@ -26,15 +26,16 @@ class WithBlends final : public Observer {
 };
 
 void trace(const std::string& path, const std::shared_ptr<const Model>& model, const std::vector<int32_t>& tokens,
-           int threads, const Progress& progress, std::function<void(const Event&)> blends) {
+           const DiffOptions& how, const Progress& progress, std::function<void(const Event&)> blends) {
   TraceOptions kept;
   kept.store = Store::f32;
   kept.measures = {.rows = false, .distance = false, .spans = false, .columns = false, .map = false, .spread = false};
+  kept.measures.values = how.value_weighted;
   position_scale(model->config(), static_cast<int64_t>(tokens.size()), Beyond::refuse);
   TraceWriter writer(path, *model, tokens, kept);
   WithBlends observer(writer, std::move(blends));
   SessionOptions options;
-  options.threads = threads;
+  options.threads = how.threads;
   run_by_layer(model, tokens, observer, options, progress);
   writer.commit({});
 }
@@ -57,12 +58,12 @@ RunDiff diff(const std::shared_ptr<const Model>& a, const std::shared_ptr<const 
   const auto at = [&](const Event& event, int64_t row, int64_t head) {
     return first.data() + ((event.layer * length + event.first_row + row) * line + head * m.head_dim);
   };
-  trace(scratch.file("a"), a, tokens, options.threads, progress, [&](const Event& event) {
+  trace(scratch.file("a"), a, tokens, options, progress, [&](const Event& event) {
     for (int64_t i = 0; i < event.values.shape[0]; ++i)
       for (int64_t h = 0; h < m.heads; ++h)
         for (int64_t d = 0; d < m.head_dim; ++d) at(event, i, h)[d] = event.values.at(i, h, d);
   });
-  trace(scratch.file("b"), b, tokens, options.threads, progress, [&](const Event& event) {
+  trace(scratch.file("b"), b, tokens, options, progress, [&](const Event& event) {
     for (int64_t i = 0; i < event.values.shape[0]; ++i) {
       if (event.first_row + i == 0) continue;
       for (int64_t h = 0; h < m.heads; ++h) {

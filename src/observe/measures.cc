@@ -119,6 +119,20 @@ const char* source_of(Measure measure) {
   }
 }
 
+const char* group_of(const std::string& name) {
+  using G = MeasureGroups;
+  for (const RowArray& array : row_arrays()) {
+    if (name != array.name) continue;
+    if (array.group == &G::distance) return "distance";
+    if (array.group == &G::spans) return "spans";
+    return array.group == &G::spread ? "spread" : "rows";
+  }
+  if (name == "received") return "columns";
+  if (name == "carried") return "values";
+  if (name == "output_cosine") return "agreement";
+  return name == "span_mass" ? "spans" : "map";
+}
+
 std::vector<float> span_columns(const std::vector<SpanSet>& sets, int64_t length) {
   std::vector<float> columns(static_cast<size_t>(length) * sets.size());
   for (size_t s = 0; s < sets.size(); ++s)

@@ -3,6 +3,7 @@
 // To add a measure: the enum in observation.h, a line in `infos` (measures.cc), a case in row_measure, docs, a test.
 #pragma once
 #include <cstdint>
+#include <string>
 
 #include "bareattn/attention.h"
 #include "bareattn/observation.h"
@@ -20,6 +21,8 @@ const std::vector<RowArray>& row_arrays();
 std::vector<RowArray> row_arrays(const MeasureGroups& groups);
 /// The array a measure is made from.
 const char* source_of(Measure measure);
+/// The group, as --measures names it, that keeps the tensor `name` of a trace.
+const char* group_of(const std::string& name);
 /// Indicators of the sets, [N, sets]: what AttentionStatistics::key_columns is given.
 std::vector<float> span_columns(const std::vector<SpanSet>& sets, int64_t length);
 

@@ -12,6 +12,7 @@
 #include "bareattn/error.h"
 #include "observe/bands.h"
 #include "observe/row_sweep.h"
+#include "observe/share_sums.h"
 
 namespace bareattn {
 namespace {
@@ -46,6 +47,8 @@ void finish_offsets(const OffsetSums& sums, const std::vector<int64_t>& reaching
   for (int64_t o = 0; o < length; ++o) {
     const auto at = static_cast<size_t>(o);
     head.distance_bins[bin_of(o)] += sums.weight[at] / rows;
+    if (o <= most_stripes)
+      head.stripes.push_back(reaching[at] == 0 ? nan : sums.weight[at] / static_cast<double>(reaching[at]));
     if (o == 0 || reaching[at] < std::max<int64_t>(16, reaching[0] / 8)) continue;
     const double mean = sums.weight[at] / static_cast<double>(reaching[at]);
     if (head.stripe < 0 || mean > head.stripe_weight) head.stripe = o, head.stripe_weight = mean;
@@ -58,8 +61,9 @@ TemplateMatch match_of(double on, double all, double cells, double rows) {
   return {on / all, 1 - (all - on + cells - on) / rows};
 }
 
-HeadSweep sweep_head(const Observation& observation, HeadId id, const SweepGroups& groups,
+HeadSweep sweep_head(const Observation& observation, HeadId id, const SweepOptions& options,
                      const std::vector<TokenRange>& bands, const Repeats& repeats) {
+  const SweepGroups& groups = options.groups;
   HeadSweep head;
   head.head = id;
   std::array<double, swept_count> sums{};
@@ -68,10 +72,14 @@ HeadSweep sweep_head(const Observation& observation, HeadId id, const SweepGroup
   OffsetSums offsets(groups.offsets ? length : 0);
   double all = 0, previous = 0, cells_duplicate = 0, cells_induction = 0;
   const std::vector<float> lse = groups.scores ? observation.rows(Measure::lse, id) : std::vector<float>();
-  const bool weighted = groups.coverage || groups.repeats || groups.offsets;
+  const bool shares = options.value_weighted;
+  ShareSums of_shares(shares ? observation.span_sets() : std::vector<SpanSet>(), length);
+  const bool weighted = groups.coverage || groups.repeats || groups.offsets || shares;
   RowSweep sweep;
   for (const TokenRange& band : bands) {
-    const auto weights = weighted ? observation.tile(id, band, {0, band.end}) : std::vector<float>();
+    const auto weights = !weighted ? std::vector<float>()
+                         : shares  ? value_shares(observation, id, band)
+                                   : observation.tile(id, band, {0, band.end});
     const auto scores = groups.scores ? observation.scores(id, band, {0, band.end}) : std::vector<float>();
     for (int64_t i = band.begin; i < band.end; ++i) {
       const float* p = weighted ? weights.data() + (i - band.begin) * band.end : nullptr;
@@ -81,6 +89,7 @@ HeadSweep sweep_head(const Observation& observation, HeadId id, const SweepGroup
         sweep.scores(scores.data() + (i - band.begin) * band.end, i, static_cast<double>(lse[static_cast<size_t>(i)]));
       if (groups.repeats) sweep.repeats(p, i, repeats);
       if (groups.offsets) offsets.add(p, i);
+      if (shares) of_shares.add(p, i);
       for (int m = 0; m < swept_count; ++m) {
         const auto at = static_cast<size_t>(m);
         if (!sweep.defined[at]) continue;
@@ -98,6 +107,7 @@ HeadSweep sweep_head(const Observation& observation, HeadId id, const SweepGroup
     const auto at = static_cast<size_t>(m);
     head.means[at] = counts[at] == 0 ? nan : sums[at] / static_cast<double>(counts[at]);
   }
+  if (shares) of_shares.finish(head);
   const auto rows = static_cast<double>(rows_of(bands));
   if (groups.offsets && rows > 0) finish_offsets(offsets, rows_reaching(bands, length), head);
   if (groups.repeats) {
@@ -114,6 +124,9 @@ Sweep sweep(const Observation& observation, const SweepOptions& options, const P
   const ModelConfig& config = observation.model().config();
   const auto length = static_cast<int64_t>(observation.tokens().size());
   const auto bands = bands_of(length, rows_wanted(options.rows, length));
+  if (options.value_weighted && options.groups.scores)
+    throw std::invalid_argument("groups: scores have no value-weighted form");
+  if (options.value_weighted) static_cast<void>(observation.carried({0, 0}));  // refuses
   const Repeats repeats(observation.tokens());
   Sweep all;
   all.rows = rows_of(bands);
@@ -122,7 +135,7 @@ Sweep sweep(const Observation& observation, const SweepOptions& options, const P
   for (int layer = 0; layer < config.layers; ++layer) {
     lease.pool().run(config.heads, [&](int64_t head, int) {
       all.heads[static_cast<size_t>(layer * config.heads + head)] =
-          sweep_head(observation, {layer, static_cast<int>(head)}, options.groups, bands, repeats);
+          sweep_head(observation, {layer, static_cast<int>(head)}, options, bands, repeats);
     });
     if (progress && !progress(layer + 1, config.layers)) throw Cancelled{};
   }

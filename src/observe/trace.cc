@@ -77,7 +77,12 @@ std::shared_ptr<const ScoreTable> Trace::Impl::read_table() const {
 
 const StoredTensor& Trace::Impl::stored(const std::string& name) const {
   const StoredTensor* tensor = file.find(name);
-  if (tensor == nullptr) throw InputError(file.file().path() + ": '" + name + "' was not kept when the trace was made");
+  if (tensor == nullptr) {
+    throw InputError(
+        file.file().path() + ": '" + name +
+        "' was not kept when the trace was made; bareattn trace --measures all keeps it, as does a list with '" +
+        group_of(name) + "'");
+  }
   return *tensor;
 }
 

@@ -1,5 +1,7 @@
 // Value-weighted attention (observation.h): a weight times the size of what its key carries.
 #include <algorithm>
+#include <numeric>
+#include <span>
 
 #include "bareattn/observation.h"
 #include "observe/strongest.h"
@@ -13,6 +15,17 @@ std::vector<float> value_weighted(const Observation& observation, HeadId head, T
   for (int64_t i = rows.begin; i < rows.end; ++i)
     for (int64_t j = keys.begin; j < std::min(keys.end, i + 1); ++j)  // what is not seen stays 0, whatever it carries
       cells[static_cast<size_t>((i - rows.begin) * columns + j - keys.begin)] *= sizes[static_cast<size_t>(j)];
+  return cells;
+}
+
+std::vector<float> value_shares(const Observation& observation, HeadId head, TokenRange rows) {
+  std::vector<float> cells = value_weighted(observation, head, rows, {0, rows.end});
+  for (int64_t i = rows.begin; i < rows.end; ++i) {
+    const auto row =
+        std::span(cells).subspan(static_cast<size_t>((i - rows.begin) * rows.end), static_cast<size_t>(i + 1));
+    const double all = std::accumulate(row.begin(), row.end(), 0.0);
+    for (float& cell : row) cell = static_cast<float>(static_cast<double>(cell) / all);
+  }
   return cells;
 }
 

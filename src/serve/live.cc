@@ -138,6 +138,7 @@ std::shared_ptr<const Shown> Live::traced(const Job& job) {
               options_.threads, [this](int64_t done, int64_t total) { return progress(done, total); });
   ShownOptions shown;
   shown.live = true;
+  shown.value_weighted = options_.value_weighted;
   shown.before = job.before;
   if (!job.before) shown.lesson = options_.lesson;
   shown.cache_bytes = options_.limits.cache_bytes;

@@ -100,10 +100,12 @@ Answer row(const Shown& shown, std::span<const std::string_view> at, const Query
   const auto head = head_of(shown.trace(), at[0], at[1]);
   const auto row = number(at[2]);
   if (!head || !row || *row >= static_cast<int64_t>(shown.trace().tokens().size())) return not_found();
-  if (!query.contains("top")) return shown.row_weights(*head, *row);
+  const auto value = choice<bool>(query, "value", false, {{"raw", false}, {"weighted", true}});
+  if (!value) return bad_query();
+  if (!query.contains("top")) return shown.row_weights(*head, *row, *value);
   const auto top = number(query.at("top"));
   if (!top || *top < 1 || *top > most_top) return bad_query();
-  return shown.row(*head, *row, static_cast<int>(*top));
+  return shown.row(*head, *row, static_cast<int>(*top), *value);
 }
 
 /// Everything about the run that is shown.
@@ -112,7 +114,7 @@ Answer of_run(const Shown& shown, const Request& request, std::string_view path,
   const std::vector<std::string_view> all = split(path, '/');  // "", "api", ...
   const std::span<const std::string_view> parts = std::span(all).subspan(2);
   const auto query = parts[0] == "tile"  ? query_of(asked, {"v", "pool", "type", "first", "norm", "value"})
-                     : parts[0] == "row" ? query_of(asked, {"v", "top"})
+                     : parts[0] == "row" ? query_of(asked, {"v", "top", "value"})
                                          : query_of(asked, {"v"});
   if (!query) return bad_query();
   const bool named = query->contains("v");

@@ -55,6 +55,7 @@ struct Server::Impl {
                                                      const ServeOptions& options, const Progress& progress) {
     serving::ShownOptions how;
     how.title = options.title;
+    how.value_weighted = options.value_weighted;
     how.live = options.model != nullptr;
     const bool own = options.lesson && options.model && options.model->sha256() == trace->model().sha256();
     if (own) how.lesson = options.lesson;

@@ -41,6 +41,13 @@ void check_kept(const Trace& trace) {
   static_cast<void>(trace.pool_block());
 }
 
+Answer no_sizes() {
+  return error_answer(
+      404,
+      "this trace does not hold the size of what keys carry; bareattn trace --measures all keeps it, as "
+      "does a list with 'values'");
+}
+
 }  // namespace
 
 Shown::Shown(std::shared_ptr<const Trace> trace, const ShownOptions& options, const Progress& progress)
@@ -91,6 +98,7 @@ Shown::Shown(std::shared_ptr<const Trace> trace, const ShownOptions& options, co
   for (const Level& level : levels_)
     if (level.exact) page["source"]["tiles"].push_back(level.cells);
   const Reach& reach = trace_->run().reach;
+  if (options.value_weighted) page["value_weighted"] = true;
   page["served"] = {{"run", id_},
                     {"live", options.live},
                     {"against", options.against},
@@ -153,8 +161,7 @@ Answer Shown::tile(const Tile& tile, const Gone& gone) const {
   if (tile.at.x >= level.tiles || tile.at.y >= level.tiles)
     return error_answer(404,
                         "x and y are 0 to " + std::to_string(level.tiles - 1) + " at z = " + std::to_string(tile.z));
-  if (tile.at.parts == Parts::carried && sizes_of(*trace_, tile.at.head).empty())
-    return error_answer(404, "this trace does not hold the size of what keys carry");
+  if (tile.at.parts == Parts::carried && !trace_->measured().values) return no_sizes();
   const std::string key = "tile/" + head_name(tile.at.head) + "/" + std::to_string(tile.z) + "/" +
                           std::to_string(tile.at.x) + "/" + std::to_string(tile.at.y) + (tile.at.first ? "/1" : "/0") +
                           std::to_string(static_cast<int>(tile.at.parts)) +
@@ -180,30 +187,47 @@ Answer Shown::tile(const Tile& tile, const Gone& gone) const {
   return answer;
 }
 
-Answer Shown::row(HeadId head, int64_t row, int top) const {
+Answer Shown::row(HeadId head, int64_t row, int top, bool value_weighted) const {
+  if (value_weighted && !trace_->measured().values) return no_sizes();
   const std::vector<float> weights = trace_->row_weights(head, row);
-  double total = 0, listed = 0;
-  for (const float w : weights) total += static_cast<double>(w);
-  json keys = json::array();
-  for (const auto& [key, weight] : observing::strongest(weights, top)) {
-    keys.push_back({{"key", key},
-                    {"weight", static_cast<double>(weight)},
-                    {"text", trace_->token_texts()[static_cast<size_t>(key)]}});
-    listed += static_cast<double>(weight);
+  std::vector<float> ranked = weights;
+  if (value_weighted) {
+    const std::vector<float> sizes = trace_->carried(head);
+    for (size_t j = 0; j < ranked.size(); ++j) ranked[j] *= sizes[j];
   }
-  const size_t others = weights.size() - keys.size();
-  return json_answer(200, dumped({{"run", id_},
-                                  {"layer", head.layer},
-                                  {"head", head.head},
-                                  {"row", row},
-                                  {"text", trace_->token_texts()[static_cast<size_t>(row)]},
-                                  {"top", keys},
-                                  {"others", {{"keys", others}, {"weight", others == 0 ? 0.0 : total - listed}}},
-                                  {"total", total}}));
+  std::vector<bool> listed(weights.size());
+  json keys = json::array();
+  for (const auto& [key, value] : observing::strongest(ranked, top)) {
+    const auto at = static_cast<size_t>(key);
+    keys.push_back({{"key", key}, {"weight", static_cast<double>(weights[at])}, {"text", trace_->token_texts()[at]}});
+    if (value_weighted) keys.back()["value_weighted"] = static_cast<double>(value);
+    listed[at] = true;
+  }
+  double total = 0, rest = 0;
+  for (size_t j = 0; j < ranked.size(); ++j) {
+    total += static_cast<double>(ranked[j]);
+    if (!listed[j]) rest += static_cast<double>(ranked[j]);
+  }
+  return json_answer(
+      200, dumped({{"run", id_},
+                   {"layer", head.layer},
+                   {"head", head.head},
+                   {"row", row},
+                   {"text", trace_->token_texts()[static_cast<size_t>(row)]},
+                   {"top", keys},
+                   {"others",
+                    {{"keys", weights.size() - keys.size()}, {value_weighted ? "value_weighted" : "weight", rest}}},
+                   {"total", total}}));
 }
 
-Answer Shown::row_weights(HeadId head, int64_t row) const {
-  return bytes_answer(shared(encode(trace_->row_weights(head, row), Type::f32)));
+Answer Shown::row_weights(HeadId head, int64_t row, bool value_weighted) const {
+  if (value_weighted && !trace_->measured().values) return no_sizes();
+  std::vector<float> weights = trace_->row_weights(head, row);
+  if (value_weighted) {
+    const std::vector<float> factors = parts_of_largest(trace_->carried(head));
+    for (size_t j = 0; j < weights.size(); ++j) weights[j] *= factors[j];
+  }
+  return bytes_answer(shared(encode(weights, Type::f32)));
 }
 
 }  // namespace bareattn::serving

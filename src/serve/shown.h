@@ -15,6 +15,7 @@ namespace bareattn::serving {
 struct ShownOptions {
   std::string title = {};                     // empty: the trace's
   bool live = false;                          // a model is at hand to run other texts, and this one steered
+  bool value_weighted = false;                // the page opens with weights times the size of what keys carry
   bool against = false;                       // a second run is served beside this one
   std::shared_ptr<const Lesson> lesson = {};  // the page's tour; null: none
   std::shared_ptr<const Trace> before;        // of a second run: the first, over the same tokens
@@ -45,8 +46,9 @@ class Shown {
   };
   /// 404 where there is no such tile.
   Answer tile(const Tile& tile, const Gone& gone) const;
-  Answer row(HeadId head, int64_t row, int top) const;  // the strongest keys, and what the others get
-  Answer row_weights(HeadId head, int64_t row) const;   // f32 [row + 1]
+  /// The strongest keys, and what the others get; f32 [row + 1]. Value-weighted: 404 where that was not kept.
+  Answer row(HeadId head, int64_t row, int top, bool value_weighted) const;
+  Answer row_weights(HeadId head, int64_t row, bool value_weighted) const;
 
  private:
   std::shared_ptr<const Trace> trace_;

@@ -35,10 +35,8 @@ Factors factors_of(const Trace& trace, const TileAddress& at, const Level& level
   const int64_t side = level.cells * level.cell, key0 = at.x * side, key_end = std::min(length(trace), key0 + side);
   std::vector<float> factors;
   if (at.parts == Parts::carried) {
-    const std::vector<float> sizes = sizes_of(trace, at.head);
-    const float top = largest(sizes);
-    for (int64_t j = key0; j < key_end; ++j) factors.push_back(top > 0 ? sizes[static_cast<size_t>(j)] / top : 0);
-    out.sum = out.max = std::move(factors);
+    const std::vector<float> parts = parts_of_largest(sizes_of(trace, at.head));
+    out.sum = out.max = {parts.begin() + key0, parts.begin() + key_end};
     return out;
   }
   const std::vector<double> received = trace.received(at.head);
@@ -123,6 +121,12 @@ struct Filling {
 };
 
 }  // namespace
+
+std::vector<float> parts_of_largest(std::vector<float> sizes) {
+  const float top = largest(sizes);
+  for (float& size : sizes) size = top > 0 ? size / top : 0;
+  return sizes;
+}
 
 std::vector<float> sizes_of(const Trace& trace, HeadId head) {
   return trace.measured().values ? trace.carried(head) : std::vector<float>();

@@ -42,6 +42,9 @@ struct TileAddress {
 /// The size of what each key carries, [N]; empty where the trace does not hold it: then nothing is `carried`.
 std::vector<float> sizes_of(const Trace& trace, HeadId head);
 
+/// Each as a part of the largest; 0 where all are.
+std::vector<float> parts_of_largest(std::vector<float> sizes);
+
 /// Set when nobody waits for the answer any more.
 using Gone = std::atomic<bool>;
 

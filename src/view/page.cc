@@ -56,6 +56,7 @@ std::string render_page(const Observation& observation, const PageOptions& optio
   const ModelConfig& config = observation.model().config();
   json data = view::page_description(observation, options.title, options.recipe_roles.get());
 
+  if (options.value_weighted) data["value_weighted"] = true;
   if (options.lesson) data["lesson"] = view::page_lesson(*options.lesson);
   std::vector<view::Section> agreement = agreement_sections(observation, options);
   if (options.agreement) data["agreement"] = {{"outputs", observation.measured().agreement}};

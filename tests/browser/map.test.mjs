@@ -282,6 +282,7 @@ test('how exact it is is said of what is drawn, of each of two maps', async () =
   await o.page.waitForFunction(() => document.querySelectorAll('.map-over').length === 2);
   await settled(o.page);
   const said = () => o.page.locator('#map-how > span').allTextContents();
+  await o.page.waitForFunction(() => !/on their way/.test(document.querySelector('#map-how').textContent));
   const [one, two, cells] = await said();
   assert.match(one, /^layer 1, head 1: exact, recomputed here from Q, K and LSE; (\d) \u00D7 \1 tokens a cell$/);
   assert.match(two, /^layer 29, head 8: pooled 16 \u00D7 16: /);

@@ -108,6 +108,26 @@ test('the grid opens on the difference, and shows either run', async () => {
   await clean(o);
 });
 
+test('a page made value-weighted opens so, and a link to the plain weights holds them', async () => {
+  execFileSync(bin, ['page', at('plain.safetensors'), '--value-weighted', '-o', at('valued.html')]);
+  const server = await serve(at('plain.safetensors'), '--value-weighted');
+  const shown = [await open(at('valued.html'), { hash: '#head=7.1', bypassCSP: true }), await visit(server, { hash: 'head=7.1' })];
+  for (const o of shown) {
+    const plain = o.page.getByRole('radio', { name: 'Row', exact: true });
+    await o.page.getByRole('radio', { name: '\u00D7 value' }).waitFor();
+    assert.ok(await o.page.getByRole('radio', { name: '\u00D7 value' }).isChecked());
+    assert.ok(!/value=/.test(await o.page.evaluate(() => location.hash)), 'what it opens with is not in the link');
+    await plain.check();
+    await o.page.waitForFunction(() => /value=raw/.test(location.hash));
+    const checked = (value) => o.page.waitForFunction((v) => document.querySelector(`input[value=${v}]`).checked, value);
+    await o.page.evaluate(() => (location.hash = '#head=7.1'));
+    await checked('carried');
+    await o.page.evaluate(() => (location.hash = '#head=7.1&value=raw'));
+    await checked('row');
+    await (o.clean ? o.clean() : clean(o)); // of a server it brings its own
+  }
+});
+
 test('weights times what keys carry are subtracted in one measure', async () => {
   const carried = (name) => {
     const out = execFileSync(bin, ['tile', at(name), '7.1', '12', '0:13', '--value-weighted', '--json']);

@@ -62,6 +62,14 @@ def test_what_was_not_kept_is_said(tmp_path):
     assert json.loads(run("agree", path, "--json").stdout)["agreement"]["pairs"][0]["output_cosine"] is None
     refused(run("row", path, "0.0", "1", "--value-weighted"), 2, "'carried' was not kept")
     refused(run("tile", path, "0.0", ":", ":", "--value-weighted"), 2, "'carried' was not kept")
+    remedy = "bareattn trace --measures all keeps it, as does a list with 'values'"
+    refused(run("agree", path, "--value-weighted"), 2, "'carried' was not kept", remedy)
+    refused(run("diff", path, path, "--value-weighted"), 2, "'carried' was not kept", remedy)
+    refused(run("page", path, "-o", tmp_path / "page.html", "--value-weighted"), 2, "'carried' was not kept", remedy)
+    refused(run("serve", path, "--value-weighted"), 2, "'carried' was not kept", remedy)
+    for groups in ("all", "rows,values"):  # what the sentence says works
+        assert run("trace", SHORT, "-o", path, "--measures", groups).returncode == 0
+        assert run("row", path, "0.0", "1", "--value-weighted").returncode == 0
     refused(run("agree", "--text", "Hi", "--no-bos"), 2, "one token")
 
 
@@ -79,6 +87,44 @@ def test_value_weighted_rows_and_tiles(traced):
     assert [k["value_weighted"] for k in row] == pytest.approx([float(expected[19][j]) for j in order], rel=1e-6)
     printed = run("row", traced, "5.3", "119", "--value-weighted").stdout.decode()
     assert "takes from (size, weight)" in printed and printed.splitlines()[1].split()[0] == str(order[0])
+
+
+def test_value_weighted_pairs_and_diffs(traced, tmp_path):
+    document = json.loads(run("agree", traced, "--json", "--value-weighted").stdout)
+    assert document["value_weighted"] is True
+    assert ", value-weighted," in run("agree", traced, "--value-weighted").stdout.decode().splitlines()[0]
+    other = tmp_path / "other.safetensors"
+    assert run("trace", "--text", TOM.read_text()[:900], "-o", other, "--store", "f16", "--measures", "values").returncode == 0
+    changed = json.loads(run("diff", traced, other, "--json", "--value-weighted").stdout)
+    assert changed["value_weighted"] is True
+
+    def shares(file, layer, h):
+        q, k = (file.get_tensor(f"layers.{layer}.{x}") for x in "qk")
+        p = weights(q[h], k[h // 3])[1:] * file.get_tensor("carried")[layer, h]
+        return p / p.sum(axis=1, keepdims=True)
+
+    def js(p, r):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            terms = [np.where(x > 0, x * np.log(x / ((p + r) / 2)), 0) for x in (p, r)]
+        return (terms[0] + terms[1]).sum(axis=1).mean() / 2
+    with safe_open(traced, framework="numpy") as file:
+        for pair in document["agreement"]["pairs"][::97]:
+            layer, a, b = int(pair["a"].split(".")[0]), *(int(pair[x].split(".")[1]) for x in "ab")
+            assert pair["js"] == pytest.approx(js(shares(file, layer, a), shares(file, layer, b)), abs=1e-5)
+    with safe_open(traced, framework="numpy") as first, safe_open(other, framework="numpy") as second:
+        for head in changed["heads"][::53]:
+            expected = js(shares(first, head["layer"], head["head"]), shares(second, head["layer"], head["head"]))
+            assert head["js"] == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
+def test_the_page_opens_as_it_is_told(traced, tmp_path):
+    def description(*arguments):
+        assert run(*arguments, "-o", tmp_path / "page.html").returncode == 0
+        html = (tmp_path / "page.html").read_text()
+        return json.loads(html.split('id="page-data">', 1)[1].split("</script>", 1)[0])
+    assert description("page", traced, "--value-weighted")["value_weighted"] is True
+    assert "value_weighted" not in description("page", traced)
+    assert description("look", SHORT, "--value-weighted")["value_weighted"] is True
 
 
 def test_value_weighted_look():

@@ -152,6 +152,7 @@ def test_no_path_of_the_client_leads_anywhere(server, target):
     "/api/row/0/0/+1", "/api/row/0/0/1.5", "/api/row/0/0/1e1", "/api/row/0/0/99999999999999999999", "/api/row/0/0",
     "/api/tile/0/0/0/0", "/api/tile/0/0/99/0/0", "/api/tile/0/0/0/99/0", "/api/tile/0/0/0/0/9223372036854775807",
     "/api/tile/0/0/0/0/0?pool=mean", "/api/tile/0/0/0/0/0?pool=sum&pool=max", "/api/tile/0/0/0/0/0?x=1", "/api/tile/0/0/0/0/0?pool",
+    "/api/row/0/0/0?value=carried", "/api/row/0/0/0?value=", "/api/row/0/0/0?value=raw&value=raw", "/api/row/0/0/0?norm=key",
     "/api/row/0/0/0?top=0", "/api/row/0/0/0?top=-1", "/api/row/0/0/0?top=1001", "/api/row/0/0/0?top=", "/api/text?q=1", "/?x=1",
     "/api/tileset/0", "/api/tileset/0/99", "/api/section/q/0.0", "/api/section/pool/0", "/api/section/pool/0.0.0", "/api/section/thumbs/0.0"])
 def test_what_is_out_of_range_is_refused(server, target):

@@ -89,6 +89,23 @@ def test_row(short):
     assert printed.startswith("Head 5.3 at token 120") and "in the other 111 tokens" in printed
 
 
+def test_what_a_row_does_not_list_is_what_the_others_have(tmp_path):
+    path = tmp_path / "run.safetensors"
+    assert run("trace", "--text", TOM.read_text()[:900], "-o", path).returncode == 0  # f16: rows do not sum to 1
+    apart = 0
+    for head in ("0.0", "5.3", "11.2", "29.8"):
+        tile = np.array(json.loads(run("tile", path, head, "150", "0:151", "--json").stdout)["weights"][0])
+        document = json.loads(run("row", path, head, "150", "--top", "5", "--json").stdout)
+        rest = np.delete(tile, [k["key"] for k in document["keys"]]).sum()
+        assert document["others"] == {"keys": 146, "weight": pytest.approx(rest, rel=1e-6)}
+        assert document["total"] == pytest.approx(tile.sum(), rel=1e-6)
+        assert f"  {rest:.6f}  in the other 146 tokens" in run("row", path, head, "150", "--top", "5").stdout.decode()
+        apart = max(apart, abs(1 - tile.sum()))
+    assert apart > 1e-5, "rows that sum to 1 test nothing"
+    one = run("row", path, "5.3", "5", "--top", "5").stdout.decode()
+    assert "in the other 1 token\n" in one
+
+
 def test_page(short, tmp_path):
     page = tmp_path / "page.html"
     done = run("page", short, "-o", page, "--check-model", MODEL)

@@ -62,6 +62,7 @@ export interface PageData {
   pool: { block: number; blocks: number };
   thumbs: { size: number };
   has_rows: boolean;
+  value_weighted?: boolean; // opens with the weights times the size of what keys carry
   has_sizes: boolean; // keys/ sections hold what keys carry
   lesson?: Lesson | null;
   exact: number[]; // layer * heads + head

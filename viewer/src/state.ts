@@ -106,7 +106,7 @@ export class Store {
       role: null,
       find: '',
       norm: 'row',
-      weighted: false,
+      weighted: this.data.value_weighted ?? false,
       other: null,
       compare: 'side',
       against: this.source.against ?? null,
@@ -138,7 +138,7 @@ export class Store {
     if (s.role) p.set('role', s.role);
     if (s.find) p.set('find', s.find);
     if (s.norm !== d.norm) p.set('norm', s.norm);
-    if (s.weighted) p.set('value', 'weighted');
+    if (s.weighted !== d.weighted) p.set('value', s.weighted ? 'weighted' : 'raw');
     if (s.against && s.runs !== d.runs) p.set('runs', s.runs);
     if (s.other !== null) p.set('with', headName(this.data, s.other));
     if (s.other !== null && s.compare !== d.compare) p.set('compare', s.compare);
@@ -176,7 +176,7 @@ export class Store {
     s.first = p.get('first') !== 'hidden';
     s.role = roles.find((r) => r.name === p.get('role'))?.name ?? null;
     s.norm = pick('norm', ['row', 'key'], s.norm);
-    s.weighted = p.get('value') === 'weighted';
+    s.weighted = pick('value', ['raw', 'weighted'], s.weighted ? 'weighted' : 'raw') === 'weighted';
     s.other = named('with');
     s.compare = pick('compare', ['side', 'difference'], s.compare);
     s.against = this.state?.against ?? s.against;
