@@ -17,6 +17,7 @@ const views = {
   side: { of: one, hash: `${head}&with=5.3` },
   difference: { of: one, hash: `${head}&with=5.3&compare=difference` },
   switches: { of: one, hash: 'head=11.2&row=1510&norm=key&scale=rank&palette=magma' },
+  layers: { of: one, hash: 'layers=5,12' },
   search: { of: one, hash: `${head}&find=rabbit`, then: into('.text') },
   tour: { of: one, hash: 'tour=6' },
   'runs-grid': { of: two },
