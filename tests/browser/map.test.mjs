@@ -290,7 +290,8 @@ test('how exact it is is said of what is drawn, of each of two maps', async () =
   assert.equal(await o.page.locator('#map-how.exact').count(), 0);
   await o.page.getByRole('button', { name: 'Cells' }).click();
   await o.page.waitForFunction(() => /LSE$/.test(document.querySelector('#map-how > span').textContent));
-  // Both are listed.
+  // Both are listed, once the view is still.
+  await o.page.waitForFunction(() => /view, exact/.test(document.querySelector('.map-panel caption')?.textContent));
   const captions = await o.page.locator('.map-panel caption').evaluateAll((all) => all.map((c) => c.textContent));
   assert.equal(captions.length, 2);
   assert.match(captions[0], /^layer 1, head 1: The \d+ strongest cells in view, exact/);
