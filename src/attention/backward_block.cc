@@ -12,12 +12,12 @@ namespace bareattn::attend {
 using kernels::lanes;
 using kernels::panel_keys;
 using kernels::tile_rows;
+using kernels::up16;
 
 namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
-int64_t up16(int64_t n) { return (n + lanes - 1) / lanes * lanes; }
 int64_t down16(int64_t n) { return n / lanes * lanes; }
 
 // Row (b, h, i) of a [B, H, S, dims] tensor times scale as f32, zero up to a multiple of 16; whether it is finite.

@@ -16,12 +16,11 @@ using kernels::block_keys;
 using kernels::lanes;
 using kernels::panel_keys;
 using kernels::tile_rows;
+using kernels::up16;
 
 namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
-
-int64_t up16(int64_t n) { return (n + lanes - 1) / lanes * lanes; }
 
 }  // namespace
 

@@ -16,6 +16,7 @@ inline constexpr int tile_rows = 6;           // rows in a register tile
 inline constexpr int64_t ahead_bytes = 8192;  // how far ahead of their reads tiles ask for memory
 inline constexpr int64_t ahead_floats = 8;    // of BlendArgs::ahead, a key
 inline constexpr int lanes = 16;              // virtual lanes of every sum over keys, whatever the hardware width
+constexpr int64_t up16(int64_t n) { return (n + lanes - 1) / lanes * lanes; }
 
 /// The states of rows over one block: x = s - max, e^x, and its sums. All but max and sum only where measured.
 struct BlockStates {

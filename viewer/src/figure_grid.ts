@@ -1,6 +1,6 @@
 // The picture of all heads: each one's map in its lower left, the measure's colour in its upper right, its role's
 // letter; layers across, heads down, or all from the highest measure to the lowest. Of two runs the difference.
-import { css, bright, shade, table } from './colormap';
+import { bright, shade, table } from './colormap';
 import { count, label, value, plural } from './format';
 import { type Figure, type Legend, type Panel, sans } from './figure';
 import { ink } from './gutters';
@@ -8,7 +8,7 @@ import { type Pen, putCells } from './pen';
 import { seen } from './seen';
 import type { State, Store } from './state';
 import { isDark } from './theme';
-import { LOW, type Tile, badge, loadThumbs, places, thumbDifference, thumbImage, tint } from './thumbs';
+import { LOW, type Tile, badge, drawTint, loadThumbs, places, thumbDifference, thumbImage, tint } from './thumbs';
 
 const WIDTH = 1240; // about so wide is the grid, CSS pixels
 const NAMES = 26;
@@ -17,16 +17,8 @@ const NAMES = 26;
 export function putTile(pen: Pen, tile: Tile, image: ImageData): void {
   const { x, y, size } = tile;
   const cell = size / image.width;
-  const gap = Math.max(1, Math.round(size / 26));
   pen.save();
-  pen.globalAlpha = tile.dim ? 0.16 : 1;
-  pen.fillStyle = css(tile.tint);
-  pen.beginPath();
-  pen.moveTo(x + cell + gap, y);
-  pen.lineTo(x + size, y);
-  pen.lineTo(x + size, y + size - cell - gap);
-  pen.closePath();
-  pen.fill();
+  drawTint(pen, tile, cell);
   pen.translate(x, y);
   putCells(pen, [{ image, x: 0, y: 0, cell: 1 }], { x: 0, y: 0, scale: cell });
   if (tile.badge && size >= 20) {

@@ -1,6 +1,7 @@
 // Small pictures of every head: the lower left triangle is the map (rows look at columns), the upper right one, empty
 // because nobody looks ahead, carries the colour of the chosen measure. All thumbnails are one section, decoded once.
 import { FAULT, type Palette, bright, css, shade, table, warm } from './colormap';
+import type { Pen } from './pen';
 import { LOG_DECODE, triangle, unrounded } from './quant';
 import type { Source } from './source';
 
@@ -96,19 +97,25 @@ export interface Tile {
 
 const scratch = document.createElement('canvas');
 
-export function drawTile(c: CanvasRenderingContext2D, tile: Tile, image: ImageData | null): void {
+/// The measure's colour in the upper right. The diagonal is what many heads are about: its cells are drawn whole, and
+/// the tint begins beyond them.
+export function drawTint(pen: Pen, tile: Tile, cell: number): void {
   const { x, y, size } = tile;
   const gap = Math.max(1, Math.round(size / 26));
-  c.globalAlpha = tile.dim ? 0.16 : 1;
-  c.fillStyle = css(tile.tint);
-  // The diagonal is what many heads are about: its cells are drawn whole, and the tint begins beyond them.
+  pen.globalAlpha = tile.dim ? 0.16 : 1;
+  pen.fillStyle = css(tile.tint);
+  pen.beginPath();
+  pen.moveTo(x + cell + gap, y);
+  pen.lineTo(x + size, y);
+  pen.lineTo(x + size, y + size - cell - gap);
+  pen.closePath();
+  pen.fill();
+}
+
+export function drawTile(c: CanvasRenderingContext2D, tile: Tile, image: ImageData | null): void {
+  const { x, y, size } = tile;
   const cell = Math.max(1.5, image ? size / image.width : 0);
-  c.beginPath();
-  c.moveTo(x + cell + gap, y);
-  c.lineTo(x + size, y);
-  c.lineTo(x + size, y + size - cell - gap);
-  c.closePath();
-  c.fill();
+  drawTint(c, tile, cell);
   if (image) {
     if (scratch.width !== image.width) scratch.width = scratch.height = image.width;
     scratch.getContext('2d')!.putImageData(image, 0, 0);
