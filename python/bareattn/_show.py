@@ -35,13 +35,10 @@ def show(trace, title=None, height=760, budget=12_000_000, model=None, lesson=_n
     title: of the page, by default the trace's. height: of the frame, in pixels. budget: most bytes of the page, which the
     notebook then holds: heads that do not fit exactly are there as pooled maps. model: the one that the trace was made
     with, a Model or the path of its file; with it the page has its tour, "How it works", over the sentence `lesson` of at
-    most 16 tokens ("": no tour). ValueError for another model, for a sentence that is too long, and for a trace of a run
-    with a window, whose cells the page cannot recompute (bareattn serve shows them).
+    most 16 tokens ("": no tour). ValueError for another model and for a sentence that is too long.
     """
     if isinstance(height, bool) or not isinstance(height, int) or not 100 <= height <= 10_000:
         raise ValueError(f"height {height!r}: a number of pixels from 100 to 10000 is needed")
-    if trace.facts["window"] >= 0:
-        raise ValueError("the trace was run with a window, which the page cannot show; bareattn serve does")
     if model is not None and not isinstance(model, Model):  # as the trace was made
         model = Model(model, trace.facts["model"]["precision"], attention=trace.facts["model"]["attention"])
     if model is not None and model.facts["sha256"] != trace.facts["model"]["sha256"]:

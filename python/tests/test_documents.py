@@ -1,15 +1,12 @@
 """The ```python blocks of documents run as a reader would run them: one after the other, in a folder with a model."""
 
-import os
-import pathlib
 import re
 
 import pytest
 
 import bareattn
+from places import MODEL, ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-MODEL = pathlib.Path(os.environ.get("BAREATTN_MODEL", ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf")).resolve()
 
 
 @pytest.mark.parametrize("name", ["trace.md", "steering.md"])

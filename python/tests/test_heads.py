@@ -1,26 +1,16 @@
 """Agreement, second looks, value weighting, spans and roles in Python: against NumPy on the same weights, the same from a
 file and from memory, errors by kind."""
 
-import os
-import pathlib
 import subprocess
 
 import numpy as np
 import pytest
 
 import bareattn
+from places import BIN, MODEL, TOM
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BIN = pathlib.Path(os.environ.get("BAREATTN_BIN", ROOT / "build/bareattn"))
-MODEL = pathlib.Path(os.environ.get("BAREATTN_MODEL", ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf"))
-TEXT = (ROOT / "tests/golden/text/tom-sawyer.txt").read_text()[:700]
+TEXT = TOM.read_text()[:700]
 GROUPS = ("rows", "distance", "spans", "columns", "map", "spread", "values", "agreement")
-
-
-@pytest.fixture(scope="module")
-def model():
-    assert BIN.exists() and MODEL.exists(), f"{BIN}, {MODEL}: ./x build, ./x model"
-    return bareattn.Model(MODEL)
 
 
 @pytest.fixture(scope="module")

@@ -2,27 +2,16 @@
 command reads, findings on broken runs, errors by kind."""
 
 import json
-import os
-import pathlib
 import subprocess
 
 import numpy as np
 import pytest
 
 import bareattn
+from places import BIN, MODEL, TOM
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BIN = pathlib.Path(os.environ.get("BAREATTN_BIN", ROOT / "build/bareattn"))
-MODEL = pathlib.Path(os.environ.get("BAREATTN_MODEL", ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf"))
-TOM = ROOT / "tests/golden/text/tom-sawyer.txt"
 TEXT = TOM.read_text()[:300]
 PROMPT = "My dog is called Rex and my cat is called Tom. The name of my dog is"
-
-
-@pytest.fixture(scope="module")
-def model():
-    assert BIN.exists() and MODEL.exists(), f"{BIN}, {MODEL}: ./x build, ./x model"
-    return bareattn.Model(MODEL)
 
 
 def command(*arguments):

@@ -1,8 +1,6 @@
 """Pictures of a trace: what is drawn is what the trace holds, tokens are shown as text, files are vectors with fonts that
 journals take. The pictures themselves: docs/images/plot-*.png."""
 
-import os
-import pathlib
 import re
 import subprocess
 import sys
@@ -11,17 +9,14 @@ import numpy as np
 import pytest
 
 import bareattn
+from places import BIN, MODEL, TOM
 
 matplotlib = pytest.importorskip("matplotlib", reason="bareattn[plot] is not installed")
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BIN = pathlib.Path(os.environ.get("BAREATTN_BIN", ROOT / "build/bareattn"))
-MODEL = pathlib.Path(os.environ.get("BAREATTN_MODEL", ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf"))
-TEXT = (ROOT / "tests/golden/text/tom-sawyer.txt").read_text()[:4700] + " $x_1$ \u202e\x07 </svg> end"
+TEXT = TOM.read_text()[:4700] + " $x_1$ \u202e\x07 </svg> end"
 
 
 @pytest.fixture(scope="module")
 def trace(tmp_path_factory):
-    assert BIN.exists() and MODEL.exists(), f"{BIN}, {MODEL}: ./x build, ./x model"
     path = tmp_path_factory.mktemp("plot") / "run.safetensors"
     subprocess.run([BIN, "trace", "-m", MODEL, "--text", TEXT, "-o", path, "--store", "f32"], check=True)
     return bareattn.Trace(path)

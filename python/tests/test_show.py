@@ -4,7 +4,6 @@ else; the frame works in a browser, with no request and no complaint."""
 import html
 import json
 import os
-import pathlib
 import re
 import shutil
 import subprocess
@@ -13,15 +12,12 @@ from html.parser import HTMLParser
 import pytest
 
 import bareattn
+from places import BIN, MODEL, ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BIN = pathlib.Path(os.environ.get("BAREATTN_BIN", ROOT / "build/bareattn"))
-MODEL = pathlib.Path(os.environ.get("BAREATTN_MODEL", ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf"))
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    assert BIN.exists() and MODEL.exists(), f"{BIN}, {MODEL}: ./x build, ./x model"
     path = tmp_path_factory.mktemp("show") / "run.safetensors"
     text = "The cat said \"</iframe></script>'&amp;\" and slept. The cat slept."
     subprocess.run([BIN, "trace", "-m", MODEL, "--text", text, "-o", path, "--title", "\"><b>title"], check=True)
@@ -80,15 +76,18 @@ def test_with_a_model_it_has_the_tour(path, tmp_path):
             bareattn.show(trace, model=another)
 
 
-def test_what_cannot_be_shown_is_said(path, tmp_path):
+def test_what_cannot_be_shown_is_said(path):
     trace = bareattn.Trace(path)
     for height in (0, -1, "x", 1.5, True, 10**6):
         with pytest.raises(ValueError, match="height"):
             bareattn.show(trace, height=height)
-    subprocess.run([BIN, "trace", "-m", MODEL, "--text", "A text with a window over it.", "-o", tmp_path / "w.safetensors",
-                    "--window", "3"], check=True)
-    with pytest.raises(ValueError, match="window"):
-        bareattn.show(bareattn.Trace(tmp_path / "w.safetensors"))
+
+
+def test_a_run_through_a_window_is_shown_as_the_command_shows_it(tmp_path):
+    run = tmp_path / "w.safetensors"
+    subprocess.run([BIN, "trace", "-m", MODEL, "--text", "A text with a window over it.", "-o", run, "--window", "3"], check=True)
+    bareattn.show(bareattn.Trace(run)).save(tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_bytes() == command_page(run, tmp_path)
 
 
 def test_a_notebook_shows_it_and_a_browser_runs_it(path, tmp_path):

@@ -1,8 +1,6 @@
 """bareattn.Trace over a file that the command has written: weights against NumPy, measures against the file's own tensors,
 errors by kind."""
 
-import os
-import pathlib
 import subprocess
 
 import numpy as np
@@ -10,17 +8,13 @@ import pytest
 from safetensors import safe_open
 
 import bareattn
+from places import BIN, MODEL, TOM
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BIN = pathlib.Path(os.environ.get("BAREATTN_BIN", ROOT / "build/bareattn"))
-MODEL = pathlib.Path(os.environ.get("BAREATTN_MODEL", ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf"))
-TEXT = (ROOT / "tests/golden/text/tom-sawyer.txt").read_text()[:2500]
+TEXT = TOM.read_text()[:2500]
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    assert BIN.exists(), f"{BIN} is missing: ./x build"
-    assert MODEL.exists(), f"{MODEL} is missing: ./x model"
     path = tmp_path_factory.mktemp("trace") / "run.safetensors"
     subprocess.run([BIN, "trace", "-m", MODEL, "--text", TEXT, "-o", path, "--store", "f32", "--span", "a=1:4"], check=True)
     return path

@@ -5,7 +5,6 @@ import _thread
 import contextlib
 import json
 import os
-import pathlib
 import re
 import signal
 import subprocess
@@ -16,18 +15,10 @@ import numpy as np
 import pytest
 
 import bareattn
+from places import BIN, MODEL, TOM
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BIN = pathlib.Path(os.environ.get("BAREATTN_BIN", ROOT / "build/bareattn"))
-MODEL = pathlib.Path(os.environ.get("BAREATTN_MODEL", ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf"))
-TOM = (ROOT / "tests/golden/text/tom-sawyer.txt").read_text()
+STORY = TOM.read_text()
 TEXT = "One, two, three; and one more, two more, three more."
-
-
-@pytest.fixture(scope="module")
-def model():
-    assert BIN.exists() and MODEL.exists(), f"{BIN}, {MODEL}: ./x build, ./x model"
-    return bareattn.Model(MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +179,7 @@ def test_names_may_be_one(model, run):
     one, several = run.sweep("coverage"), run.sweep(["coverage"])
     assert one.keys() == several.keys()
     assert model.mean_ablation(TEXT, "4.2") == model.mean_ablation(TEXT, ["4.2"])
-    assert bareattn.diagnose(model.run(TOM[:300]), checks="future-leak") == []
+    assert bareattn.diagnose(model.run(STORY[:300]), checks="future-leak") == []
 
 
 @pytest.mark.parametrize("block", [1, 8, 16, 0])
@@ -290,7 +281,7 @@ def test_interrupted_leaves_what_was_there(model, tmp_path):
     thread.start()
     try:
         with pytest.raises(KeyboardInterrupt):
-            model.trace(TOM[:6000], path)
+            model.trace(STORY[:6000], path)
     finally:
         thread.join()
         signal.signal(signal.SIGINT, handler)
