@@ -1,10 +1,10 @@
 // What every browser test needs: the pages under test, and a browser that reports all it does wrong. Pages come from
-// $BAREATTN_PAGES (a folder that page_fixture filled) or are made by the first page_fixture found in ../../build*;
-// $BAREATTN_PAGE_FILE adds a page of the real command. Nothing to test is a failure, not a pass.
+// $BAREATTN_PAGES (a folder that page_fixture filled) or are made by the first page_fixture found in ../../build*.
+// Nothing to test is a failure, not a pass.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { chromium } from 'playwright-core';
 
@@ -37,7 +37,6 @@ export function pages() {
 }
 export const page = (name) => join(pages(), name);
 export const expected = () => JSON.parse(readFileSync(page('expected.json'), 'utf8'));
-export const realPage = process.env.BAREATTN_PAGE_FILE ? resolve(process.env.BAREATTN_PAGE_FILE) : null;
 
 const executablePath = process.env.BAREATTN_CHROMIUM ?? '/usr/bin/chromium';
 const quiet = [
@@ -92,8 +91,11 @@ export async function open(file, options = {}) {
     window.alert = () => window.violations.push('alert was called');
   });
   await p.goto(url + hash);
-  if (hash.includes('head=')) await p.waitForSelector('#map-how');
-  else await p.waitForSelector('[role=gridcell], .likeness button, .tour');
+  await p
+    .waitForSelector(hash.includes('head=') ? '#map-how' : '[role=gridcell], .likeness button, .tour')
+    .catch(async (e) => {
+      throw new Error(`${e.message}\nthe page says: ${await p.locator('body').innerText()}\n${wrong.join('\n')}`);
+    });
   return { page: p, wrong, close: () => c.close() };
 }
 

@@ -249,6 +249,25 @@ test('a server that is gone is said, and what failed meanwhile comes when it is 
   await o.close();
 });
 
+test('a server that takes requests and answers none is said too', async () => {
+  const server = await serve();
+  const o = await visit(`${server.url}#token=secret`);
+  await o.page.waitForSelector('[role=gridcell]');
+  await o.page.evaluate(() => {
+    const { setTimeout: timer } = window; // the page waits 20 s before it calls it silence; here a tenth of one
+    window.setTimeout = (act, ms, ...more) => timer.call(window, act, ms === 20000 ? 100 : ms, ...more);
+  });
+  await o.page.route('**/api/row/**', () => undefined);
+  await o.page.evaluate(() => (location.hash = '#head=0.1&row=90'));
+  assert.match(await o.page.getByRole('alert').textContent(), /The server does not answer/);
+  await o.page.unroute('**/api/row/**');
+  await o.page.getByRole('button', { name: 'Retry' }).click();
+  await o.page.waitForFunction(() => /^Row 90 /.test(document.querySelector('#row-title')?.textContent));
+  assert.equal(await o.page.getByRole('alert').count(), 0);
+  await o.close();
+  await server.close();
+});
+
 test('what the server refuses is said in its own words', async () => {
   const server = await serve();
   const o = await visit(`${server.url}#token=secret`);

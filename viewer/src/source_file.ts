@@ -74,10 +74,12 @@ export class FileSource implements Source {
     };
   }
 
+  /// Only what has been read to its end: of the last one in an unfinished page there may be a part.
   private find(name: string): Element | undefined {
     if (!this.nodes.has(name)) {
       for (const node of document.querySelectorAll('script[data-section]')) {
-        this.nodes.set(node.getAttribute('data-section') ?? '', node);
+        if (node.nextSibling || document.readyState !== 'loading')
+          this.nodes.set(node.getAttribute('data-section') ?? '', node);
       }
     }
     return this.nodes.get(name);

@@ -10,6 +10,9 @@ import { AnotherRun, Silence, answered, report, settle } from './trouble';
 
 const AT_ONCE = 6; // as many as a browser lets one origin have
 
+/// A server on the same machine that has not begun to answer after this long is silent.
+const PATIENCE_MS = 20_000;
+
 /// What fetch says of a server that is gone; giving up is no silence.
 async function heard<T>(answer: Promise<T>): Promise<T> {
   try {
@@ -46,9 +49,12 @@ class Api {
   }
 
   async ask(path: string, options: RequestInit = {}): Promise<Response> {
+    const late = new AbortController();
+    const timer = window.setTimeout(() => late.abort(new Silence('the server does not answer')), PATIENCE_MS);
     const response = await heard(
       fetch(`${this.base}/${path}`, {
         ...options,
+        signal: options.signal ? AbortSignal.any([options.signal, late.signal]) : late.signal,
         headers: {
           ...(this.token === null ? {} : { Authorization: `Bearer ${this.token}` }),
           ...options.headers,
@@ -56,7 +62,7 @@ class Api {
         credentials: 'same-origin',
         redirect: 'error',
       }),
-    );
+    ).finally(() => window.clearTimeout(timer));
     if (response.ok) {
       answered();
       return response;
