@@ -83,6 +83,7 @@ export function MapPanel(props: MapPanelProps) {
       : weighted
         ? `${what} of each map`
         : `${what}, alike in both maps`;
+  const common = { store, state, gauge, keyToken: key, onHover };
   return (
     <section class="map-panel" aria-labelledby="map-title">
       <h2 id="map-title" class="visually-hidden">
@@ -108,34 +109,26 @@ export function MapPanel(props: MapPanelProps) {
         <div class="map-stage" ref={stage}>
           <div class={beside ? 'maps two' : 'maps'}>
             <MapBox
-              store={store}
-              state={state}
+              {...common}
               picture={picture}
-              gauge={gauge}
               label={difference ? `Difference${of}: ${both}` : `Map of ${one}${of}`}
               described="live-cell live-row map-keys"
               caption={difference ? both : beside ? one : ''}
-              keyToken={key}
               minimap={!beside}
               buttons={true}
-              onHover={onHover}
               onDrawn={setDrawn}
               onSettled={setSettled}
               view={view}
             />
             {beside && other && (
               <MapBox
-                store={store}
-                state={state}
+                {...common}
                 picture={beside}
-                gauge={gauge}
                 label={`Map of ${two}${of}`}
                 described="live-cell live-row-other map-keys"
                 caption={two}
-                keyToken={key}
                 minimap={false}
                 buttons={false}
-                onHover={onHover}
                 onDrawn={setDrawnBeside}
                 onSettled={setSettledBeside}
                 view={second}

@@ -84,6 +84,16 @@ const scaled = (
   </mfrac>
 );
 
+/// What a token asks or offers: its x through a learnt table.
+const projected = (of: string, at: string, table: string) => (
+  <Line>
+    <Sub of={of} at={at} />
+    <O>=</O>
+    <Sub of="x" at={at} />
+    <Sub of="W" at={table} />
+  </Line>
+);
+
 /// p_j = e^above / sum e^above
 const softmax = (above: ComponentChildren, other: ComponentChildren) => (
   <Line>
@@ -118,23 +128,9 @@ export function Formula({ step, asks, dim }: { step: StepName; asks: string; dim
         </Line>
       );
     case 'Query':
-      return (
-        <Line>
-          <Sub of="q" at={asks} />
-          <O>=</O>
-          <Sub of="x" at={asks} />
-          <Sub of="W" at="Q" />
-        </Line>
-      );
+      return projected('q', asks, 'Q');
     case 'Keys':
-      return (
-        <Line>
-          <Sub of="k" at="j" />
-          <O>=</O>
-          <Sub of="x" at="j" />
-          <Sub of="W" at="K" />
-        </Line>
-      );
+      return projected('k', 'j', 'K');
     case 'Scores':
       return (
         <Line>

@@ -1,6 +1,6 @@
 // The sum of a step, worked with the real numbers: of long sums the terms that count most and the others together, so
 // that what is shown adds up.
-import { Fragment, type JSX } from 'preact';
+import { type ComponentChildren, Fragment, type JSX } from 'preact';
 import { label, percent, quoted } from './format';
 import { type Lesson, type Row, few, figure, num, products, strongest } from './lesson';
 import { I, Line, N, O, Power, Rest, Sub } from './tour_math';
@@ -137,6 +137,15 @@ function Terms({ values, most, of }: { values: number[]; most: number; of?: (i: 
   );
 }
 
+/// The next line of the same sum.
+const Then = ({ children }: { children: ComponentChildren }) => (
+  <Line>
+    <mspace width="2em" />
+    <O>=</O>
+    {children}
+  </Line>
+);
+
 function Weight({ lesson, at, result }: WorkProps) {
   const heard = name(lesson, at);
   return (
@@ -157,24 +166,20 @@ function Weight({ lesson, at, result }: WorkProps) {
           </mrow>
         </mfrac>
       </Line>
-      <Line>
-        <mspace width="2em" />
-        <O>=</O>
+      <Then>
         <mfrac>
           <N x={result.powers[at]!} />
           <Terms values={result.powers} most={3} />
         </mfrac>
-      </Line>
-      <Line>
-        <mspace width="2em" />
-        <O>=</O>
+      </Then>
+      <Then>
         <mfrac>
           <N x={result.powers[at]!} />
           <N x={result.sum} />
         </mfrac>
         <O>=</O>
         <mtext class="outcome">{percent(result.weights[at]!)}</mtext>
-      </Line>
+      </Then>
       {result.lift !== 0 && (
         <p>The greatest score, {figure(result.lift)}, is taken from all first: that changes no weight.</p>
       )}
@@ -195,9 +200,7 @@ function Blend({ lesson, row, result }: WorkProps) {
         <I>p</I>
         <I>v</I>
       </Line>
-      <Line>
-        <mspace width="2em" />
-        <O>=</O>
+      <Then>
         <Terms
           values={parts}
           most={2}
@@ -209,12 +212,10 @@ function Blend({ lesson, row, result }: WorkProps) {
             </mrow>
           )}
         />
-      </Line>
-      <Line>
-        <mspace width="2em" />
-        <O>=</O>
+      </Then>
+      <Then>
         <mn class="outcome">{figure(result.blend[d]!)}</mn>
-      </Line>
+      </Then>
     </>
   );
 }
