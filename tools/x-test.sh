@@ -6,20 +6,32 @@ results=build/test-results
 all_parts=(floors links docs ctest cli python torch viewer browser)
 
 test_everything() {
-  local parts=("$@") part start=$SECONDS failed=()
+  local parts=("$@") part start=$SECONDS began failed=()
   ((${#parts[@]})) || parts=("${all_parts[@]}")
   for part in "${parts[@]}"; do
     declare -F "part_$part" >/dev/null || die "no part '$part' of the tests; there are: ${all_parts[*]}"
   done
   x_setup
   x_model
+  # What PyTorch brings comes over the network while the compiler works.
+  if [[ " ${parts[*]} " == *" torch "* && -z $(no_torch) ]]; then
+    need_venv .venv-torch tests/torch/requirements.txt >"${TMPDIR:-/tmp}/bareattn-torch.$$" 2>&1 &
+    torch_comes=$!
+  fi
   say "Building everything, tests included"
   build release
   rm -rf "$results" out/wheel
   mkdir -p "$results"
+  say "Ready to test after $((SECONDS - start)) s"
   for part in "${parts[@]}"; do
     say "Test part: $part"
-    if "part_$part"; then echo "  $part: passed"; else failed+=("$part"); printf '%s  %s: FAILED%s\n' "$red" "$part" "$off"; fi
+    began=$SECONDS
+    if "part_$part"; then
+      echo "  $part: passed in $((SECONDS - began)) s"
+    else
+      failed+=("$part")
+      printf '%s  %s: FAILED after %d s%s\n' "$red" "$part" $((SECONDS - began)) "$off"
+    fi
   done
   say "Result"
   python3 tools/test_report.py "$results" --seconds $((SECONDS - start)) --parts "${parts[@]}" --failed ${failed[@]+"${failed[@]}"}
@@ -68,14 +80,21 @@ install_wheel() {
   run "$1/bin/python" -m pip install -q --disable-pip-version-check --force-reinstall --no-deps out/wheel/*.whl
 }
 
+# Why PyTorch cannot be tested against here; nothing where it can.
+no_torch() {
+  local room=$(($(df --output=avail -k . | tail -1) / 1048576))
+  if [[ ${BAREATTN_TORCH:-1} == 0 ]]; then
+    echo 'BAREATTN_TORCH=0'
+  elif ((room < 14)) && [[ ! -d .venv-torch ]]; then
+    echo "$room GB of disk are free, 14 are needed"
+  fi
+}
+
 # Against PyTorch, JAX and transformers, which take 6 GB of disk: where there is no room for them, or BAREATTN_TORCH=0,
 # the part is one named skip.
 part_torch() {
   [[ -d tests/torch ]] || { echo "  no tests/torch/ in this tree: nothing to test"; return 0; }
-  local room reason=''
-  room=$(($(df --output=avail -k . | tail -1) / 1048576))
-  if [[ ${BAREATTN_TORCH:-1} == 0 ]]; then reason='BAREATTN_TORCH=0'; fi
-  if ((room < 14)) && [[ ! -d .venv-torch ]]; then reason="$room GB of disk are free, 14 are needed"; fi
+  local reason; reason=$(no_torch)
   if [[ -n $reason ]]; then
     echo "  NOT TESTED against PyTorch, JAX and transformers: $reason"
     printf '<testsuite name="torch" tests="1"><testcase name="torch" classname="torch"><skipped message="%s"/></testcase></testsuite>\n' \
@@ -83,6 +102,10 @@ part_torch() {
     return 0
   fi
   export BAREATTN_MODEL=${BAREATTN_MODEL:-$PWD/$model}
+  if [[ -n ${torch_comes:-} ]]; then
+    wait "$torch_comes" || cat "${TMPDIR:-/tmp}/bareattn-torch.$$"
+    rm -f "${TMPDIR:-/tmp}/bareattn-torch.$$"
+  fi
   need_venv .venv-torch tests/torch/requirements.txt && install_wheel .venv-torch &&
     run .venv-torch/bin/python -m pytest -q --junitxml="$results/torch.xml" tests/torch python/tests/test_arrays.py
 }
