@@ -35,6 +35,7 @@ export class MapView {
   private animation = 0;
   private readonly observer: ResizeObserver;
   private wanted: View | null;
+  private density = 0; // device pixels to one of CSS that the canvases are made for
   private silent = false; // the transform is set by us: no event
   private asked = false; // exact patches are wanted for what is in view
   private told = NOTHING;
@@ -54,7 +55,7 @@ export class MapView {
   ) {
     [this.cells, this.over, this.mini] = [cells, over, mini];
     [this.picture, this.tokens, this.gauge] = [picture, tokens, gauge];
-    this.renderer = makeRenderer(cells);
+    this.renderer = makeRenderer(cells, () => this.events.lost());
     this.wanted = view;
     this.colours = { ...shown, signed: picture.signed, top: 1, cdf: gauge.cdf(), version: 0 };
     this.rebuild();
@@ -78,11 +79,13 @@ export class MapView {
     mini.addEventListener('pointermove', this.onMini);
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(over);
+    window.addEventListener('resize', this.onWindow); // to a screen of another density, with the same box
     this.resize();
   }
 
   dispose(): void {
     this.observer.disconnect();
+    window.removeEventListener('resize', this.onWindow);
     this.gauge.remove(this);
     this.exact?.stop();
     window.cancelAnimationFrame(this.dirty);
@@ -127,15 +130,17 @@ export class MapView {
     this.adopt();
   }
 
-  /// Brings to the scale what this map has: the rank scale counts the exact cells in view, where there are any.
+  /// Brings to the scale what this map has: of the exact cells in view, where there are any. A block's share says
+  /// little of the single weights in it.
   private weigh(exact: Patch[]): boolean {
-    const base = this.levels[0]!;
+    const seen = exact.length ? exact : [this.levels[0]!];
     let top = 0;
-    for (let i = this.which; i < base.values.length; i += 2) {
-      const v = base.values[i]!;
-      if (v >= 0) top = Math.max(top, this.picture.signed ? Math.abs(2 * v - 1) : v);
-    }
-    const counts = rankCounts(exact.length ? exact : [base], this.which);
+    for (const { values } of seen)
+      for (let i = this.which; i < values.length; i += 2) {
+        const v = values[i]!;
+        if (v >= 0) top = Math.max(top, this.picture.signed ? Math.abs(2 * v - 1) : v);
+      }
+    const counts = rankCounts(seen, this.which);
     return this.gauge.put(this, { top, counts, changed: () => (this.adopt(), this.redraw()) });
   }
 
@@ -185,11 +190,12 @@ export class MapView {
     const box = this.over.getBoundingClientRect();
     if (!box.width || !box.height) return;
     // The observer also calls when it begins: nothing has changed, and a movement on its way must not be stopped.
-    if (box.width === this.frame.width && box.height === this.frame.height) return;
+    const dpr = window.devicePixelRatio || 1;
+    if (box.width === this.frame.width && box.height === this.frame.height && dpr === this.density) return;
+    this.density = dpr;
     const keep = this.frame.width ? this.view() : this.wanted;
     const gutter = box.width < 520 ? 62 : 96;
     this.frame = { width: box.width, height: box.height, left: gutter, bottom: gutter - 12 };
-    const dpr = window.devicePixelRatio || 1;
     const { width, height, unit } = this.plot;
     this.over.width = Math.round(box.width * dpr);
     this.over.height = Math.round(box.height * dpr);
@@ -316,10 +322,11 @@ export class MapView {
     const y = event.clientY - box.top;
     const row = Math.floor(c.y + y / c.scale);
     if (y < 0 || y > this.plot.height || row < 0 || row >= this.picture.n) return null;
-    const key = x < 0 ? this.shown.key : Math.floor(c.x + x / c.scale);
+    const key = x < 0 ? Math.min(this.shown.key, row) : Math.floor(c.x + x / c.scale);
     return key >= 0 && key <= row ? { row, key } : null;
   }
 
+  private readonly onWindow = (): void => this.resize();
   private readonly onMove = (e: PointerEvent): void => this.events.hover(this.cellAt(e));
   private readonly onLeave = (): void => this.events.hover(null);
   private readonly onClick = (e: MouseEvent): void => {
@@ -347,8 +354,9 @@ export class MapView {
     window.cancelAnimationFrame(this.dirty);
     this.dirty = 0;
     if (!this.frame.width) return;
+    if (this.density !== (window.devicePixelRatio || 1)) return this.resize();
     const { width, height } = this.plot;
-    const dpr = window.devicePixelRatio || 1;
+    const dpr = this.density;
     const camera = this.camera();
     const tokensPerPx = 1 / camera.scale;
     const pooled = this.levels.find((l) => l.cell >= tokensPerPx) ?? this.levels[this.levels.length - 1]!;
@@ -405,7 +413,7 @@ export class MapView {
 
   private settled(): void {
     if (this.dirty) return; // patches have come: the drawing of them settles
-    if (this.shown.scale === 'rank' && this.weigh(this.patches.filter((p) => p.exact))) {
+    if (this.shown.scale !== 'log' && this.weigh(this.patches.filter((p) => p.exact))) {
       this.adopt();
       this.redraw();
       return;
@@ -420,6 +428,6 @@ export class MapView {
 
   private deviceCamera(): Camera {
     const c = this.camera();
-    return { ...c, scale: c.scale * (window.devicePixelRatio || 1) };
+    return { ...c, scale: c.scale * this.density };
   }
 }

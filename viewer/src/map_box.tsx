@@ -1,6 +1,6 @@
 // One map on the page: its canvases and the MapView that draws them, for as long as its picture is shown. Several boxes
 // of the same text move together: each follows the view in the store and writes its own movements there.
-import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { type CellRow, strongestCells } from './cells_table';
 import type { Drawn } from './drawn';
 import { focusOn } from './focus';
@@ -35,12 +35,17 @@ interface MapBoxProps {
   view: { current: MapView | null }; // for the buttons beside the map
 }
 
+let canvases = 0;
+
 export function MapBox({ store, state, picture, gauge, keyToken: key, ...rest }: MapBoxProps) {
   const { label, described, caption, minimap, buttons, onHover, onDrawn, onSettled, view } = rest;
   const cells = useRef<HTMLCanvasElement>(null);
   const over = useRef<HTMLCanvasElement>(null);
   const mini = useRef<HTMLCanvasElement>(null);
   const [dark] = useDark();
+  const [lost, setLost] = useState(0); // graphics contexts, one after the other
+  // A canvas keeps the context it was drawn with first, and that one ends with its picture: each has its own.
+  const canvas = useMemo(() => ++canvases, [picture, lost]);
   const { scale, pool, first, palette, row, norm, weighted } = state;
 
   useLayoutEffect(() => {
@@ -64,6 +69,7 @@ export function MapBox({ store, state, picture, gauge, keyToken: key, ...rest }:
             renderer: map.renderer.kind,
             top: map.palette.top,
           }),
+        lost: () => setLost((times) => times + 1),
       },
     );
     view.current = map;
@@ -73,7 +79,7 @@ export function MapBox({ store, state, picture, gauge, keyToken: key, ...rest }:
       map.dispose();
       if (view.current === map) view.current = null;
     };
-  }, [picture]);
+  }, [canvas]);
 
   useLayoutEffect(
     () => view.current?.show({ scale, first, palette, row, key, ...allowed(state, picture) }),
@@ -116,7 +122,7 @@ export function MapBox({ store, state, picture, gauge, keyToken: key, ...rest }:
     <figure class="map-box">
       {caption && <figcaption class="map-caption">{caption}</figcaption>}
       <div class="map">
-        <canvas ref={cells} class="map-cells" aria-hidden="true" />
+        <canvas key={canvas} ref={cells} class="map-cells" aria-hidden="true" />
         <canvas
           ref={over}
           class="map-over"

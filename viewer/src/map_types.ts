@@ -17,6 +17,7 @@ export interface Events {
   view(view: View | null): void;
   drawn(drawn: Drawn): void; // as soon as it is another
   settled(patches: Patch[], camera: Camera, frame: Frame, pending: number): void; // when the hand rests
+  lost(): void; // the graphics context is gone: this canvas draws nothing more
 }
 export interface Canvases {
   cells: HTMLCanvasElement;

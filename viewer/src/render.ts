@@ -41,11 +41,20 @@ function fastWebGl(): boolean {
   return fast;
 }
 
-export function makeRenderer(canvas: HTMLCanvasElement): Renderer {
+let lostOnce = false;
+
+/// `lost` is called when the graphics chip gives up: another canvas then has to be made, which is drawn on in 2D.
+export function makeRenderer(canvas: HTMLCanvasElement, lost: () => void): Renderer {
   const forced = new URLSearchParams(location.hash.slice(1)).get('draw') === 'webgl';
-  const gl = forced || fastWebGl() ? canvas.getContext('webgl2', { antialias: false, premultipliedAlpha: true }) : null;
+  const gl =
+    !lostOnce && (forced || fastWebGl())
+      ? canvas.getContext('webgl2', { antialias: false, premultipliedAlpha: true })
+      : null;
   if (gl) {
-    const renderer = GlRenderer.make(gl);
+    const renderer = GlRenderer.make(gl, () => {
+      lostOnce = true;
+      lost();
+    });
     if (renderer) return renderer;
   }
   return new FlatRenderer(canvas);
@@ -120,7 +129,9 @@ class GlRenderer implements Renderer {
     program: WebGLProgram,
     private readonly lut: WebGLTexture,
     private readonly cdf: WebGLTexture,
+    private readonly lost: () => void,
   ) {
+    gl.canvas.addEventListener('webglcontextlost', lost);
     for (const name of ['rect', 'camera', 'screen', 'cells', 'lut', 'cdf', 'pool', 'scale', 'top', 'signed_']) {
       this.at[name] = gl.getUniformLocation(program, name);
     }
@@ -130,7 +141,7 @@ class GlRenderer implements Renderer {
     gl.uniform1i(this.at['cdf']!, 2);
   }
 
-  static make(gl: WebGL2RenderingContext): GlRenderer | null {
+  static make(gl: WebGL2RenderingContext, lost: () => void): GlRenderer | null {
     const program = gl.createProgram();
     for (const [kind, source] of [
       [gl.VERTEX_SHADER, VERTEX],
@@ -144,7 +155,7 @@ class GlRenderer implements Renderer {
     }
     gl.linkProgram(program);
     if (!gl.getProgramParameter(program, gl.LINK_STATUS)) return null;
-    return new GlRenderer(gl, program, texture(gl), texture(gl));
+    return new GlRenderer(gl, program, texture(gl), texture(gl), lost);
   }
 
   draw(patches: Patch[], camera: Camera, colours: Colours): void {
@@ -208,6 +219,7 @@ class GlRenderer implements Renderer {
   dispose(): void {
     for (const t of this.textures.values()) this.gl.deleteTexture(t);
     this.textures.clear();
+    this.gl.canvas.removeEventListener('webglcontextlost', this.lost);
     this.gl.getExtension('WEBGL_lose_context')?.loseContext();
   }
 }
