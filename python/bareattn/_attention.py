@@ -264,7 +264,8 @@ def weights(q: Array, k: Array, *, rows: tuple[int, int] | None = None, keys: tu
 
 def merge_partial(o1: Array, lse1: Array, o2: Array, lse2: Array) -> tuple[np.ndarray, np.ndarray]:
     """Results over disjoint sets of keys become one: o [..., Dv] and lse [...] (natural log), float32."""
-    o, lse = np.array(o1, np.float32), np.array(lse1, np.float32)
+    # In C order: a reshape of any other one is a copy, and what is merged into a copy is lost.
+    o, lse = np.array(o1, np.float32, order="C"), np.array(lse1, np.float32, order="C")
     other, other_lse = np.asarray(o2, np.float32), np.asarray(lse2, np.float32)
     if o.shape != other.shape or lse.shape != other_lse.shape or o.shape[:-1] != lse.shape:
         raise ValueError(f"o1, lse1, o2, lse2: given shapes {o.shape}, {lse.shape}, {other.shape}, {other_lse.shape}; "

@@ -170,6 +170,21 @@ def test_merge_partial():
     np.testing.assert_allclose(lse, bareattn.attention(Q, K, V, return_="lse")[1]["lse"], atol=1e-6)
 
 
+def test_merge_partial_of_any_memory_order():
+    parts = [bareattn.attention(Q, K[:, :, a:b], V[:, :, a:b], return_="lse") for a, b in ((0, 4), (4, 9))]
+    plain = [x for o, seen in parts for x in (o, seen["lse"])]
+    expected = bareattn.merge_partial(*plain)
+    assert not np.array_equal(expected[0], plain[0])
+    for turn in (lambda x: np.asfortranarray(x), lambda x: np.ascontiguousarray(x.swapaxes(0, 2)).swapaxes(0, 2)):
+        turned = [turn(x) for x in plain]
+        kept = [x.copy() for x in turned]
+        assert not any(x.flags.c_contiguous for x in turned)
+        for given in (turned, [turned[0], *plain[1:]], [plain[0], turned[1], *plain[2:]]):
+            for merged, wanted in zip(bareattn.merge_partial(*given), expected):
+                assert merged.tobytes() == wanted.tobytes()
+        assert all(np.array_equal(x, y) for x, y in zip(turned, kept)), "what was given stays"
+
+
 def test_the_gil_is_released():
     q = make(1, 8, 1500, 64)
     ticks, done = [], threading.Event()
