@@ -113,6 +113,8 @@ class AttentionCache:
         top_k: int = ...,
         full_rows: Sequence[int] | Array | None = ...,
         layout: Layout = ...,
+        num_heads: int | None = ...,
+        num_kv_heads: int | None = ...,
         **options: Any,
     ) -> Any: ...
     @property

@@ -214,13 +214,21 @@ def attention(q: Array, k: Array, v: Array, *, is_causal: bool = False, causal_a
     return _attention(False, q, k, v, return_, top_k, full_rows, layout, num_heads, num_kv_heads, options)
 
 
+_OPTIONS = frozenset(attention.__kwdefaults__) - {"return_", "top_k", "full_rows", "layout", "num_heads", "num_kv_heads"}
+
+
+def check_options(function: str, options: dict) -> None:
+    """TypeError that names an option which the native module would not look at."""
+    unknown = sorted(set(options) - _OPTIONS)
+    if unknown:
+        raise TypeError(f"{function}() has no argument {unknown[0]!r}")
+
+
 def reference_attention(q: Array, k: Array, v: Array, *, return_: Sequence[str] = (), top_k: int = 0,
                         full_rows: Any = None, layout: str | None = None, num_heads: int | None = None,
                         num_kv_heads: int | None = None, **options: Any) -> Any:
     """attention() in float64, slow and clear: the oracle. Also takes float64 arrays; same arguments and results."""
-    unknown = set(options) - set(attention.__kwdefaults__)
-    if unknown:
-        raise TypeError(f"reference_attention() has no argument {sorted(unknown)[0]!r}")
+    check_options("reference_attention", options)
     return _attention(True, q, k, v, return_, top_k, full_rows, layout, num_heads, num_kv_heads, options)
 
 
@@ -233,11 +241,9 @@ def weights(q: Array, k: Array, *, rows: tuple[int, int] | None = None, keys: tu
     Bit for bit those that attention() with the same arguments used. stage: "product" (scale * q.k), "capped" (after
     softcap), "biased" (after ALiBi and mask; -inf: not seen) or "weight". max_logit and row_sum [B, Hq, b - a] (from
     return_ of attention(), cut to the rows): then only the blocks of 512 keys that the rectangle touches are computed.
-    Other arguments are attention()'s.
+    Other arguments are attention()'s, but for what it returns. TypeError for one that there is not.
     """
-    unknown = set(options) - set(attention.__kwdefaults__)
-    if unknown:
-        raise TypeError(f"weights() has no argument {sorted(unknown)[0]!r}")
+    check_options("weights", options)
     if stage not in STAGES:
         raise ValueError(f"stage: given {stage!r}; needed one of {', '.join(STAGES)}")
     layout = _layout(layout, q, options.get("cu_seqlens_q"))

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import _native
 from ._arrays import Result, is_bf16, readable
-from ._attention import Array, _how, _numbers, _options, _output_shape, _Returns, _sizes
+from ._attention import Array, _how, _numbers, _options, _output_shape, _Returns, _sizes, check_options
 
 
 class AttentionCache:
@@ -47,19 +47,23 @@ class AttentionCache:
 
     def attention(self, q: Array, *, is_causal: bool = True, causal_align: str = "bottom_right",
                   return_: Sequence[str] = (), top_k: int = 0, full_rows: Any = None, layout: str = "bhsd",
-                  **options: Any) -> Any:
+                  num_heads: int | None = None, num_kv_heads: int | None = None, **options: Any) -> Any:
         """q [B, Hq, Sq, D] against every cached key; by default causal with the last row at the last key.
 
-        Other arguments and results are those of bareattn.attention().
+        Other arguments and results are those of bareattn.attention(). TypeError for an argument that there is not,
+        ValueError for a compute or num_kv_heads that is not the cache's.
         """
+        check_options("AttentionCache.attention", options)
+        if num_kv_heads not in (None, self.kv_heads):
+            raise ValueError(f"num_kv_heads: given {num_kv_heads}; needed {self.kv_heads}, as the cache has")
         native = readable(q, "q")
-        heads = options.pop("num_heads", None)
-        batch, heads_seen, rows, _ = _sizes(native, layout, heads, "q")
+        batch, heads_seen, rows, _ = _sizes(native, layout, num_heads, "q")
         o = Result(q, _output_shape(layout, batch, heads_seen, rows, self.value_dim))
+        how = _how(q, layout, num_heads, self.kv_heads)
+        given = _options(is_causal=is_causal, causal_align=causal_align, **{"compute": self.compute, **options})
         longest = max(self.lengths, default=0)
         returns = _Returns(q, return_, (batch, heads_seen, rows, longest), top_k, full_rows)
-        given = _options(is_causal=is_causal, causal_align=causal_align, compute=self.compute, **options)
-        self._native.attention(native, o.native, _how(q, layout, heads, self.kv_heads), given, returns.native)
+        self._native.attention(native, o.native, how, given, returns.native)
         return (o.finished(), returns.finished()) if return_ else o.finished()
 
     @property

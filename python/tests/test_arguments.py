@@ -78,6 +78,41 @@ def test_wrong_options(error, words, options):
     check(error, words, **options)
 
 
+def test_unknown_options_are_refused_everywhere():
+    cache = bareattn.AttentionCache(2, 2, 8, 3)
+    cache.append(K, V)
+    nothing = {"left_windw": 128, "dropout": 0.1, "mask_bf16": True}
+    returned = {"return_": ("lse",), "top_k": 3, "full_rows": [0]}
+    for call, unknown in ((lambda **o: cache.attention(Q, **o), nothing),
+                          (lambda **o: bareattn.attention(Q, K, V, **o), nothing),
+                          (lambda **o: bareattn.reference_attention(Q, K, V, **o), nothing),
+                          (lambda **o: bareattn.weights(Q, K, **o), {**nothing, **returned})):
+        for name, value in unknown.items():
+            with pytest.raises(TypeError, match=f"argument '{name}'"):
+                call(**{name: value})
+    with pytest.raises(TypeError, match=r"AttentionCache.attention\(\) has no argument 'left_windw'"):
+        cache.attention(Q, left_windw=128)
+
+
+def test_a_cache_takes_the_arguments_of_attention():
+    k, v, q = (np.random.default_rng(3).standard_normal(x.shape).astype(np.float32) for x in (K, V, Q))
+    cache = bareattn.AttentionCache(2, 2, 8, 3)
+    cache.append(k, v)
+    expected = bareattn.attention(q, k, v, is_causal=True, causal_align="bottom_right", left_window=1, scale=0.5)
+    assert expected.tobytes() != bareattn.attention(q, k, v, is_causal=True, causal_align="bottom_right", scale=0.5).tobytes()
+    same = cache.attention(q, left_window=1, scale=0.5, num_kv_heads=2, compute="f32")
+    assert same.tobytes() == expected.tobytes()
+    packed = cache.attention(np.ascontiguousarray(q.swapaxes(1, 2)).reshape(2, 5, 32), layout="packed", num_heads=4,
+                             left_window=1, scale=0.5)
+    assert packed.tobytes() == np.ascontiguousarray(expected.swapaxes(1, 2)).tobytes()
+    for error, words, options in ((ValueError, ["num_kv_heads", "4", "2"], {"num_kv_heads": 4}),
+                                  (ValueError, ["compute", "bf16", "f32"], {"compute": "bf16"}),
+                                  (ValueError, ["kv_lengths", "cache"], {"kv_lengths": [1, 1]})):
+        with pytest.raises(error) as caught:
+            cache.attention(q, **options)
+        assert all(word in str(caught.value) for word in words), caught.value
+
+
 def test_empty_shapes():
     assert bareattn.attention(Q[:0], K[:0], V[:0]).shape == (0, 4, 5, 3)
     assert bareattn.attention(Q[:, :, :0], K, V).shape == (2, 4, 0, 3)
