@@ -181,7 +181,7 @@ void bind_heads(nb::module_& module) {
                return focus_score(t, set_of(t, instruction), set_of(t, data), {layer, head});
              });
   module.def("cached_roles", [](const Observation& t) -> std::optional<std::string> {
-    const auto roles = cached_roles(t.model());
+    const auto roles = released([&] { return cached_roles(t.model()); });
     return roles ? std::optional(roles_to_json(*roles)) : std::nullopt;
   });
   module.def("find_roles", [](const std::shared_ptr<Model>& model, int samples, uint64_t seed, int draws,

@@ -31,7 +31,10 @@ nb::dict model_facts(const Model& model) {
   nb::dict facts;
   facts["name"] = c.name;
   facts["file"] = model.path();
-  facts["sha256"] = model.sha256();
+  facts["sha256"] = [&] {  // the first call reads the whole file
+    const nb::gil_scoped_release free;
+    return model.sha256();
+  }();
   facts["precision"] = precision_name(model.precision());
   facts["attention"] = precision_name(model.attention());
   facts["layers"] = c.layers;

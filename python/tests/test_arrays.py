@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bareattn
+from gil import ticks_during
 
 RANDOM = np.random.default_rng(7)
 
@@ -187,21 +188,8 @@ def test_merge_partial_of_any_memory_order():
 
 def test_the_gil_is_released():
     q = make(1, 8, 1500, 64)
-    ticks, done = [], threading.Event()
-
-    def tick():
-        while not done.is_set():
-            ticks.append(time.perf_counter())
-            time.sleep(0.001)
-
-    thread = threading.Thread(target=tick)
-    thread.start()
-    start = time.perf_counter()
-    bareattn.attention(q, q, q, threads=1)
-    end = time.perf_counter()
-    done.set()
-    thread.join()
-    assert sum(start < t < end for t in ticks) >= 3, f"{end - start:.3f} s without another Python thread"
+    ticks, seconds = ticks_during(lambda: bareattn.attention(q, q, q, threads=1))
+    assert ticks >= 3, f"{seconds:.3f} s without another Python thread"
 
 
 def test_calls_from_many_threads_at_once():

@@ -1,6 +1,7 @@
 """Model, steering and diagnose(): tokens, weights of steered runs by the formula, identities to the bit, files that the
 command reads, findings on broken runs, errors by kind."""
 
+import hashlib
 import json
 import subprocess
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import bareattn
+from gil import ticks_during
 from places import BIN, MODEL, TOM
 
 TEXT = TOM.read_text()[:300]
@@ -31,6 +33,13 @@ def test_tokens_are_those_of_the_command(model):
     assert "🦊" in model.decode(model.encode("a naïve 🦊 here")[begin:end])
     with pytest.raises(ValueError, match="'elephant'"):
         model.span(PROMPT, "elephant")
+
+
+def test_other_threads_go_on_while_the_file_is_hashed():
+    fresh = bareattn.Model(MODEL)
+    ticks, seconds = ticks_during(lambda: fresh.facts)
+    assert ticks >= 3, f"{seconds:.3f} s without another Python thread"
+    assert fresh.facts["sha256"] == hashlib.sha256(MODEL.read_bytes()).hexdigest()
 
 
 def test_a_run_is_that_of_a_trace(model, tmp_path):
