@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, Sequence
 
 import numpy as np
@@ -16,7 +17,7 @@ class AttentionCache:
 
     compute="bf16" keeps them as bfloat16 (half the memory) and computes as attention(compute="bf16") does.
     append() adds keys, attention() attends to all that are there. Results are bit for bit those of attention() over the
-    same keys in one piece.
+    same keys in one piece. Threads may share a cache: its calls come one after the other.
     """
 
     def __init__(self, batch: int, kv_heads: int, head_dim: int, value_dim: int | None = None, *,
@@ -26,11 +27,14 @@ class AttentionCache:
         self.compute = compute
         self._native = _native.Cache(batch, kv_heads, head_dim, head_dim if value_dim is None else value_dim,
                                      compute == "bf16")
+        self._lock = threading.Lock()  # the native calls leave the GIL, and none may find the cache half changed
 
     def append(self, k: Array, v: Array, *, counts: Any = None, layout: str = "bhsd") -> None:
         """k [B, Hkv, n, D], v [B, Hkv, n, Dv] (or another layout) after what is there; counts [B]: only the first ones."""
         how = _how(k, layout, self.kv_heads, self.kv_heads)
-        self._native.append(readable(k, "k"), readable(v, "v"), how, _numbers(counts, "counts", int))
+        nk, nv, numbers = readable(k, "k"), readable(v, "v"), _numbers(counts, "counts", int)
+        with self._lock:
+            self._native.append(nk, nv, how, numbers)
 
     def append_pages(self, k_pages: Array, v_pages: Array, table: Any, lengths: Any) -> None:
         """What is new in a paged cache: k_pages [pages, Hkv, page, D], v_pages [pages, Hkv, page, Dv], table
@@ -38,12 +42,14 @@ class AttentionCache:
         rows = np.ascontiguousarray(table, np.int32)
         if rows.ndim != 2:
             raise ValueError(f"table: given shape {rows.shape}; needed [B, pages]")
-        self._native.append_pages(readable(k_pages, "k_pages"), readable(v_pages, "v_pages"), is_bf16(k_pages), rows,
-                                  _numbers(lengths, "lengths", int))
+        nk, nv, numbers = readable(k_pages, "k_pages"), readable(v_pages, "v_pages"), _numbers(lengths, "lengths", int)
+        with self._lock:
+            self._native.append_pages(nk, nv, is_bf16(k_pages), rows, numbers)
 
     def truncate(self, b: int, length: int) -> None:
         """Forgets keys of sequence b past `length`."""
-        self._native.truncate(b, length)
+        with self._lock:
+            self._native.truncate(b, length)
 
     def attention(self, q: Array, *, is_causal: bool = True, causal_align: str = "bottom_right",
                   return_: Sequence[str] = (), top_k: int = 0, full_rows: Any = None, layout: str = "bhsd",
@@ -61,15 +67,17 @@ class AttentionCache:
         o = Result(q, _output_shape(layout, batch, heads_seen, rows, self.value_dim))
         how = _how(q, layout, num_heads, self.kv_heads)
         given = _options(is_causal=is_causal, causal_align=causal_align, **{"compute": self.compute, **options})
-        longest = max(self.lengths, default=0)
-        returns = _Returns(q, return_, (batch, heads_seen, rows, longest), top_k, full_rows)
-        self._native.attention(native, o.native, how, given, returns.native)
+        with self._lock:
+            longest = max(self._native.lengths, default=0)
+            returns = _Returns(q, return_, (batch, heads_seen, rows, longest), top_k, full_rows)
+            self._native.attention(native, o.native, how, given, returns.native)
         return (o.finished(), returns.finished()) if return_ else o.finished()
 
     @property
     def lengths(self) -> list[int]:
         """Keys of each sequence."""
-        return self._native.lengths
+        with self._lock:
+            return self._native.lengths
 
     @property
     def kv_heads(self) -> int:
@@ -86,4 +94,5 @@ class AttentionCache:
     @property
     def nbytes(self) -> int:
         """Memory of the packed keys and values."""
-        return self._native.bytes
+        with self._lock:
+            return self._native.bytes

@@ -192,6 +192,40 @@ def test_the_gil_is_released():
     assert ticks >= 3, f"{seconds:.3f} s without another Python thread"
 
 
+def test_a_cache_shared_by_threads():
+    """Every call sees the keys of one moment: those that are always there, or one more."""
+    k, v, q = make(1, 2, 3001, 32), make(1, 2, 3001, 32), make(1, 2, 40, 32)
+    cache = bareattn.AttentionCache(1, 2, 32)
+    look = dict(return_=("column_sums", "full_rows"), full_rows=[0, 39], threads=1)
+    possible, wrong = [], []
+
+    def bits(result):
+        return b"".join(x.tobytes() for x in (result[0], *result[1].values()))
+
+    for a, b in ((0, 3000), (3000, 3001)):
+        cache.append(k[:, :, a:b], v[:, :, a:b])
+        possible.append(bits(cache.attention(q, **look)))
+    cache.truncate(0, 3000)
+
+    def work():
+        try:
+            for _ in range(40):
+                if bits(cache.attention(q, **look)) not in possible or cache.lengths not in ([3000], [3001]):
+                    wrong.append("other keys")
+        except Exception as error:  # noqa: BLE001
+            wrong.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for t in threads:
+        t.start()
+    while any(t.is_alive() for t in threads):
+        cache.append(k[:, :, 3000:], v[:, :, 3000:])
+        time.sleep(0.0005)
+        cache.truncate(0, 3000)
+        time.sleep(0.0005)
+    assert not wrong
+
+
 def test_calls_from_many_threads_at_once():
     q = make(1, 4, 200, 32)
     expected = bareattn.attention(q, q, q, threads=2).tobytes()
