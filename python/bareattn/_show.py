@@ -5,7 +5,7 @@ network (docs/pictures.md)."""
 import html
 
 from . import _native
-from ._arguments import utf8, whole
+from ._arguments import path_of, utf8, whole
 from ._model import Model
 
 
@@ -19,8 +19,8 @@ class Page:
         return f"<bareattn.Page of {len(self.html) / 1e6:.1f} MB>"
 
     def save(self, path):
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            file.write(self.html)
+        """Whole or not at all: OSError where it cannot be written, and then the file is as it was."""
+        _native.write_file(path_of(path), self.html.encode())
 
     def _repr_html_(self):
         # Without allow-same-origin the frame's origin is opaque: it can read neither cookies nor the notebook.

@@ -5,7 +5,7 @@ import json
 import os
 
 from . import _native
-from ._arguments import names_of
+from ._arguments import names_of, path_of
 
 
 def load_steering(path):
@@ -15,10 +15,9 @@ def load_steering(path):
 
 
 def save_steering(path, steering):
-    """Writes interventions as a steering file, which `bareattn steer --table` reads too."""
-    text = text_of(steering)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
+    """Writes interventions as a steering file, which `bareattn steer --table` reads too, whole or not at all: OSError where
+    it cannot be written, and then the file is as it was."""
+    _native.write_file(path_of(path), text_of(steering).encode())
 
 
 def calibrate(control, spans, heads=("*",)):

@@ -1,5 +1,5 @@
 // What every finished run says in Python, one in memory or one in a file: what _run.py gives names and documentation
-// to. Here too what all bindings share: errors as Python's, measures by name.
+// to. Here too what all bindings share: errors as Python's, measures by name, files written whole or not at all.
 #include "bareattn/observation.h"
 
 #include <nanobind/stl/pair.h>
@@ -8,8 +8,10 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <string_view>
 
 #include "bareattn/error.h"
+#include "bareattn/files.h"
 #include "bind.h"
 #include "values.h"
 
@@ -87,6 +89,11 @@ void bind_observation(nb::module_& module) {
     } catch (const InputError& error) {
       PyErr_SetString(PyExc_ValueError, error.what());
     }
+  });
+  module.def("write_file", [](const std::string& path, const nb::bytes& content) {
+    const std::string_view bytes(content.c_str(), content.size());
+    const nb::gil_scoped_release free;
+    write_file(path, bytes);
   });
   nb::class_<Observation>(module, "Observation")
       .def("model_facts", [](const Observation& o) { return model_facts(o.model()); })
