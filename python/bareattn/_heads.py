@@ -6,6 +6,9 @@ from . import _native
 from ._arguments import MOST, MOST_INT, names_of, whole
 
 
+_GROUPS = ("coverage", "scores", "repeats", "offsets")
+
+
 class Heads:
     """The part of a Run (_run.py) that native/heads.cc makes."""
 
@@ -45,15 +48,28 @@ class Heads:
         begin, end = self._range(keys)
         return self.tile(layer, head, rows, keys) * self.carried(layer, head)[begin:end]
 
-    def agreement(self, rows=0, threads=0):
+    def agreement(self, rows=0, threads=0, value_weighted=False):
         """Heads of a layer beside each other: a dict of js, weight_cosine, output_cosine, each [layers, heads, heads]
-        (output_cosine NaN unless `agreement` was measured), and rows, how many were compared; 0: as many as are quick."""
-        return _native.agreement(self._run, whole("rows", rows), whole("threads", threads, most=MOST_INT))
+        (output_cosine NaN unless `agreement` was measured), and rows, how many were compared; 0: as many as are quick.
+        value_weighted: js and weight_cosine of each row's shares of |p v W_O|; ValueError where `values` was not
+        measured."""
+        return _native.agreement(self._run, whole("rows", rows), whole("threads", threads, most=MOST_INT),
+                                 bool(value_weighted))
 
-    def sweep(self, groups=("coverage", "scores", "repeats", "offsets"), rows=0, threads=0):
+    def sweep(self, groups=None, rows=0, threads=0, value_weighted=False):
         """Measures of a second look at every weight (docs/measures.md): a dict of arrays [layers, heads], means over
-        `rows`; distance_bins [layers, heads, bins]."""
-        return _native.sweep(self._run, names_of(groups), whole("rows", rows), whole("threads", threads, most=MOST_INT))
+        `rows`; distance_bins [layers, heads, bins].
+
+        groups: some of "coverage", "scores", "repeats", "offsets"; None: all. value_weighted: of each row's shares of
+        |p v W_O| instead of weights; then without "scores", which have no such form, and with the run's own measures of
+        the shares too ("entropy", ..., as mean() names them), spans {name: [layers, heads]} and span_flow
+        {(name of the rows, name of the keys): [layers, heads]}. ValueError for scores that are named, and where
+        `values` was not measured.
+        """
+        if groups is None:
+            groups = [group for group in _GROUPS if not (value_weighted and group == "scores")]
+        return _native.sweep(self._run, names_of(groups), whole("rows", rows), whole("threads", threads, most=MOST_INT),
+                             bool(value_weighted))
 
     def swept_rows(self, measure, layer, head):
         """One of them of every row, [N]: "keys_90", "min_logit", "logit_mean", ..., "induction_weight"."""

@@ -40,10 +40,13 @@ class Trace(Run):
         self._trace.verify()
 
 
-def diff(a, b, top=10, threads=0):
+def diff(a, b, top=10, threads=0, value_weighted=False):
     """Two traces of the same tokens, head by head (docs/diff.md): a dict of arrays [layers, heads] (kl, js, lse_shift,
     lse_change, entropy_shift, top_overlap of the `top` strongest keys, first_mass_shift, worst_row, worst_js) and
-    token_js, [N]. a and b are Trace objects or paths. ValueError where tokens or heads differ.
+    token_js, [N]. a and b are Trace objects or paths. value_weighted: of the shares of |p v W_O| instead of weights, all
+    but lse_shift and lse_change. ValueError where tokens or heads differ, or where a trace was made without `values`
+    that has to be value-weighted.
     """
     a, b = (run if isinstance(run, Trace) else Trace(run) for run in (a, b))
-    return _native.diff(a._trace, b._trace, whole("top", top, most=MOST_INT), whole("threads", threads, most=MOST_INT))
+    return _native.diff(a._trace, b._trace, whole("top", top, most=MOST_INT), whole("threads", threads, most=MOST_INT),
+                        bool(value_weighted))

@@ -30,9 +30,9 @@ auto released(const Make& make) {
   return make();
 }
 
-nb::dict agreement(const Observation& run, int64_t rows, int threads) {
-  const Agreement found =
-      released([&] { return head_agreement(run, {.rows = rows, .threads = threads}, interruptible()); });
+nb::dict agreement(const Observation& run, int64_t rows, int threads, bool value_weighted) {
+  const AgreementOptions options{.rows = rows, .threads = threads, .value_weighted = value_weighted};
+  const Agreement found = released([&] { return head_agreement(run, options, interruptible()); });
   const ModelConfig& c = run.model().config();
   const auto heads = static_cast<size_t>(c.heads);
   const auto grid = [&](double HeadPair::*value, double diagonal) {
@@ -67,10 +67,11 @@ SweepGroups groups_of(const std::vector<std::string>& names) {
   return groups;
 }
 
-nb::dict sweep_of(const Observation& run, const std::vector<std::string>& names, int64_t rows, int threads) {
+nb::dict sweep_of(const Observation& run, const std::vector<std::string>& names, int64_t rows, int threads,
+                  bool value_weighted) {
   const SweepGroups groups = groups_of(names);
-  const Sweep found =
-      released([&] { return sweep(run, {.groups = groups, .rows = rows, .threads = threads}, interruptible()); });
+  const SweepOptions options{.groups = groups, .rows = rows, .threads = threads, .value_weighted = value_weighted};
+  const Sweep found = released([&] { return sweep(run, options, interruptible()); });
   const ModelConfig& c = run.model().config();
   const auto layers = static_cast<size_t>(c.layers), heads = static_cast<size_t>(c.heads);
   const auto grid = [&](auto value) {
@@ -103,6 +104,22 @@ nb::dict sweep_of(const Observation& run, const std::vector<std::string>& names,
     all["stripe"] = grid([](const HeadSweep& head) { return head.stripe; });
     all["stripe_weight"] = grid([](const HeadSweep& head) { return head.stripe_weight; });
   }
+  if (!value_weighted) return all;
+  for (int m = 0; m < measure_count; ++m) {
+    const auto measure = static_cast<Measure>(m);
+    if (measure == Measure::lse || measure == Measure::max_logit) continue;  // no such form
+    all[measure_info(measure).id] = grid([m](const HeadSweep& head) { return head.of_shares[static_cast<size_t>(m)]; });
+  }
+  const auto sets = run.span_sets();
+  nb::dict spans, flow;
+  for (size_t a = 0; a < sets.size(); ++a) {
+    spans[nb::cast(sets[a].name)] = grid([a](const HeadSweep& head) { return head.spans[a]; });
+    for (size_t b = 0; b < sets.size(); ++b)
+      flow[nb::make_tuple(sets[a].name, sets[b].name)] =
+          grid([at = a * sets.size() + b](const HeadSweep& head) { return head.flow[at]; });
+  }
+  all["spans"] = spans;
+  all["span_flow"] = flow;
   return all;
 }
 

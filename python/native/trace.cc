@@ -56,11 +56,11 @@ void bind_trace(nb::module_& module) {
              return array_of(std::move(weights), {static_cast<size_t>(rows.second - rows.first),
                                                   static_cast<size_t>(keys.second - keys.first)});
            });
-  module.def("diff", [](const Trace& a, const Trace& b, int top, int threads) {
+  module.def("diff", [](const Trace& a, const Trace& b, int top, int threads, bool value_weighted) {
     RunDiff found;
     {
       const nb::gil_scoped_release free;
-      found = diff(a, b, {.top = top, .threads = threads});
+      found = diff(a, b, {.top = top, .threads = threads, .value_weighted = value_weighted});
     }
     const ModelConfig& config = a.model().config();
     const auto grid = [&](auto value) {

@@ -66,6 +66,49 @@ def test_sweep(trace):
         trace.swept_rows("entropy", 0, 0)
 
 
+def test_value_weighted(run, trace):
+    """Against NumPy on the shares of each row."""
+    found, agreed, n = trace.sweep(value_weighted=True), trace.agreement(value_weighted=True), len(trace)
+    assert found["rows"] == agreed["rows"] == n - 1 and not {"lse", "max_logit", "logit_mean"} & set(found)
+    away = np.arange(n)[:, None] - np.arange(n)[None, :]
+
+    def shares(head):
+        sizes = trace.value_weighted(4, head).astype(float)
+        return sizes / sizes.sum(axis=1, keepdims=True)
+
+    a, raw = shares(1), trace.sweep(["coverage", "offsets"])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        entropy = -np.where(a > 0, a * np.log(a), 0).sum(axis=1)
+    for name, expected in (("entropy", entropy), ("effective_context", np.exp(entropy)), ("max_weight", a.max(axis=1)),
+                           ("first_mass", a[:, 0]), ("self_weight", np.diag(a)), ("mean_distance", (a * away).sum(axis=1)),
+                           ("recent_mass", (a * (away < 64)).sum(axis=1))):
+        assert found[name].shape == (30, 9)
+        assert found[name][4, 1] == pytest.approx(expected[1:].mean(), rel=1e-5, abs=1e-6), name
+    assert abs(found["first_mass"][4, 1] - trace.mean("first_mass", 4, 1)) > 0.01, "keys that carry alike test nothing"
+    fewest = (np.cumsum(-np.sort(-a, axis=1), axis=1) < 0.9).sum(axis=1) + 1
+    assert found["keys_90"][4, 1] == pytest.approx(fewest[1:].mean(), abs=2 / n)
+    assert found["distance_bins"][4, 1, 1] == pytest.approx(np.diag(a, -1).sum() / (n - 1), abs=1e-6)
+    assert not np.allclose(found["distance_bins"], raw["distance_bins"], atol=1e-3)
+    assert list(found["spans"]) == ["a", "b"] and found["spans"]["a"].shape == (30, 9)
+    assert found["spans"]["a"][4, 1] == pytest.approx(a[3:, 3:40].sum(axis=1).mean(), abs=1e-6)
+    assert set(found["span_flow"]) == {(x, y) for x in "ab" for y in "ab"}
+    assert found["span_flow"]["b", "a"][4, 1] == pytest.approx(a[50:100, 3:40].sum(axis=1).mean(), abs=1e-6)
+
+    b = shares(5)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        js = sum(np.nansum(np.where(x > 0, x * np.log(x / ((a + b) / 2)), 0), axis=1) for x in (a, b))[1:].mean() / 2
+    assert agreed["js"][4, 1, 5] == pytest.approx(js, abs=1e-5)
+    cosine = (a[1:] * b[1:]).sum() / np.sqrt((a[1:] ** 2).sum() * (b[1:] ** 2).sum())
+    assert agreed["weight_cosine"][4, 1, 5] == pytest.approx(cosine, abs=1e-5)
+    assert abs(js - trace.agreement()["js"][4, 1, 5]) > 1e-3
+
+    memory = run.sweep("coverage", rows=16, value_weighted=True)
+    assert memory["rows"] == 16 and "stripe" not in memory
+    assert np.allclose(memory["entropy"], trace.sweep("coverage", rows=16, value_weighted=True)["entropy"], atol=1e-2)
+    with pytest.raises(ValueError, match="scores"):
+        trace.sweep("scores", value_weighted=True)
+
+
 def test_values_and_spans(run, trace):
     assert np.array_equal(run.carried(9, 4), trace.carried(9, 4)) and (trace.carried(9, 4) > 0).all()
     assert np.array_equal(trace.value_weighted(9, 4, (5, 20), (0, 12)), trace.tile(9, 4, (5, 20), (0, 12)) * trace.carried(9, 4)[:12])
@@ -86,6 +129,9 @@ def test_what_was_not_measured(model):
     with pytest.raises(ValueError, match="values"):
         run.carried(0, 0)
     assert np.isnan(run.agreement()["output_cosine"][0, 0, 1])
+    for call in (run.sweep, run.agreement):
+        with pytest.raises(ValueError, match="values"):
+            call(value_weighted=True)
     with pytest.raises(ValueError, match="spread"):
         model.run("Some words.", measures=["everything"])
 

@@ -96,19 +96,25 @@ def test_diff(trace, path, tmp_path):
     other = tmp_path / "bf16"
     subprocess.run([BIN, "trace", "-m", MODEL, "--text", TEXT, "-o", other, "--store", "f32", "--precision", "bf16"],
                    check=True)
-    found = bareattn.diff(trace, other, top=5)
+    found, shares = bareattn.diff(trace, other, top=5), bareattn.diff(path, other, value_weighted=True)
     second = bareattn.Trace(other)
-    for layer, head in ((0, 0), (5, 3), (29, 8)):
-        p, q = (t.tile(layer, head).astype(np.float64)[1:] for t in (trace, second))
-        p, q = p / p.sum(axis=1, keepdims=True), q / q.sum(axis=1, keepdims=True)
-        middle = (p + q) / 2
-        with np.errstate(divide="ignore", invalid="ignore"):
-            js = (np.where(p > 0, p * np.log(p / middle), 0) + np.where(q > 0, q * np.log(q / middle), 0)).sum(axis=1) / 2
-        assert np.isclose(found["js"][layer, head], js.mean(), rtol=1e-3, atol=1e-7)
-        assert found["worst_row"][layer, head] == js.argmax() + 1
-        assert np.isclose(found["first_mass_shift"][layer, head], (q[:, 0] - p[:, 0]).mean(), atol=1e-6)
+    for of, read in ((found, bareattn.Trace.tile), (shares, bareattn.Trace.value_weighted)):
+        for layer, head in ((0, 0), (5, 3), (29, 8)):
+            p, q = (read(t, layer, head).astype(np.float64)[1:] for t in (trace, second))
+            p, q = p / p.sum(axis=1, keepdims=True), q / q.sum(axis=1, keepdims=True)
+            middle = (p + q) / 2
+            with np.errstate(divide="ignore", invalid="ignore"):
+                js = sum(np.where(x > 0, x * np.log(x / middle), 0) for x in (p, q)).sum(axis=1) / 2
+            assert np.isclose(of["js"][layer, head], js.mean(), rtol=1e-3, atol=1e-7)
+            assert of["worst_row"][layer, head] == js.argmax() + 1
+            assert np.isclose(of["first_mass_shift"][layer, head], (q[:, 0] - p[:, 0]).mean(), atol=1e-6)
+    assert np.array_equal(shares["lse_shift"], found["lse_shift"]) and not np.allclose(shares["js"], found["js"], rtol=0.01)
     assert found["kl"].shape == (30, 9) and found["token_js"].shape == (len(trace),)
     assert np.array_equal(bareattn.diff(path, path)["kl"], np.zeros((30, 9)))
+    few = tmp_path / "few"
+    subprocess.run([BIN, "trace", "-m", MODEL, "--text", TEXT, "-o", few, "--measures", "rows"], check=True)
+    with pytest.raises(ValueError, match="carried"):
+        bareattn.diff(trace, few, value_weighted=True)
     shorter = tmp_path / "shorter"
     subprocess.run([BIN, "trace", "-m", MODEL, "--text", "Another text", "-o", shorter], check=True)
     with pytest.raises(ValueError, match="not over the same tokens"):
