@@ -32,10 +32,11 @@ class Page:
 def show(trace, title=None, height=760, budget=12_000_000, model=None, lesson=_native.lesson_sentence):
     """The page of a trace, to stand at the end of a notebook's cell.
 
-    title: of the page, by default the trace's. height: of the frame, in pixels. budget: most bytes of the page, which the
-    notebook then holds: heads that do not fit exactly are there as pooled maps. model: the one that the trace was made
-    with, a Model or the path of its file; with it the page has its tour, "How it works", over the sentence `lesson` of at
-    most 16 tokens ("": no tour). ValueError for another model and for a sentence that is too long.
+    title: of the page, by default the trace's, or the name of its file. height: of the frame, in pixels. budget: most
+    bytes of the page, which the notebook then holds: heads that do not fit exactly are there as pooled maps. model: the
+    one that the trace was made with, a Model or the path of its file; with it the page has its tour, "How it works", over
+    the sentence `lesson` of at most 16 tokens ("": no tour). ValueError for another model and for a sentence that is too
+    long.
     """
     if isinstance(height, bool) or not isinstance(height, int) or not 100 <= height <= 10_000:
         raise ValueError(f"height {height!r}: a number of pixels from 100 to 10000 is needed")
@@ -44,5 +45,6 @@ def show(trace, title=None, height=760, budget=12_000_000, model=None, lesson=_n
     if model is not None and model.facts["sha256"] != trace.facts["model"]["sha256"]:
         raise ValueError(f"the trace was made with another model than {model.facts['file']}, by its hash")
     title = trace.title if title is None else utf8(title)
-    made = _native.render_page(trace._trace, title, whole("budget", budget, most=2**63 - 1), model and model._model, utf8(lesson))
+    made = _native.render_page(trace._trace, title, whole("budget", budget, most=2**63 - 1), model and model._model,
+                               utf8(lesson))
     return Page(made, height)

@@ -9,6 +9,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "bareattn/diff.h"
+#include "bareattn/files.h"
 #include "bareattn/highlights.h"
 #include "bareattn/page.h"
 #include "bind.h"
@@ -88,7 +89,7 @@ void bind_trace(nb::module_& module) {
          const std::string& lesson) {
         PageOptions options;
         if (model) options.lesson = make_lesson(model, lesson);
-        options.title = title;
+        options.title = !title.empty() ? title : printable(t.path().substr(t.path().rfind('/') + 1));  // as the command
         options.size_budget = budget;
         options.telling = telling_heads(t);
         if (auto known = cached_roles(t.model())) options.recipe_roles = std::make_shared<HeadRoles>(std::move(*known));
