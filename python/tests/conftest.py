@@ -1,3 +1,5 @@
+"""What the tests share: the model, read once."""
+
 import pytest
 
 import bareattn
