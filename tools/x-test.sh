@@ -18,6 +18,8 @@ test_everything() {
     need_venv .venv-torch tests/torch/requirements.txt >"${TMPDIR:-/tmp}/bareattn-torch.$$" 2>&1 &
     torch_comes=$!
   fi
+  # One compiler's name for CMake and pip, which both ask for the library: what one has compiled the other finds.
+  export CXX=${CXX:-c++} CMAKE_CXX_COMPILER_LAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER-ccache} CCACHE_DIR=${CCACHE_DIR:-$PWD/build/ccache}
   say "Building everything, tests included"
   build release
   rm -rf "$results" out/wheel
