@@ -41,8 +41,10 @@ bool same_secret(std::string_view a, std::string_view b) {
 std::optional<Answer> Gate::refusal(const Request& request) const {
   const std::array<std::string, 3> names{"127.0.0.1", "localhost", "[::1]"};
   const auto ours = [&](std::string_view host) {
-    return std::any_of(names.begin(), names.end(),
-                       [&](const std::string& name) { return host == name + ":" + std::to_string(port); });
+    return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+      // Of port 80 browsers say the name alone.
+      return host == name + ":" + std::to_string(port) || (port == 80 && host == name);
+    });
   };
   if (request.count("host") != 1 || !ours(request.header("host")))
     return error_answer(403, "the Host header is none of this server's names");
