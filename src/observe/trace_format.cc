@@ -7,6 +7,7 @@
 #include "bareattn/attention.h"
 #include "bareattn/error.h"
 #include "base/checked.h"
+#include "base/json_depth.h"
 #include "base/page_sums.h"
 #include "base/sha256.h"
 #include "base/utf8.h"
@@ -66,6 +67,7 @@ class Reader {
   Reader(const SafetensorsFile& file, const std::string& key) : file_(file), key_(key) {
     const auto at = file.metadata().find(key);
     if (at == file.metadata().end()) fail("is missing");
+    if (base::json_is_deeper(at->second)) fail("is nested too deep");
     json_ = Json::parse(at->second, nullptr, false);
     if (!json_.is_object() && !json_.is_array()) fail("is no JSON object");
   }
@@ -170,7 +172,8 @@ int64_t last_dimension(const SafetensorsFile& file, const char* name, const char
   return tensor->shape[0];
 }
 
-// The tensors announced by the metadata, and those there are, must be the same.
+// The tensors announced by the metadata, and those there are, must be the same, at the same places: what is read counts
+// on the checksums being first, and on wide elements at multiples of their size.
 void check_tensors(const SafetensorsFile& file, const TraceShape& shape) {
   const std::vector<StoredTensor> wanted = trace_tensors(shape);
   for (const StoredTensor& want : wanted) {
@@ -184,6 +187,13 @@ void check_tensors(const SafetensorsFile& file, const TraceShape& shape) {
   if (file.tensors().size() != wanted.size()) {
     file.fail(8, "the trace has " + std::to_string(file.tensors().size()) + " tensors; " +
                      std::to_string(wanted.size()) + " are known");
+  }
+  for (const StoredTensor& want : wanted) {
+    const StoredTensor& have = *file.find(want.name);
+    if (have.begin == want.begin && have.end == want.end) continue;
+    file.fail(file.offset_of(want.name), "tensor '" + want.name + "' is at [" + std::to_string(have.begin) + ", " +
+                                             std::to_string(have.end) + "] of the data; a trace has it at [" +
+                                             std::to_string(want.begin) + ", " + std::to_string(want.end) + "]");
   }
   if (file.data_begin() % 8 != 0) file.fail(0, "the trace's data do not begin at a multiple of 8");
 }
@@ -285,6 +295,11 @@ TraceFacts read_facts(const SafetensorsFile& file) {
   facts.engine = text("engine");
   facts.title = text("title");
   facts.model_sha256 = text("model_sha256");
+  // It names a file of the cache of roles, so nothing else may stand there.
+  if (facts.model_sha256.size() != 64 ||
+      facts.model_sha256.find_first_not_of("0123456789abcdef") != std::string::npos) {
+    file.fail(file.offset_of("model_sha256"), "the trace's 'model_sha256' is no SHA-256: 64 digits of 0-9 and a-f");
+  }
   TraceShape& shape = facts.shape;
   const std::string& store = text("store");
   bool known = false;
