@@ -154,7 +154,7 @@ TEST_F(RolesCache, DamagedFilesAreNotUsed) {
   put("{\"format\": \"bareattn-roles\", \"version\": 3}");
   expect_unused("version 3");
   put(std::string(1 << 20, '['));
-  expect_unused("no JSON");
+  expect_unused("nested too deep");
   fs::remove(path());
   fs::create_directories(path());
   expect_unused("directory");

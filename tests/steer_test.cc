@@ -272,5 +272,28 @@ TEST(Steer, RefusesWhatDoesNotFit) {
     EXPECT_THROW(steering_from_json(json), InputError) << json;
 }
 
+// What is not known is written into the sentence that refuses it, by recursion.
+TEST(Steer, RefusesWhatIsNestedTooDeep) {
+  const auto kind = [](const std::string& json) {
+    return R"({"format":"bareattn-steering","version":1,"interventions":[{"kind":)" + json + "}]}";
+  };
+  const auto refusal = [&](const std::string& json) -> std::string {
+    try {
+      steering_from_json(json);
+    } catch (const InputError& error) {
+      return error.what();
+    }
+    return "(accepted)";
+  };
+  const auto lists = [](size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); };
+  EXPECT_NE(refusal(kind(lists(100'000))).find("nested too deep"), std::string::npos);
+  EXPECT_NE(refusal(kind(std::string(300'000, '['))).find("nested too deep"), std::string::npos);
+  EXPECT_NE(refusal(kind(lists(30))).find("nested too deep"), std::string::npos);
+  EXPECT_NE(refusal(kind(lists(29))).find("which is no intervention"), std::string::npos);  // 32 with what is around
+  const std::string quoted = "\"" + std::string(100, '[') + "\\\"" + std::string(100, '[') + "\"";
+  EXPECT_NE(refusal(kind(quoted)).find("which is no intervention"), std::string::npos)
+      << "brackets in a text nest nothing";
+}
+
 }  // namespace
 }  // namespace bareattn

@@ -7,6 +7,7 @@
 
 #include "bareattn/error.h"
 #include "bareattn/head_roles.h"
+#include "base/json_depth.h"
 #include "observe/name_roles.h"
 
 namespace bareattn {
@@ -140,6 +141,7 @@ std::string roles_to_json(const HeadRoles& roles) {
 }
 
 HeadRoles roles_from_json(const std::string& json) {
+  if (base::json_is_deeper(json)) refuse("nested too deep");
   const Json document = Json::parse(json, nullptr, false);
   if (document.is_discarded()) refuse("this is no JSON");
   if (!document.is_object() || document.value("format", Json()) != "bareattn-roles") refuse("'format' is another one");

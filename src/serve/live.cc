@@ -5,6 +5,7 @@
 
 #include "bareattn/error.h"
 #include "bareattn/files.h"
+#include "base/json_depth.h"
 #include "base/temporary_folder.h"
 #include "base/utf8.h"
 
@@ -39,6 +40,7 @@ Answer Live::start(const Request& request) {
   if (!options_.model) return error_answer(404, "no model was given to bareattn serve: there is no live mode");
   if (request.header("content-type") != "application/json")
     return error_answer(415, "Content-Type: application/json is needed");
+  if (base::json_is_deeper(request.body)) return error_answer(400, "the body is nested too deep");
   const json body = json::parse(request.body, nullptr, false);
   const bool text = body.is_object() && body.contains("text"), steering = body.is_object() && body.contains("steering");
   if (text == steering || (text && !body["text"].is_string()) || (steering && !body["steering"].is_object()))

@@ -4,6 +4,7 @@
 
 #include "bareattn/error.h"
 #include "bareattn/steering.h"
+#include "base/json_depth.h"
 
 namespace bareattn {
 namespace {
@@ -89,6 +90,7 @@ std::string steering_to_json(const std::vector<Intervention>& interventions) {
 }
 
 std::vector<Intervention> steering_from_json(const std::string& text) {
+  if (base::json_is_deeper(text)) fail("", "is nested too deep");
   const Json json = Json::parse(text, nullptr, false);
   if (json.is_discarded()) fail("", "is no JSON");
   if (!json.is_object() || json.value("format", Json()) != format_name)

@@ -330,7 +330,7 @@ def test_limits_of_live_mode(live, server):
     assert "7308 tokens" in failed["error"] and "6000" in failed["error"]
     assert start(live, "").status == 400
     for body in (b"", b"{", b"[]", b'{"text": 1}', b'{"text": "a", "page": 2}', b'"text"', b"\xff", b"[" * 100000,
-                 b'{"text": "\\ud800"}'):
+                 b'{"text": "\\ud800"}', b'{"steering": {"a": ' + b"[" * 100000 + b"]" * 100000 + b"}}"):
         reply = live.ask("/api/run", "POST", headers=[("Content-Type", "application/json")], body=body)
         assert reply.status == 400, body[:20]
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):

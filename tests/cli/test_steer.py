@@ -92,3 +92,6 @@ def test_refusals(tmp_path):
     bad.write_text("{}")
     refused(run("steer", "--table", bad, PROMPT), 2, "format")
     refused(run("steer", "--table", tmp_path / "none.json", PROMPT), 2, "none.json")
+    bad.write_text('{"format":"bareattn-steering","version":1,"interventions":[{"kind":' + "[" * 100_000 + "]" * 100_000 + "}]}")
+    refused(run("steer", "--table", bad, PROMPT), 2, "nested too deep")
+    refused(run("trace", "--table", bad, "-o", tmp_path / "run.safetensors", "--text", PROMPT), 2, "nested too deep")
