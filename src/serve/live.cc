@@ -49,6 +49,8 @@ Answer Live::start(const Request& request) {
     if (body.contains(name) && !body[name].is_string())
       return error_answer(400, std::string("'") + name + "' is a string");
   }
+  const std::lock_guard lock(mutex_);  // from here on no other run can end, and what is shown stays
+  if (running_) return error_answer(409, "a text is running; cancel it first");
   Job job;
   if (text) {
     job.text = body["text"].get<std::string>();
@@ -67,8 +69,6 @@ Answer Live::start(const Request& request) {
       return error_answer(400, error.what());
     }
   }
-  const std::lock_guard lock(mutex_);
-  if (running_) return error_answer(409, "a text is running; cancel it first");
   if (thread_.joinable()) thread_.join();
   page_ = body.value("page", "");
   phase_ = "running";
@@ -148,21 +148,24 @@ std::shared_ptr<const Shown> Live::traced(const Job& job) {
 }
 
 void Live::run(const Job& job) {
-  std::string phase = "done", error, id;
+  std::string phase = "done", error;
+  std::shared_ptr<const Shown> shown;
   try {
-    std::shared_ptr<const Shown> shown = traced(job);
-    id = shown->id();
-    install_(std::move(shown), job.before ? Place::beside : Place::instead);
+    shown = traced(job);
   } catch (const Cancelled&) {
     phase = "cancelled";
   } catch (const std::exception& problem) {
     phase = "failed";
     error = problem.what();
   }
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(mutex_);  // left() comes before, and nothing is shown, or after, and it is shown already
+  if (shown && stop_) phase = "cancelled";
+  if (phase == "done") {
+    shown_ = shown->id();
+    install_(std::move(shown), job.before ? Place::beside : Place::instead);
+  }
   phase_ = phase;
   error_ = error;
-  shown_ = id;
   running_ = false;
 }
 

@@ -20,8 +20,8 @@ class Live {
  public:
   /// Where what was run goes: instead of what is shown, or (steered) beside it.
   enum class Place { instead, beside };
-  using Install = std::function<void(std::shared_ptr<const Shown>, Place)>;
-  using Current = std::function<std::shared_ptr<const Shown>()>;
+  using Install = std::function<void(std::shared_ptr<const Shown>, Place)>;  // this class is locked meanwhile
+  using Current = std::function<std::shared_ptr<const Shown>()>;             // as well
   Live(const ServeOptions& options, Current current, Install install);
   ~Live();  // stops what runs
   Live(const Live&) = delete;
