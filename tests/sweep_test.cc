@@ -372,7 +372,7 @@ TEST(Sweep, ThreadsAndObservationsAgreeAndRowsAreCounted) {
     }
     EXPECT_EQ(one.heads[h].distance_bins, two.heads[h].distance_bins);
   }
-  EXPECT_EQ(sweep(*trace, {.rows = 50}).rows, 64);
+  EXPECT_EQ(sweep(*trace, {.rows = 50}).rows, 50);
   EXPECT_THROW(sweep(*observe(c.model, c.tokens, {.keep_qk = false}, 1)), std::invalid_argument);
   EXPECT_THROW(sweep(*trace, {}, [](int64_t, int64_t) { return false; }), Cancelled);
   EXPECT_EQ(sweep(*observe(c.model, {3}, {}, 1)).rows, 0);

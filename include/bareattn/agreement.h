@@ -24,8 +24,8 @@ struct Agreement {
 };
 
 struct AgreementOptions {
-  int64_t rows = 0;  // at most as many, in runs of 16 spread evenly over the text. 0: every row up to 1,449 tokens,
-                     // else those that have a million weights together, at least 64
+  int64_t rows = 0;  // at most as many, in runs of 16 (the last: of the rest) spread evenly over the text. 0: every row
+                     // up to 1,449 tokens, else those that have a million weights together, at least 64
   int layer = -1;    // the pairs of this layer alone; -1: of every one
   int threads = 0;   // 0: all cores; the bits are the same for any number
   bool value_weighted = false;  // compares value_shares (observation.h) instead of weights; needs the group `values`
