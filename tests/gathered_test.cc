@@ -1,0 +1,55 @@
+// The measure `gathered` of `look` and `measures`: the key after the first that got the largest share of the weight of
+// all rows that could see it, received_k / (N - k), against the dense weights in f64. The command makes it, not the
+// library, so its source is part of this program.
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "../cli/sweep_json.cc"
+#include "gguf_builder.h"
+#include "observe_dense.h"
+
+namespace bareattn {
+namespace {
+
+class QkRecorder final : public Observer {
+ public:
+  bool wants(Point p, int) override { return p == Point::rot_q || p == Point::rot_k; }
+  void see(const Event& event) override {
+    for (int64_t h = 0; h < event.values.shape[1]; ++h)
+      for (int64_t i = 0; i < event.values.shape[0]; ++i)
+        for (int64_t d = 0; d < event.values.shape[2]; ++d)
+          (event.point == Point::rot_q ? q : k)[{event.layer, static_cast<int>(h)}].push_back(event.values.at(i, h, d));
+  }
+  std::map<std::pair<int, int>, std::vector<float>> q, k;
+};
+
+TEST(Gathered, IsTheLargestShareOfDenseWeights) {
+  const test::TemporaryFile file(test::tiny_llama().build());
+  const auto model = Model::load(file.path(), {.precision = Precision::f32, .threads = 2});
+  constexpr int64_t n = 150;
+  const auto tokens = test::byte_tokens(n);
+  QkRecorder run;
+  Session(model).run(tokens, Logits::none, &run);
+  const auto observation = observe(model, tokens, {}, 2);
+  for (int layer = 0; layer < 2; ++layer)
+    for (int head = 0; head < 4; ++head) {
+      const auto dense = test::dense_head(run.q.at({layer, head}).data(), run.k.at({layer, head / 2}).data(), n, 16);
+      int64_t key = -1;
+      double share = -1;
+      for (int64_t k = 1; n - k > std::max<int64_t>(16, n / 8); ++k) {  // rows that can see it
+        double received = 0;
+        for (int64_t i = k; i < n; ++i) received += dense.weights[static_cast<size_t>(i)][static_cast<size_t>(k)];
+        if (received / static_cast<double>(n - k) > share) key = k, share = received / static_cast<double>(n - k);
+      }
+      const cli::Gathered gathered = cli::gathered(*observation, {layer, head});
+      EXPECT_EQ(gathered.key, key) << layer << "." << head;
+      EXPECT_NEAR(gathered.share, share, 1e-5) << layer << "." << head;
+    }
+  const auto few = observe(model, test::byte_tokens(16), {}, 1);
+  EXPECT_EQ(cli::gathered(*few, {0, 0}).key, -1);
+  EXPECT_TRUE(cli::gathered_json(*few, {0, 0}).is_null());
+}
+
+}  // namespace
+}  // namespace bareattn
