@@ -4,6 +4,8 @@
 #include "bareattn/error.h"
 #include "commands.h"
 #include "input.h"
+#include "interrupt.h"
+#include "progress.h"
 #include "terminal.h"
 
 namespace bareattn::cli {
@@ -23,7 +25,12 @@ int measure_perplexity(const PerplexityOptions& options) {
     throw InputError(fmt::format("the text is {} tokens long; this model's context holds {}", tokens.size(),
                                  model->config().context_length));
   }
-  const double value = perplexity(model, tokens, options.model.threads);
+  double value = 0;
+  {
+    ProgressBar bar("Running", "tokens");
+    value = perplexity(model, tokens, options.model.threads, bar.callback());
+  }
+  stop_if_interrupted();
   fmt::print("{:.4f}  perplexity of {} tokens, {}\n", value, grouped(static_cast<int64_t>(tokens.size())),
              precision_text(*model));
   return exit_ok;

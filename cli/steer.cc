@@ -20,6 +20,9 @@ namespace {
 
 using Kind = Intervention::Kind;
 
+/// What every run here is given to ask whether it may go on.
+bool unless_interrupted(int64_t, int64_t) { return !interrupted(); }
+
 struct SteerOptions {
   ModelChoice model;
   InputChoice input;
@@ -65,7 +68,7 @@ std::vector<Intervention> calibration(const SteerOptions& options, const std::sh
     in_control.push_back(find_span(model->tokenizer(), control_tokens, span));
     in_prompt.push_back(find_span(model->tokenizer(), tokens, span));
   }
-  const auto seen = observe(model, control_tokens, {}, options.model.threads);
+  const auto seen = observe(model, control_tokens, {}, options.model.threads, unless_interrupted);
   auto all = calibrate(*seen, in_control, options.heads);
   for (Intervention& one : all) {
     const auto place = std::find(in_control.begin(), in_control.end(), one.keys[0]) - in_control.begin();
@@ -99,9 +102,10 @@ std::vector<Intervention> interventions(const SteerOptions& options, const std::
   if (options.ablate) add(Kind::scale, 0);
   if (options.scale != 1) add(Kind::scale, options.scale);
   if (options.sink) add(Kind::sink_logit, options.sink_logit);
-  if (options.mean) all.push_back(mean_ablation(model, tokens, options.heads, options.model.threads));
+  if (options.mean)
+    all.push_back(mean_ablation(model, tokens, options.heads, options.model.threads, unless_interrupted));
   if (options.adaptive) {
-    const auto observation = observe(model, tokens, {.keep_qk = false}, options.model.threads);
+    const auto observation = observe(model, tokens, {.keep_qk = false}, options.model.threads, unless_interrupted);
     for (Intervention& one : adaptive_temperature(*observation)) all.push_back(std::move(one));
   }
   if (options.window >= 0) {
@@ -128,7 +132,7 @@ Run run(const SteerOptions& options, const std::shared_ptr<const Model>& model, 
   session_options.max_tokens = static_cast<int64_t>(tokens.size()) + options.count;
   session_options.table = table;
   Session session(model, session_options);
-  const TensorView<const float> logits = session.run(tokens, Logits::last);
+  const TensorView<const float> logits = session.run(tokens, Logits::last, nullptr, unless_interrupted);
   const int32_t end = model->tokenizer().spec().eos_id;
   result.tokens = generate(session, TensorView<const float>(logits.data, {model->config().vocab_size}), options.count,
                            {}, [&](int32_t id) {
@@ -138,7 +142,7 @@ Run run(const SteerOptions& options, const std::shared_ptr<const Model>& model, 
   stop_if_interrupted();
   ObservationOptions observation;
   observation.table = std::move(table);
-  result.seen = observe(model, tokens, observation, options.model.threads);
+  result.seen = observe(model, tokens, observation, options.model.threads, unless_interrupted);
   return result;
 }
 
@@ -230,6 +234,7 @@ int steer(const SteerOptions& options) {
       if (std::find(spans.begin(), spans.end(), span) == spans.end()) spans.push_back(span);
   if (spans.empty()) spans = {{0, 1}};
   const auto list = changes(before, after, spans);
+  stop_if_interrupted();
   if (!options.save.empty()) write_file(options.save, steering_to_json(all));
   if (options.json) {
     fmt::print("{}\n",

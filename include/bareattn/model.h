@@ -137,6 +137,7 @@ std::vector<int32_t> generate(Session& session, TensorView<const float> logits, 
                               Observer* observer = nullptr);
 
 /// exp of the mean negative log-likelihood of tokens[1..] given what precedes each. At least two tokens.
-double perplexity(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens, int threads = 0);
+double perplexity(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens, int threads = 0,
+                  const Progress& progress = {});
 
 }  // namespace bareattn

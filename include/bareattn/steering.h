@@ -57,7 +57,7 @@ std::vector<Intervention> steering_from_json(const std::string& json);
 
 /// Each head's mean blend over the rows of a run of these tokens: what Kind::mean puts in the heads' place.
 Intervention mean_ablation(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens,
-                           std::vector<std::string> heads, int threads = 0);
+                           std::vector<std::string> heads, int threads = 0, const Progress& progress = {});
 /// Temperature per head from its mean entropy H in this run: scores times max(1, poly(H)) where H > 0.5 nats
 /// (Velickovic et al. 2410.01104, which does so per row). Heads that stay as they are get none.
 std::vector<Intervention> adaptive_temperature(const Observation& observation);

@@ -90,7 +90,8 @@ std::vector<int32_t> generate(Session& session, TensorView<const float> logits, 
   return tokens;
 }
 
-double perplexity(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens, int threads) {
+double perplexity(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens, int threads,
+                  const Progress& progress) {
   if (tokens.size() < 2) {
     throw InputError("perplexity needs at least 2 tokens; there are " + std::to_string(tokens.size()));
   }
@@ -100,6 +101,7 @@ double perplexity(const std::shared_ptr<const Model>& model, std::span<const int
   const size_t predicted = tokens.size() - 1;  // the last token predicts nothing that is known
   for (size_t first = 0; first < predicted; first += perplexity_chunk) {
     const size_t rows = std::min<size_t>(perplexity_chunk, predicted - first);
+    if (progress && !progress(static_cast<int64_t>(first), static_cast<int64_t>(predicted))) throw Cancelled{};
     const TensorView<const float> logits = session.run(tokens.subspan(first, rows), Logits::all);
     for (size_t r = 0; r < rows; ++r)
       sum += model::surprise(std::span(logits.data + r * vocabulary, vocabulary), tokens[first + r + 1]);

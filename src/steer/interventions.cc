@@ -86,7 +86,7 @@ std::vector<HeadId> select_heads(const std::vector<std::string>& patterns, const
 }
 
 Intervention mean_ablation(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens,
-                           std::vector<std::string> heads, int threads) {
+                           std::vector<std::string> heads, int threads, const Progress& progress) {
   const ModelConfig& config = model->config();
   Intervention mean;
   mean.kind = Intervention::Kind::mean;
@@ -97,7 +97,7 @@ Intervention mean_ablation(const std::shared_ptr<const Model>& model, std::span<
   SessionOptions options;
   options.threads = threads;
   options.max_tokens = static_cast<int64_t>(tokens.size());
-  Session(model, options).run(tokens, Logits::none, &observer);
+  Session(model, options).run(tokens, Logits::none, &observer, progress);
   for (const HeadId head : chosen)
     for (int d = 0; d < config.head_dim; ++d) mean.mean.push_back(observer.mean(head, d));
   return mean;
