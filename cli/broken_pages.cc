@@ -15,16 +15,23 @@ void write_page(const BrokenPages& pages, const std::shared_ptr<const Model>& mo
                 const std::string& state) {
   ObservationOptions options;
   options.table = std::make_shared<const ScoreTable>(run.options.variant->table);
-  const auto observation = observe(model, run.tokens, options, pages.threads);
-  stop_if_interrupted();
+  const auto observation =
+      observe(model, run.tokens, options, pages.threads, [](int64_t, int64_t) { return !interrupted(); });
   PageOptions page;
   page.title = pages.name + ", " + state + ": " + run.what;
   page.telling = pages.heads;
   page.size_budget = 4'000'000;
-  write_file(pages.folder + "/" + pages.name + "-" + state + ".html", render_page(*observation, page));
+  const std::string html = render_page(*observation, page);
+  stop_if_interrupted();
+  write_file(page_path(pages.folder, pages.name, state), html);
+  say_written();
 }
 
 }  // namespace
+
+std::string page_path(const std::string& folder, const std::string& name, const std::string& state) {
+  return folder + "/" + name + "-" + state + ".html";
+}
 
 void check_pages(const std::string& fault, const BrokenRun& broken) {
   if (!broken.bias.empty()) return;

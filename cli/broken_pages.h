@@ -14,6 +14,9 @@ struct BrokenPages {
   int threads = 0;
 };
 
+/// folder/name-broken.html, or with another state.
+std::string page_path(const std::string& folder, const std::string& name, const std::string& state);
+
 /// InputError where the fault is no bias: a page recomputes weights from Q and K, and would not show it.
 void check_pages(const std::string& fault, const BrokenRun& broken);
 void write_broken_pages(const BrokenPages& pages, const std::shared_ptr<const Model>& model, const BrokenRun& broken,

@@ -13,6 +13,7 @@
 #include "commands.h"
 #include "diagnosis_report.h"
 #include "input.h"
+#include "interrupt.h"
 #include "progress.h"
 
 namespace bareattn::cli {
@@ -168,8 +169,11 @@ void trace_broken(const DiagnoseChoice& choice, const std::shared_ptr<const Mode
   session_options.max_tokens = static_cast<int64_t>(broken.tokens.size());
   session_options.variant = broken.options.variant;
   Session session(model, session_options);
-  session.run(broken.tokens, Logits::none, &writer);
+  ProgressBar bar("Tracing", "tokens");
+  session.run(broken.tokens, Logits::none, &writer, bar.callback());
+  stop_if_interrupted();
   writer.commit({});
+  say_written();
 }
 
 void write_pages(const DiagnoseChoice& choice, const std::shared_ptr<const Model>& model, const std::string& fault,

@@ -8,6 +8,7 @@
 namespace bareattn::cli {
 namespace {
 volatile std::sig_atomic_t asked = 0;
+bool wrote = false;
 }  // namespace
 
 void watch_interrupts() {
@@ -17,6 +18,11 @@ void watch_interrupts() {
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  struct sigaction before {};
+  sigaction(SIGHUP, nullptr, &before);
+  if (before.sa_handler == SIG_IGN) return;  // nohup: it is to go on
+  action.sa_flags = 0;                       // a terminal that closes may send more than one
+  sigaction(SIGHUP, &action, nullptr);
 }
 
 bool interrupted() { return asked != 0; }
@@ -24,5 +30,8 @@ bool interrupted() { return asked != 0; }
 void stop_if_interrupted() {
   if (interrupted()) throw Cancelled{};
 }
+
+void say_written() { wrote = true; }
+bool written() { return wrote; }
 
 }  // namespace bareattn::cli

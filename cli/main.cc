@@ -88,7 +88,7 @@ int run(int argc, char** argv) {
     flush_standard_output();
     return status;
   } catch (const Cancelled&) {
-    return complain(exit_interrupted, "stopped; nothing was written");
+    return complain(exit_interrupted, written() ? "stopped" : "stopped; nothing was written");
   } catch (const InputError& error) {
     return complain(exit_input, error.what());
   } catch (const OutputError& error) {

@@ -140,6 +140,69 @@ def test_interrupt_while_the_page_is_written(tmp_path):
     assert 130 in seen
 
 
+def test_ctrl_c_stops_what_prints_at_the_end(tmp_path):
+    """While it runs, the last of its runs included: nothing is printed as if it had been finished, nothing saved."""
+    text, saved = tmp_path / "text.txt", tmp_path / "steering.json"
+    text.write_text(TOM.read_text()[:2600])
+    for arguments in (("perplexity", TOM), ("steer", "--boost", "TOM", "-n", "1", "--save", saved, text)):
+        command = [BIN, arguments[0], "-m", MODEL, *arguments[1:]]
+        start = time.monotonic()
+        assert subprocess.run(command, capture_output=True).returncode == 0
+        length, late = time.monotonic() - start, 0
+        for moment in (0.3, 0.6, 0.75, 0.85):
+            saved.unlink(missing_ok=True)
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            time.sleep(moment * length)
+            if process.poll() is not None:  # it was quicker this time
+                process.communicate()
+                continue
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+            if process.returncode == 0:  # it was printing already
+                late += 1
+                continue
+            assert (process.returncode, out, err) == (130, b"", b"bareattn: stopped; nothing was written\n"), moment
+            assert not saved.exists()
+        assert late <= 1, arguments
+
+
+def until(condition, process):
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+
+
+def test_a_terminal_that_closes_leaves_nothing(tmp_path):
+    """SIGHUP, more than once; and under nohup the run goes on."""
+    def start(ignored):
+        how = signal.SIG_IGN if ignored else signal.SIG_DFL
+        return subprocess.Popen([BIN, "trace", "-m", MODEL, TOM, "-o", tmp_path / "run"], stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGHUP, how))
+    process = start(False)
+    until(lambda: list(tmp_path.iterdir()), process)  # the file that grows beside the output
+    for _ in range(3):
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.01)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, b"bareattn: stopped; nothing was written\n")
+    assert list(tmp_path.iterdir()) == []
+    process = start(True)
+    until(lambda: list(tmp_path.iterdir()), process)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(120) == 0 and [p.name for p in tmp_path.iterdir()] == ["run"]
+    process.communicate()
+
+
+def test_what_was_written_before_ctrl_c_is_not_denied(tmp_path):
+    pages = ("--fault", "peripheral", "--fault", "noise", "--restore", "--pages", tmp_path)
+    process = subprocess.Popen([BIN, "break", "-m", MODEL, "--first", "128", *pages, TOM], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    until((tmp_path / "peripheral-broken.html").exists, process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, b"bareattn: stopped\n")
+
+
 def test_an_output_never_replaces_what_the_command_reads(tmp_path):
     text, link = tmp_path / "text.txt", tmp_path / "link.txt"
     text.write_text(SHORT)
