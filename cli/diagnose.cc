@@ -103,9 +103,18 @@ void save_remedies(const std::string& path, const Diagnosis& diagnosis) {
   write_file(path, steering_to_json(all));
 }
 
+/// InputError where this would replace what the command reads.
+void check_output(const DiagnoseChoice& choice, const std::string& path) {
+  for (const std::string& in : {choice.input.path(), choice.model.path, choice.against}) refuse_same_file(path, in);
+}
+
 int diagnose_text(const DiagnoseChoice& choice) {
-  for (const std::string& path : {choice.sarif, choice.save})
-    if (!path.empty()) check_writable(path);
+  for (const std::string& path : {choice.sarif, choice.save}) {
+    if (path.empty()) continue;
+    check_writable(path);
+    check_output(choice, path);
+  }
+  refuse_same_file(choice.sarif, choice.save);
   const bool from_trace = names_a_trace(choice.input.argument);
   if (!choice.against.empty() && !from_trace)
     throw InputError("--against compares two traces: give RUN.safetensors in place of a text");
@@ -199,8 +208,16 @@ int break_text(const DiagnoseChoice& choice) {
   if (!choice.trace.empty()) {
     if (names.size() != 1) throw InputError("--trace writes one broken run: give one --fault");
     check_writable(choice.trace);
+    check_output(choice, choice.trace);
   }
   if (!choice.pages.empty()) check_writable(choice.pages + "/page.html");
+  for (const std::string& name : choice.pages.empty() ? std::vector<std::string>() : names) {
+    for (const char* state : {"broken", "restored"}) {
+      const std::string page = page_path(choice.pages, name.substr(0, name.find(':')), state);
+      check_output(choice, page);
+      refuse_same_file(page, choice.trace);
+    }
+  }
   const auto model = choice.model.load();
   const auto tokens = tokens_of(choice, *model);
   const Terminal terminal = terminal_of(STDOUT_FILENO);

@@ -222,7 +222,21 @@ def test_no_command_replaces_what_it_reads(tmp_path):
     refused(run("page", trace, "-o", trace), 2, "would replace")
     refused(run("tile", trace, "5.3", ":", ":", "-o", trace), 2, "would replace")
     refused(run("steer", text, "--boost", "cat", "-n", "1", "--save", text), 2, "would replace")
-    assert text.read_text() == SHORT and trace.read_bytes() == before
+    other, folder = tmp_path / "other.safetensors", tmp_path / "noise-broken.html"
+    other.write_bytes(before)
+    folder.write_text(SHORT)
+    for option in ("--save", "--sarif"):
+        refused(run("diagnose", trace, option, trace), 2, "would replace")
+        refused(run("diagnose", trace, "--against", other, option, other), 2, "would replace")
+        refused(run("diagnose", text, option, text), 2, "would replace")
+        refused(run("diagnose", text, option, MODEL), 2, "would replace")
+    refused(run("diagnose", trace, "--save", tmp_path / "new", "--sarif", tmp_path / "new"), 2, "would replace")
+    refused(run("break", "--fault", "noise", "--trace", MODEL, text), 2, "would replace")
+    refused(run("break", "--fault", "noise", "--trace", text, text), 2, "would replace")
+    refused(run("break", "--fault", "noise", "--pages", tmp_path, folder), 2, "would replace")
+    refused(run("break", "--fault", "noise:3", "--pages", tmp_path, "--trace", folder, text), 2, "would replace")
+    assert text.read_text() == folder.read_text() == SHORT and trace.read_bytes() == other.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_signals_while_a_pipe_is_waited_for(tmp_path):
