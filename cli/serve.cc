@@ -2,6 +2,7 @@
 // With a model, texts typed into the page are run. What it answers and refuses: docs/serve.md.
 #include "bareattn/serve.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <spawn.h>
 #include <unistd.h>
@@ -62,11 +63,21 @@ std::shared_ptr<const Trace> run_text(const ServeChoice& choice, const std::shar
 }
 
 /// The browser is asked by xdg-open, which is given the address and nothing else; that there is none is said, no more.
+/// A session of its own keeps our Ctrl-C from a browser that it starts; and what it prints is none of our output.
 void open_browser(const std::string& url) {
   std::string program = "xdg-open", address = url;
   char* arguments[] = {program.data(), address.data(), nullptr};
+  posix_spawnattr_t alone;
+  posix_spawn_file_actions_t silent;
+  posix_spawnattr_init(&alone);
+  posix_spawnattr_setflags(&alone, POSIX_SPAWN_SETSID);
+  posix_spawn_file_actions_init(&silent);
+  posix_spawn_file_actions_addopen(&silent, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
   pid_t child = 0;
-  if (posix_spawnp(&child, program.c_str(), nullptr, nullptr, arguments, environ) != 0)
+  const int failed = posix_spawnp(&child, program.c_str(), &silent, &alone, arguments, environ);
+  posix_spawn_file_actions_destroy(&silent);
+  posix_spawnattr_destroy(&alone);
+  if (failed != 0)
     fmt::print(stderr, "bareattn: no browser could be opened (xdg-open is missing); open the address yourself\n");
 }
 

@@ -1,7 +1,9 @@
 """The tour's lesson, as it stands in pages and in what is served: the same wherever a model is at hand, the trace's own
 weights to the bit, nowhere without a model, and never another model's."""
 import json
+import os
 import re
+import time
 
 import numpy as np
 import pytest
@@ -108,3 +110,18 @@ def test_the_sentence_is_ones_own(trace, tmp_path):
     refused(run("serve", trace, "--lesson", long), 2, "--lesson", "17 tokens")
     refused(run("look", "--text", TEXT, "--lesson", long, "-o", tmp_path / "no.html"), 2, "--lesson", "17 tokens")
     assert not (tmp_path / "no.html").exists()
+
+
+def test_the_browser_is_asked_apart_from_the_server(trace, tmp_path):
+    """In a session of its own, so that Ctrl-C is not its, and with nothing of what it prints among the server's."""
+    said, opener = tmp_path / "said", tmp_path / "xdg-open"
+    opener.write_text(f'#!/bin/sh\necho noise\ncut -d " " -f 5,6 /proc/$$/stat > "{said}.part"\n'
+                      f'echo "$$ $*" >> "{said}.part"\nmv "{said}.part" "{said}"\n')
+    opener.chmod(0o755)
+    with serving(trace, "--open", env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}) as server:
+        while not said.exists():
+            time.sleep(0.01)
+        group, session, process, url = said.read_text().split()
+        assert (group, session, url) == (process, process, server.url)
+        server.interrupt()
+        assert server.process.wait(20) == 0 and server.process.stdout.read() == b""
