@@ -9,6 +9,10 @@
 
 #include "bareattn/model.h"
 
+namespace bareattn {
+class Trace;
+}
+
 namespace bareattn::cli {
 
 /// What runs after parsing; returns the exit status.
@@ -60,6 +64,15 @@ struct ModelChoice {
 
   void declare(CLI::App& command);
   std::shared_ptr<const Model> load() const;  // stops with Cancelled where the user did
+
+  /// Whether BAREATTN_MODEL names it: it is meant for other commands too, so one that does not fit is left out, and
+  /// said.
+  bool from_environment() const;
+  /// Whether there is a model and it made the trace. InputError where one that was named did not; one of the
+  /// environment is left out, with a warning that begins with what is lost by it, "no tour in the page".
+  bool made(const Trace& trace, const std::string& lost) const;
+  /// The same model with the precisions of the trace, so that what it runs can be compared with it.
+  ModelChoice as_made(const Trace& trace) const;
 };
 
 }  // namespace bareattn::cli

@@ -67,10 +67,7 @@ Diagnosis of_trace(const DiagnoseChoice& choice) {
   if (choice.most_tokens > 0) throw InputError("--first is for texts; a trace is diagnosed whole");
   const auto trace = Trace::open(choice.input.argument);
   std::shared_ptr<const Model> model;
-  if (!choice.model.path.empty()) {
-    trace->check_model_file(choice.model.path);
-    model = choice.model.load();
-  }
+  if (choice.model.made(*trace, "the begin-of-text token is not known")) model = choice.model.load();
   DiagnoseOptions options = options_of(choice);
   const Reach& reach = trace->run().reach;
   options.expectations.window = choice.window >= 0 ? choice.window : reach.window;

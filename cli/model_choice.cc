@@ -1,8 +1,10 @@
 // The options that choose a model and how it runs: see commands.h.
 #include <cstdio>
+#include <cstdlib>
 
 #include "bareattn/error.h"
 #include "bareattn/files.h"
+#include "bareattn/trace.h"
 #include "commands.h"
 #include "interrupt.h"
 #include "progress.h"
@@ -42,6 +44,30 @@ std::shared_ptr<const Model> ModelChoice::load() const {
   for (const std::string& warning : model->warnings())
     std::fputs(("bareattn: warning: " + printable(warning) + "\n").c_str(), stderr);
   stop_if_interrupted();
+  return model;
+}
+
+bool ModelChoice::from_environment() const {
+  const char* everywhere = std::getenv("BAREATTN_MODEL");
+  return everywhere != nullptr && path == everywhere;
+}
+
+bool ModelChoice::made(const Trace& trace, const std::string& lost) const {
+  if (path.empty()) return false;
+  try {
+    trace.check_model_file(path);
+    return true;
+  } catch (const InputError& error) {
+    if (!from_environment()) throw;
+    std::fputs(("bareattn: warning: " + lost + " (BAREATTN_MODEL): " + printable(error.what()) + "\n").c_str(), stderr);
+    return false;
+  }
+}
+
+ModelChoice ModelChoice::as_made(const Trace& trace) const {
+  ModelChoice model = *this;
+  model.precision = precision_name(trace.model().precision());
+  model.attention = precision_name(trace.model().attention());
   return model;
 }
 

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 
 #include "bareattn/error.h"
 #include "bareattn/files.h"
@@ -51,22 +50,10 @@ void compare(const PageChoice& choice, const Trace& first, PageOptions& options)
   options.against = second;
 }
 
-/// The tour, of the trace's own model. A model that was named and is another is refused; one that only stands in the
-/// environment is meant for other commands too, so it is left out, and said.
+/// The tour, of the trace's own model.
 std::shared_ptr<const Lesson> lesson_of(const PageChoice& choice, const Trace& trace) {
-  if (choice.model.path.empty() || choice.lesson.sentence.empty()) return nullptr;
-  const char* everywhere = std::getenv("BAREATTN_MODEL");
-  try {
-    trace.check_model_file(choice.model.path);
-  } catch (const InputError& error) {
-    if (everywhere == nullptr || choice.model.path != everywhere) throw;
-    fmt::print(stderr, "bareattn: warning: no tour in the page (BAREATTN_MODEL): {}\n", printable(error.what()));
-    return nullptr;
-  }
-  ModelChoice model = choice.model;  // as the trace was made
-  model.precision = precision_name(trace.model().precision());
-  model.attention = precision_name(trace.model().attention());
-  return choice.lesson.make(model.load(), model.threads);
+  if (choice.lesson.sentence.empty() || !choice.model.made(trace, "no tour in the page")) return nullptr;
+  return choice.lesson.make(choice.model.as_made(trace).load(), choice.model.threads);
 }
 
 int write_page(const PageChoice& choice) {

@@ -62,6 +62,19 @@ std::shared_ptr<const Trace> run_text(const ServeChoice& choice, const std::shar
   return Trace::open(path);
 }
 
+/// The model, as the trace was made, so that a steered run differs from it by the steering alone. One of the
+/// environment that cannot be loaded is left out, and said.
+std::shared_ptr<const Model> model_beside(const ServeChoice& choice, const Trace& trace) {
+  if (choice.model.path.empty()) return nullptr;
+  try {
+    return choice.model.as_made(trace).load();
+  } catch (const InputError& error) {
+    if (!choice.model.from_environment()) throw;
+    fmt::print(stderr, "bareattn: warning: no texts can be run (BAREATTN_MODEL): {}\n", printable(error.what()));
+    return nullptr;
+  }
+}
+
 /// The browser is asked by xdg-open, which is given the address and nothing else; that there is none is said, no more.
 /// A session of its own keeps our Ctrl-C from a browser that it starts; and what it prints is none of our output.
 void open_browser(const std::string& url) {
@@ -102,12 +115,11 @@ int serve(const ServeChoice& choice) {
   options.live_tokens = choice.live_tokens;
   if (!from_file && choice.model.path.empty())
     throw InputError("name a trace (RUN.safetensors, made by bareattn trace), or a model with -m and a text");
-  if (!choice.model.path.empty()) {
-    options.model = choice.model.load();
-    options.lesson = choice.lesson.make(options.model, choice.model.threads);
-  }
-  const std::shared_ptr<const Trace> trace =
-      from_file ? Trace::open(choice.input.argument) : run_text(choice, options.model);
+  std::shared_ptr<const Trace> trace;
+  if (from_file) trace = Trace::open(choice.input.argument);
+  options.model = from_file ? model_beside(choice, *trace) : choice.model.load();
+  if (options.model) options.lesson = choice.lesson.make(options.model, choice.model.threads);
+  if (!from_file) trace = run_text(choice, options.model);
   options.value_weighted = choice.value_weighted;
   if (choice.value_weighted) static_cast<void>(trace->carried({0, 0}));  // refuses
   if (!choice.against.empty()) options.against = Trace::open(choice.against);

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from serving import serving
 from test_cli import BIN, MODEL, SHORT, TOM, refused, run
 
 
@@ -204,3 +205,22 @@ def test_full_disk(tmp_path):
     assert done.returncode == 1 and done.stdout == b"", done.stderr
     assert done.stderr.startswith(b"bareattn: ") and b"run" in done.stderr and done.stderr.count(b"\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_of_the_environment_that_did_not_make_the_trace_is_left_out(tmp_path):
+    """It is meant for other commands too; one that was named is refused."""
+    path, other, gone = (tmp_path / name for name in ("run.safetensors", "other.gguf", "gone.gguf"))
+    assert run("trace", "--text", TOM.read_text()[:260], "-o", path, "--measures", "all").returncode == 0
+    other.write_bytes(b"GGUF" + bytes(100))
+    for arguments in (("measures", path), ("agree", path), ("diagnose", path)):
+        right = run(*arguments)
+        for model, why in ((other, b"another model"), (gone, b"gone.gguf")):
+            done = run(*arguments, model=model)
+            assert (done.returncode, done.stdout) == (0, right.stdout), (arguments, done.stderr)
+            assert done.stderr.startswith(b"bareattn: warning: ") and why in done.stderr and b"BAREATTN_MODEL" in done.stderr
+            assert done.stderr.count(b"\n") == 1
+            refused(run(*arguments, "-m", model), 2, why.decode())
+    for model in (other, gone):
+        with serving(path, env={"BAREATTN_MODEL": str(model)}) as server:
+            assert server.ask("/api/text").json()["served"]["live"] is False
+        refused(run("serve", path, "-m", model), 2, model.name)

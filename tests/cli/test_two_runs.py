@@ -265,3 +265,18 @@ def test_only_the_model_of_the_run_can_steer_it(runs, tmp_path):
         assert server.ask("/api/text").json()["served"]["live"] is True
         assert server.run({"steering": STEERING}).status == 202
         assert server.wait_for("done", "failed")["state"] == "done"
+
+
+def test_a_steered_run_differs_by_its_steering_alone(tmp_path):
+    """The model runs as the trace was made: with nothing changed B has the bits of A."""
+    path = tmp_path / "run.safetensors"
+    made = ("trace", "--text", TEXT, "--attention", "bf16", "--precision", "bf16", "--store", "f32", "-o", path)
+    assert run(*made).returncode == 0
+    nothing = {**STEERING, "interventions": [{"kind": "boost", "heads": ["*"], "keys": [[0, 1]], "value": 1}]}
+    with serving(path, model=True) as server:
+        n = len(server.ask("/api/text").json()["tokens"])
+        assert server.run({"steering": nothing}).status == 202
+        assert server.wait_for("done", "failed")["state"] == "done"
+        for head in ("0/0", "7/1", "29/8"):
+            a, b = (tile(server, f"/api/{which}tile/{head}/0/0/0", "")[0][:n, :n] for which in ("", "against/"))
+            assert np.array_equal(a, b) and a.any(), head
