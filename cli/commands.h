@@ -75,4 +75,7 @@ struct ModelChoice {
   ModelChoice as_made(const Trace& trace) const;
 };
 
+/// InputError that names the first of these options that was given: with a trace they would do nothing.
+void refuse_with_trace(const CLI::App& command, std::initializer_list<const char*> options);
+
 }  // namespace bareattn::cli

@@ -30,6 +30,7 @@ struct DiagnoseChoice {
   uint64_t seed = 1;
   int64_t window = -1, most_tokens = 0;
   bool json = false, fast = false, list = false, restore = false;
+  const CLI::App* command = nullptr;
 };
 
 DiagnoseOptions options_of(const DiagnoseChoice& choice, DiagnoseOptions options = {}) {
@@ -65,6 +66,7 @@ bool names_a_trace(const std::string& argument) { return argument.size() > 12 &&
 // The model is needed for the begin-of-text token only, and must be the trace's own.
 Diagnosis of_trace(const DiagnoseChoice& choice) {
   if (choice.most_tokens > 0) throw InputError("--first is for texts; a trace is diagnosed whole");
+  refuse_with_trace(*choice.command, {"--text", "--file", "--precision", "--attention"});
   const auto trace = Trace::open(choice.input.argument);
   std::shared_ptr<const Model> model;
   if (choice.model.made(*trace, "the begin-of-text token is not known")) model = choice.model.load();
@@ -259,6 +261,7 @@ int break_text(const DiagnoseChoice& choice) {
 }
 
 void declare(CLI::App& command, const std::shared_ptr<DiagnoseChoice>& choice, const std::string& what) {
+  choice->command = &command;
   choice->input.declare(command, "TEXT", what);
   choice->model.declare(command);
   command.add_option("--first", choice->most_tokens, "only the first N tokens of the text")

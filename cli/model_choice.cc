@@ -71,4 +71,11 @@ ModelChoice ModelChoice::as_made(const Trace& trace) const {
   return model;
 }
 
+void refuse_with_trace(const CLI::App& command, std::initializer_list<const char*> options) {
+  for (const char* name : options) {
+    if (command.count(name) > 0)
+      throw InputError(std::string(name) + " is for a text that is run now; a trace is as it was made");
+  }
+}
+
 }  // namespace bareattn::cli

@@ -36,6 +36,7 @@ struct ServeChoice {
   std::string store = "f16", title, against;
   int port = 0;
   int64_t live_tokens = ServeOptions{}.live_tokens;
+  const CLI::App* command = nullptr;
 };
 
 bool names_trace(const std::string& argument) { return argument.ends_with(".safetensors"); }
@@ -107,7 +108,11 @@ void announce(const ServeChoice& choice, const Server& server, int64_t tokens) {
 }
 
 int serve(const ServeChoice& choice) {
-  const bool from_file = names_trace(choice.input.argument) && choice.input.text.empty() && choice.input.file.empty();
+  const bool from_file = names_trace(choice.input.argument);
+  if (from_file) {
+    refuse_with_trace(*choice.command, {"--text", "--file", "--chat", "--store", "--beyond", "--window", "--sinks",
+                                        "--precision", "--attention"});
+  }
   ServeOptions options;
   options.port = choice.port;
   options.title = choice.title;
@@ -139,6 +144,7 @@ int serve(const ServeChoice& choice) {
 void add_serve(CLI::App& app, Action& action) {
   auto choice = std::make_shared<ServeChoice>();
   CLI::App* command = app.add_subcommand("serve", "show a run of any length in the browser, from this machine");
+  choice->command = command;
   choice->input.declare(*command, "RUN|TEXT", "a trace (*.safetensors), or with -m a text");
   choice->model.declare(*command);
   command->add_option("--against", choice->against, "a second trace over the same tokens, shown beside the first")

@@ -224,3 +224,16 @@ def test_a_model_of_the_environment_that_did_not_make_the_trace_is_left_out(tmp_
         with serving(path, env={"BAREATTN_MODEL": str(model)}) as server:
             assert server.ask("/api/text").json()["served"]["live"] is False
         refused(run("serve", path, "-m", model), 2, model.name)
+
+
+HOW_A_TEXT_IS_RUN = [("--precision", "bf16"), ("--attention", "f32"), ("--text", "x"), ("--text", ""), ("--file", "x")]
+OF_MEASURES = [*HOW_A_TEXT_IS_RUN, ("--chat",), ("--bos",), ("--no-bos",), ("--beyond", "scale")]
+
+
+@pytest.mark.parametrize("command, options", [
+    ("serve", [*HOW_A_TEXT_IS_RUN, ("--window", "1024"), ("--window", "9", "--sinks", "4"), ("--store", "f32"),
+               ("--beyond", "scale"), ("--chat",)]),
+    ("measures", OF_MEASURES), ("agree", OF_MEASURES), ("diagnose", HOW_A_TEXT_IS_RUN)])
+def test_options_of_a_text_are_refused_with_a_trace(short, command, options):
+    for option in options:
+        refused(run(command, short, *option, model=None), 2, option[0], "a trace is as it was made")
