@@ -18,6 +18,9 @@ export interface Steer {
   scale: number;
 }
 
+/// What part a weight is of all that its key receives; of a key that receives nothing (it is muted) none.
+export const partOf = (weight: number, all: number): number => (all === 0 ? 0 * weight : weight / all);
+
 /// Weights of row i on keys [from, to), to <= i + 1, into out.
 export function exactWeights(x: Exact, i: number, from: number, to: number, out: Float32Array | Float64Array): void {
   const { q, k, dim, scale, sinks } = x;

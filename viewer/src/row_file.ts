@@ -5,6 +5,7 @@
 import { type Pair, differenceName, differenceOf } from './compare';
 import type { PageData } from './data';
 import { headOf, layerOf } from './data';
+import { partOf } from './exact';
 import type { Head, RowView } from './head';
 
 export type Norm = 'row' | 'key' | 'carried';
@@ -36,7 +37,7 @@ function shown(side: Side, norm: Norm): Omit<Column, 'id'> & { stem: string } {
             'their mean, divided by the keys of the block; within 3 %',
           values: row.weights,
         };
-  const by = (w: number, j: number): number => (norm === 'key' ? w / (of[j] ?? NaN) : w * (of[j] ?? NaN));
+  const by = (w: number, j: number): number => (norm === 'key' ? partOf(w, of[j] ?? NaN) : w * (of[j] ?? NaN));
   return norm === 'key'
     ? {
         stem: 'part_of_received',

@@ -3,7 +3,7 @@
 // single hits). Exact patches are 256 x 256 tokens, computed from Q, K and LSE in slices of a few milliseconds, reduced
 // on the way to the cell size that the screen needs. Those of a server: source_http.ts.
 import { ABSENT, NOT_A_NUMBER } from './colormap';
-import { type Exact, exactWeights } from './exact';
+import { type Exact, exactWeights, partOf } from './exact';
 import type { Head } from './head';
 import { triangle } from './quant';
 import type { Look, Patches } from './source';
@@ -290,14 +290,14 @@ export class ExactPatches implements Patches {
       if (j === 0 && !first) continue;
       const c = (j - patch.x) >> shift;
       const raw = this.row[j - patch.x]!;
-      const w = byKey ? raw / received[j]! : bySize ? (raw * sizes[j]!) / this.largest : raw;
+      const w = byKey ? partOf(raw, received[j]!) : bySize ? (raw * sizes[j]!) / this.largest : raw;
       const at = 2 * (r * width + c);
       if (!Number.isFinite(w) || values[at] === NOT_A_NUMBER) {
         values[at] = NOT_A_NUMBER;
         values[at + 1] = NOT_A_NUMBER;
         continue;
       }
-      values[at] = Math.max(values[at]!, 0) + (byKey ? raw / this.keySums[c]! : w * rows);
+      values[at] = Math.max(values[at]!, 0) + (byKey ? partOf(raw, this.keySums[c]!) : w * rows);
       if (w > values[at + 1]!) values[at + 1] = w;
     }
   }
