@@ -45,7 +45,7 @@ function Spoken({ data, state, keyToken: key, head, view, other }: SpokenProps) 
   const { tokens } = data;
   const { row } = state;
   const there = !other || other.view.row === row; // else the pointer is elsewhere, or the row is on its way
-  const asked = { tokens, row, key, norm: head.exact ? state.norm : 'row', weighted: state.weighted };
+  const asked = { tokens, row, key, norm: state.norm, weighted: state.weighted, first: state.first };
   const difference = other?.pair.as === 'difference';
   const of = (i: 0 | 1): string => (other ? `${other.pair.names[i]}: ` : '');
   const rowText = difference

@@ -42,6 +42,14 @@ function describe({ pool, norm, weighted }: Pick<State, 'pool' | 'norm' | 'weigh
   return pool === 'sum' ? 'share of the row\u2019s weight' : 'largest weight in the block';
 }
 
+/// What a cell of a difference says.
+function describeDifference({ pool, norm, weighted }: Pick<State, 'pool' | 'norm' | 'weighted'>): string {
+  const largest = pool === 'max' ? 'the largest ' : '';
+  if (norm === 'key') return `difference of ${largest}parts of what ${largest ? 'a' : 'the'} key receives`;
+  if (weighted) return `difference of ${largest}weight \u00D7 size carried, of the largest`;
+  return pool === 'sum' ? 'difference of shares of the row\u2019s weight' : 'difference of the largest weights';
+}
+
 export function MapPanel(props: MapPanelProps) {
   const { store, state, head, other, pair, compare, onHover, hover, keyToken: key, view: shownRow, otherRow } = props;
   const view = useRef<MapView | null>(null);
@@ -68,13 +76,7 @@ export function MapPanel(props: MapPanelProps) {
   const [one, two] = pair?.names ?? [`layer ${head.layer}, head ${head.head}`, ''];
   const both = pair ? differenceName({ ...pair, short: pair.names }) : '';
   const of = runs ? ` of layer ${head.layer}, head ${head.head}` : '';
-  const what = difference
-    ? weighted
-      ? `difference of weight \u00D7 size carried, of the largest`
-      : pool === 'sum'
-        ? 'difference of shares of the row\u2019s weight'
-        : 'difference of the largest weights'
-    : describe({ pool, norm, weighted });
+  const what = (difference ? describeDifference : describe)({ pool, norm, weighted });
   const there = beside && describe(allowed(state, beside));
   const legend = !there
     ? what
@@ -139,7 +141,7 @@ export function MapPanel(props: MapPanelProps) {
             <Readout
               head={head}
               view={shownRow}
-              asked={{ tokens, ...shownCell, norm, weighted }}
+              asked={{ tokens, ...shownCell, norm: state.norm, weighted: state.weighted, first: state.first }}
               other={other}
               otherView={otherRow}
               pair={pair}

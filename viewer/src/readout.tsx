@@ -1,8 +1,8 @@
 // The number under the map: of the cell under the pointer, or of the focused one; of two maps what both say there.
 import { type Pair, differenceName, differenceOf } from './compare';
-import { count, percent, percentSigned } from './format';
+import { count } from './format';
 import type { Head, RowView } from './head';
-import { type Asked, blockOf, inBlocks, said } from './said';
+import { type Asked, blockOf, cellValue, inBlocks, inBoth, said } from './said';
 import { Token } from './token';
 
 interface ReadoutProps {
@@ -25,17 +25,13 @@ function Where({ asked: { tokens, row, key } }: { asked: Asked }) {
 
 /// The same cell of both, and what lies between.
 function ReadoutPair({ head, view, asked, other, otherView, pair }: ReadoutProps & { other: Head; pair: Pair }) {
-  const { row, key, weighted } = asked;
-  const known = view.row === row && otherView?.row === row;
-  const carries = (h: Head): number => (weighted ? (h.exact?.sizes?.[key] ?? NaN) : 1);
-  const a = known ? (view.weights[key] ?? NaN) * carries(head) : NaN;
-  const b = known ? (otherView.weights[key] ?? NaN) * carries(other) : NaN;
-  const plain = weighted ? (v: number): string => v.toPrecision(3) : percent;
-  const signed = weighted ? (v: number): string => v.toPrecision(3).replace('-', '\u2212') : percentSigned;
+  const { as, unit, plain, signed } = inBoth(head, other, asked);
+  const a = cellValue(head, view, asked, as);
+  const b = cellValue(other, otherView, asked, as);
   return (
     <p class="readout both" id="readout">
       <Where asked={asked} />
-      {known ? (
+      {a !== null && b !== null ? (
         <span class="values">
           {pair.short[0]}{' '}
           <data value={String(a)} id="cell-weight">
@@ -49,8 +45,7 @@ function ReadoutPair({ head, view, asked, other, otherView, pair }: ReadoutProps
           <data value={String(differenceOf(pair, a, b))} id="cell-difference">
             {signed(differenceOf(pair, a, b))}
           </data>
-          {weighted && ' (weight \u00D7 size carried)'}
-          {(inBlocks(head) || inBlocks(other)) && ' (means of blocks)'}
+          {unit}
         </span>
       ) : (
         <span>{'\u2026'}</span>
@@ -61,7 +56,7 @@ function ReadoutPair({ head, view, asked, other, otherView, pair }: ReadoutProps
 
 export function Readout(props: ReadoutProps) {
   const { head, view, asked, other, pair } = props;
-  if (other && pair && asked.norm === 'row') return <ReadoutPair {...props} other={other} pair={pair} />;
+  if (other && pair) return <ReadoutPair {...props} other={other} pair={pair} />;
   const { value, text } = said(head, view, asked);
   return (
     <p class="readout" id="readout">
