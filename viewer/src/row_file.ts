@@ -71,11 +71,13 @@ function columnsOf(a: Side, b: Side | null, pair: Pair | null, norm: Norm): Colu
     add(side, norm, name);
   }
   if (b && pair) {
-    const [x, y] = [shown(a, norm), shown(b, norm)];
+    // Two measures are not subtracted: where one side does not know what is shown, the weights of both are.
+    const same = shown(a, norm).stem === shown(b, norm).stem;
+    const [x, y] = [shown(a, same ? norm : 'row'), shown(b, same ? norm : 'row')];
     const name = differenceName(pair).replace(/ /g, '').replace('\u2212', '-');
     out.push({
       id: `difference_${name}`,
-      means: `${differenceName(pair)} of ${x.stem}`,
+      means: `${differenceName(pair)} of ${x.stem === y.stem ? x.stem : `${x.stem} and ${y.stem}`}`,
       values: Float64Array.from(x.values, (v, j) => differenceOf(pair, v, y.values[j] ?? NaN)),
     });
   }
