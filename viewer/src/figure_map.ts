@@ -117,7 +117,7 @@ export function weightTicks(colours: Colours): [number, string][] {
 
 export function weightLegend(colours: Colours, what: string): Legend {
   const lut = table(rampOf(colours));
-  const how = colours.scale === 'rank' ? ', by rank among the cells in view' : '';
+  const how = colours.scale === 'rank' && !colours.signed ? ', by rank among the cells in view' : '';
   return { colour: (t) => shade(lut, t), ticks: weightTicks(colours), what: what + how };
 }
 

@@ -78,6 +78,7 @@ export function MapPanel(props: MapPanelProps) {
   const of = runs ? ` of layer ${head.layer}, head ${head.head}` : '';
   const what = (difference ? describeDifference : describe)({ pool, norm, weighted });
   const there = beside && describe(allowed(state, beside));
+  const whats = there ? [what, there] : [what];
   const legend = !there
     ? what
     : there !== what
@@ -104,7 +105,7 @@ export function MapPanel(props: MapPanelProps) {
           keyToken={key}
           norm={norm}
           weighted={weighted}
-          what={what}
+          whats={whats}
         />
       </MapToolbar>
       <div class="map-column">
@@ -181,7 +182,7 @@ export function MapPanel(props: MapPanelProps) {
               of={beside ? [one, two][i]! : ''}
               cells={cells}
               tokens={tokens}
-              what={what}
+              what={whats[i]!}
               onFocus={(r, k) => focusOn(store, r, k)}
             />
           ))}

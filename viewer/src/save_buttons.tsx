@@ -83,7 +83,7 @@ interface SaveViewProps {
   keyToken: number;
   norm: 'row' | 'key';
   weighted: boolean;
-  what: string; // a cell of the map says
+  whats: string[]; // a cell of each map says
 }
 
 export const runOf = (state: State): string => (state.against ? (state.runs === 'second' ? 'B' : 'A') : '');
@@ -112,11 +112,11 @@ function focusNote({ store, state, head, pair, row, otherRow, keyToken: key }: S
   if (b === undefined) return `${where}.`;
   const [x, y] = pair.short;
   const d = differenceOf(pair, a, b);
-  return `${where}: ${x} ${percent(a)}, ${y} ${percent(b)}, ${differenceName(pair)} ${percentSigned(d)}.`;
+  return `${where}: weights ${x} ${percent(a)}, ${y} ${percent(b)}, ${differenceName(pair)} ${percentSigned(d)}.`;
 }
 
 async function viewFigure(props: SaveViewProps): Promise<Figure> {
-  const { store, state, head, pair, maps, what } = props;
+  const { store, state, head, pair, maps, whats } = props;
   const scenes = await Promise.all(maps.flatMap(({ current }) => (current ? [current.wholeScene()] : [])));
   const [scene] = scenes;
   if (!scene) throw new Error('the map is not there yet');
@@ -124,8 +124,12 @@ async function viewFigure(props: SaveViewProps): Promise<Figure> {
   const { scale, pool } = scene.colours;
   const role = pair || (store.source.against && state.runs === 'second') ? undefined : store.data.roles[head.index];
   const edges = scene.picture.edges;
+  const [what] = whats;
+  const alike = whats.every((w) => w === what);
+  // On the logarithmic scale a colour means the same in both.
+  const each = scenes.length > 1 && !(scale === 'log' && alike);
   const legends = scenes.map((s, i) =>
-    weightLegend(s.colours, capital(scenes.length > 1 && scale !== 'log' ? `${pair!.short[i]}: ${what}` : what)),
+    weightLegend(s.colours, capital(each ? `${pair!.short[i]}: ${whats[i]}` : what!)),
   );
   const exact = scene.picture.exact;
   return {
@@ -133,14 +137,13 @@ async function viewFigure(props: SaveViewProps): Promise<Figure> {
     lines: [
       capital(subject(props)) +
         (role ? ` (${role.name}): ` : ': ') +
-        what +
+        (alike ? what : whats.map((w, i) => `${pair!.short[i]} ${w}`).join('; ')) +
         (state.first ? '' : ', the first token hidden'),
       extentOf(scene, { exact, block: head.pooled.block }).join('. '),
       runLine(store),
     ],
     panels: scenes.map((s, i) => mapPanel(s, scenes.length > 1 ? capital(pair!.names[i]!) : '', scenes.length === 1)),
-    // On the logarithmic scale a colour means the same in both.
-    legends: scale === 'log' || difference ? legends.slice(0, 1) : legends,
+    legends: each ? legends : legends.slice(0, 1),
     notes: [
       focusNote(props),
       'Every row is a token that looks, every column a token looked at.' +
