@@ -6,6 +6,7 @@ import { Choice } from './controls';
 import { type PageData, headName, layerOf } from './data';
 import { count, percent, percentSigned } from './format';
 import type { RowView } from './head';
+import type { Source } from './source';
 import type { State, Store } from './state';
 import { inCommon } from './thumbs';
 import { Token } from './token';
@@ -34,9 +35,9 @@ export function rowDifference(pair: Pair, a: RowView, b: RowView): Float32Array 
 const FEWEST = 8; // blocks a side of a small picture, below which all heads look alike
 
 /// The heads of this one's layer that look most and least like it, to be compared with at a click.
-function Alike({ store, head }: { store: Store; head: number }) {
-  const thumbs = useThumbs(store.source);
-  const { data } = store;
+function Alike({ store, source, head }: { store: Store; source: Source; head: number }) {
+  const thumbs = useThumbs(source);
+  const { data } = source;
   const others = useMemo(() => {
     if (!thumbs || (thumbs.size < FEWEST && thumbs.size < data.run.tokens)) return [];
     return Array.from(data.means.keys())
@@ -72,8 +73,15 @@ function Alike({ store, head }: { store: Store; head: number }) {
   );
 }
 
-export function CompareBar({ store, state, head }: { store: Store; state: State; head: number }) {
-  const { data } = store;
+interface CompareBarProps {
+  store: Store;
+  state: State;
+  source: Source; // the run that is shown
+  head: number;
+}
+
+export function CompareBar({ store, state, source, head }: CompareBarProps) {
+  const { data } = source;
   const all = data.means.length;
   const choose = (value: string): void => store.set({ other: value === '' ? null : Number(value) });
   return (
@@ -106,7 +114,7 @@ export function CompareBar({ store, state, head }: { store: Store; state: State;
           onChange={(compare) => store.set({ compare })}
         />
       )}
-      <Alike store={store} head={head} />
+      <Alike store={store} source={source} head={head} />
     </div>
   );
 }

@@ -101,13 +101,14 @@ const CHANGED: MeasureInfo = {
 /// The second run's description, whole: as the first's where it says nothing, and with the change of each head as one
 /// more measure where it is known.
 export function secondData(first: PageData, second: SecondRun): PageData {
-  const { against: _, steering: __, agreement: ___, highlights: ____, ...common } = first;
+  const { against: _, steering: __, agreement: ___, highlights: ____, recipe_roles, ...common } = first;
   const { js, model } = second;
   const same = model.name === first.model.name && model.file_type === first.model.file_type;
   const own = first.measures.filter((m) => !m.recipe).length;
   const recipes = (h: number): (number | null)[] => first.means[h]!.slice(own).map((v) => (same ? v : null));
   return {
     ...common,
+    ...(same && recipe_roles ? { recipe_roles } : {}), // of another model they are none
     ...second,
     measures: js ? [...first.measures, CHANGED] : first.measures,
     means: second.means.map((m, h) => [

@@ -125,7 +125,7 @@ export function layersJson(p: LayersPicture): unknown {
   return {
     kind: 'bareattn.layers',
     ...(p.run ? { run: p.run } : {}),
-    model: store.data.model.name,
+    model: p.source.data.model.name,
     title: p.source.data.title,
     layers,
     first_token: state.first ? 'shown' : 'hidden',

@@ -108,13 +108,14 @@ export function HeadPage({ store, head: index, onKey }: HeadPageProps) {
     [both, shown, pair?.as, pair?.kind],
   );
   const matches = useMemo(() => findMatches(data.tokens, state.find), [data, state.find]);
-  const recipe = data.recipe_roles?.[index];
+  const recipe = source.data.recipe_roles?.[index];
+  const ofA = two && !against?.data.recipe_roles; // B is of another model
   const go = (by: number): void => {
     const all = data.means.length;
     store.set({ head: (index + by + all) % all });
   };
 
-  const compare = !two && <CompareBar store={store} state={state} head={index} />;
+  const compare = !two && <CompareBar store={store} state={state} source={source} head={index} />;
 
   return (
     <div class="head-page">
@@ -134,7 +135,8 @@ export function HeadPage({ store, head: index, onKey }: HeadPageProps) {
           ))}
           {recipe && (
             <p class="recipe-role">
-              Tested by recipes: <span class="role">{recipe.name}</span> {recipe.evidence}
+              {ofA && <span class="who">A </span>}Tested by recipes: <span class="role">{recipe.name}</span>{' '}
+              {recipe.evidence}
             </p>
           )}
         </div>

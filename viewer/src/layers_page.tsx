@@ -36,7 +36,7 @@ function useLikeness(source: Source, [a, b]: readonly [number, number], first: b
 }
 
 interface PairsProps {
-  store: Store;
+  source: Source;
   title: string;
   layers: readonly [number, number];
   like: Like;
@@ -44,8 +44,8 @@ interface PairsProps {
   open: (a: number, b: number) => void;
 }
 
-function Pairs({ store, title, layers, like, pairs, open }: PairsProps) {
-  const { data } = store;
+function Pairs({ source, title, layers, like, pairs, open }: PairsProps) {
+  const { data } = source;
   const role = (layer: number, h: number): string => data.roles[layer * data.model.heads + h]?.name ?? '';
   return (
     <section class="row-panel pairs">
@@ -217,9 +217,9 @@ export function LayersPage({
                 <HeadThumb thumbs={thumbs} head={b * heads + shown.b} state={state} size={150} />
               </div>
             </section>
-            <Pairs {...{ store, layers, like, open }} title="Most alike" pairs={pairs.slice(0, LISTED)} />
+            <Pairs {...{ source, layers, like, open }} title="Most alike" pairs={pairs.slice(0, LISTED)} />
             <Pairs
-              {...{ store, layers, like, open }}
+              {...{ source, layers, like, open }}
               title={like === 'outputs' ? 'Against each other' : 'Least alike'}
               pairs={pairs.slice(-LISTED).reverse()}
             />
