@@ -77,8 +77,9 @@ export function HeadPage({ store, head: index, onKey }: HeadPageProps) {
   const source = against && runs === 'second' ? against : store.source;
   const { head: ready, failure } = useHead(source, index);
   const otherIndex = two ? index : state.other === index ? null : state.other;
-  const { head: other } = useHead(two ? against! : source, otherIndex);
-  const pair = otherIndex === null ? null : pairOf(store, state, index, otherIndex, two);
+  const { head: other, failure: without } = useHead(two ? against! : source, otherIndex);
+  const asked = otherIndex === null ? null : pairOf(store, state, index, otherIndex, two);
+  const pair = other && asked; // until the other is there one head is shown alone
   const [hover, setHover] = useState<Cell | null>(null);
   const waiting = useRef<Cell | null>(null);
   const frame = useRef(0);
@@ -157,13 +158,18 @@ export function HeadPage({ store, head: index, onKey }: HeadPageProps) {
           {failure}
         </p>
       )}
+      {without && asked && (
+        <p class="failure" role="alert">
+          Not shown: {asked.names[1]} ({without})
+        </p>
+      )}
       {ready && focused && shown ? (
         <div class="columns">
           <MapPanel
             store={store}
             state={state}
             head={ready}
-            other={otherIndex === null ? null : other}
+            other={other}
             pair={pair}
             compare={narrow && compare}
             onHover={onHover}
