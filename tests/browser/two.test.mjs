@@ -301,7 +301,7 @@ test('sliders steer a live run, and what changed is shown', async () => {
   await noFindings(o.page, 'steering');
   await o.page.getByLabel('Span', { exact: true }).fill('The cat');
   await o.page.getByText('tokens 0\u20131').waitFor();
-  await o.page.locator('.steer input[value=head]').check();
+  await o.page.getByRole('radio', { name: 'Head 7.1' }).check();
   // To the left end: muted. Moving a slider is enough.
   await o.page.getByLabel('Weights on the span').focus();
   await o.page.keyboard.press('Home');

@@ -8,7 +8,8 @@ const ASK_MS = 250;
 export interface Running {
   state: RunState | null;
   failure: string;
-  running: boolean;
+  running: boolean; // when this was drawn
+  busy(): boolean; // now
   /// Starts one, and calls `done` when it is there.
   start(begin: () => Promise<void>, done: () => void | Promise<void>): void;
   stop(): void;
@@ -45,6 +46,7 @@ export function useRunning(live: Live): Running {
     state,
     failure,
     running: state?.state === 'running',
+    busy: () => begun.current,
     start: (begin, done) => {
       if (begun.current) return;
       begun.current = true;

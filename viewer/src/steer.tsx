@@ -1,6 +1,6 @@
 // Steering a live run: sliders that change the weighting, after which the server runs the same text once more and the
-// page shows both runs and what lies between. The heads are all, those of a layer, or the one that is shown; the span
-// is any piece of the text. What was set can be saved as a steering file for the command line.
+// page shows both runs and what lies between. The heads are all, the layer's or the one that was shown when they were
+// chosen; the span is any piece of the text. What was set can be saved as a steering file for the command line.
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { Choice } from './controls';
 import { headName, layerOf } from './data';
@@ -15,15 +15,19 @@ import type { State, Store } from './state';
 const WAIT_MS = 350; // after the last movement of a slider
 
 interface Knobs {
-  heads: 'all' | 'layer' | 'head';
+  heads: string; // as in a steering file: "*", "3.*", "3.1"
   temperature: number; // log2
   words: string; // the span, as it stands in the text; empty: the focused key
   key: number | null; // the key that was focused when the span's weights were last changed
   factor: number; // log2 of what the weights on the span are multiplied by; the least mutes it
   blend: number; // what the heads write, times this
 }
-const NEUTRAL: Knobs = { heads: 'all', temperature: 0, words: '', key: null, factor: 0, blend: 1 };
+const NEUTRAL: Knobs = { heads: '*', temperature: 0, words: '', key: null, factor: 0, blend: 1 };
 const MUTED = -6;
+const CLOSED = [
+  ['layer', 'One layer'],
+  ['head', 'One head'],
+] as const; // heads to choose where none is open
 
 /// Tokens of the first place where the words stand: those that any letter of it lies in.
 function spanOf(tokens: string[], words: string): [number, number] | null {
@@ -37,7 +41,11 @@ function spanOf(tokens: string[], words: string): [number, number] | null {
   return [found[0]!, Math.min(end, tokens.length)];
 }
 
-function interventions(knobs: Knobs, heads: string[], span: [number, number] | null): Intervention[] {
+const headsSaid = (heads: string): string =>
+  heads === '*' ? 'All' : heads.endsWith('.*') ? `Layer ${parseInt(heads)}` : `Head ${heads}`;
+
+function interventions(knobs: Knobs, span: [number, number] | null): Intervention[] {
+  const heads = [knobs.heads];
   const out: Intervention[] = [];
   if (knobs.temperature !== 0) out.push({ kind: 'temperature', heads, value: 2 ** knobs.temperature });
   if (span && knobs.factor <= MUTED) out.push({ kind: 'knockout', heads, keys: [span] });
@@ -90,37 +98,49 @@ interface SteerProps {
 export function SteerPanel({ store, state, live, focusedKey }: SteerProps) {
   const { data } = store;
   const [knobs, setKnobs] = useState<Knobs>(NEUTRAL);
-  const { state: run, failure, running, start, stop } = useRunning(live);
+  const { state: run, failure, running, busy, start, stop } = useRunning(live);
   const timer = useRef(0);
   const wanted = useRef<Knobs | null>(null); // moved while a run is on its way
+  const turn = useRef(0); // whose result is waited for; an older one is unwanted
+  const given = store.source.against ?? null;
   const { head } = state;
-  const heads =
-    head === null || knobs.heads === 'all'
-      ? ['*']
-      : knobs.heads === 'layer'
-        ? [`${layerOf(data, head)}.*`]
-        : [headName(data, head)];
+  const offered = head === null ? ['*'] : ['*', `${layerOf(data, head)}.*`, headName(data, head)];
+  if (!offered.includes(knobs.heads)) offered.push(knobs.heads); // chosen elsewhere, and still what runs
   const spanFor = (k: Knobs): [number, number] | null => {
     if (k.words) return spanOf(data.tokens, k.words);
-    const key = k.key ?? focusedKey;
+    const key = k.factor === 0 ? (focusedKey ?? k.key) : (k.key ?? focusedKey);
     return key === null ? null : [key, key + 1];
   };
   const span = spanFor(knobs);
 
-  const forget = (): void => {
+  const halt = (): void => {
     window.clearTimeout(timer.current);
     wanted.current = null;
-    setKnobs(NEUTRAL);
-    store.set({ against: store.source.against ?? null, runs: 'first' });
+    if (busy()) stop();
+  };
+  /// Nothing is steered any more, whatever is on its way.
+  const undo = (): void => {
+    halt();
+    ++turn.current;
+    store.set(given ? { against: given } : { against: null, runs: 'first' });
   };
   const go = (k: Knobs): void => {
-    const all = interventions(k, heads, spanFor(k));
-    if (!all.length) return;
+    const all = interventions(k, spanFor(k));
     wanted.current = null;
+    if (!all.length) {
+      undo();
+      return;
+    }
+    if (busy()) {
+      wanted.current = k;
+      return;
+    }
+    const mine = ++turn.current;
     start(
       () => live.steer(all),
       async () => {
         const against = await live.steered();
+        if (mine !== turn.current) return;
         const { runs } = store.get();
         store.set({ against, runs: runs === 'first' ? 'difference' : runs, other: null });
       },
@@ -129,22 +149,19 @@ export function SteerPanel({ store, state, live, focusedKey }: SteerProps) {
   const set = (change: Partial<Knobs>): void => {
     const next = { ...knobs, ...change };
     // What was run stays what is said, wherever the focus goes afterwards.
-    if ('factor' in change || 'words' in change) next.key = next.words || next.factor === 0 ? null : focusedKey;
+    if ('factor' in change || 'words' in change) next.key = next.words ? null : (focusedKey ?? knobs.key);
     setKnobs(next);
     window.clearTimeout(timer.current);
-    timer.current = window.setTimeout(() => {
-      if (running) wanted.current = next;
-      else go(next);
-    }, WAIT_MS);
+    timer.current = window.setTimeout(() => go(next), WAIT_MS);
   };
   useEffect(() => () => window.clearTimeout(timer.current), []);
   useEffect(() => {
     if (!running && wanted.current) go(wanted.current);
   }, [running]);
 
-  const changed = interventions(knobs, heads, span);
+  const changed = interventions(knobs, span);
   return (
-    <details class="live steer">
+    <details class="live steer" hidden={state.tour !== null}>
       <summary>Steer: change the weighting and see what follows</summary>
       <p class="learner">
         The sliders change how scores become weights; the model then runs the same text again. A is the run as it was, B
@@ -153,15 +170,11 @@ export function SteerPanel({ store, state, live, focusedKey }: SteerProps) {
       <div class="steer-knobs">
         <Choice
           legend="Heads"
-          value={head === null ? 'all' : knobs.heads}
-          options={[
-            ['all', 'All'],
-            ['layer', head === null ? 'One layer' : `Layer ${layerOf(data, head)}`],
-            ['head', head === null ? 'One head' : `Head ${headName(data, head)}`],
-          ]}
-          disabled={head === null ? ['layer', 'head'] : []}
+          value={knobs.heads}
+          options={[...offered.map((h) => [h, headsSaid(h)] as const), ...(head === null ? CLOSED : [])]}
+          disabled={CLOSED.map(([id]) => id)}
           why="Open a head first"
-          onChange={(v) => set({ heads: v })}
+          onChange={(heads) => set({ heads })}
         />
         <Knob
           id="steer-temperature"
@@ -230,11 +243,18 @@ export function SteerPanel({ store, state, live, focusedKey }: SteerProps) {
           Run it
         </button>
         {running && (
-          <button type="button" class="quiet" onClick={stop}>
+          <button type="button" class="quiet" onClick={halt}>
             Stop
           </button>
         )}
-        <button type="button" class="quiet" onClick={forget}>
+        <button
+          type="button"
+          class="quiet"
+          onClick={() => {
+            setKnobs(NEUTRAL);
+            undo();
+          }}
+        >
           As it was
         </button>
         <button
@@ -254,11 +274,15 @@ export function SteerPanel({ store, state, live, focusedKey }: SteerProps) {
           ? `It was not run: ${failure}`
           : running
             ? 'Running.'
-            : run?.state === 'cancelled'
-              ? 'Stopped.'
-              : run?.state === 'done'
-                ? `Steered: ${count(changed.length)} change${changed.length === 1 ? '' : 's'}.`
-                : ''}
+            : run && !changed.length
+              ? state.against === given
+                ? 'As it was.'
+                : ''
+              : run?.state === 'cancelled'
+                ? 'Stopped.'
+                : run?.state === 'done'
+                  ? `Steered: ${count(changed.length)} change${changed.length === 1 ? '' : 's'}.`
+                  : ''}
       </p>
     </details>
   );

@@ -1,0 +1,185 @@
+// Steering in live mode, in every order of hands and answers: what is chosen is what runs and what is saved, the last
+// movement counts, and what is no longer wanted is not shown. Where a run must be on its way, the page is kept from hearing
+// of its end. That B is what the engine makes of it: two.test.mjs.
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { closeAll, settled } from './open.mjs';
+import { save } from './saving.mjs';
+import { endAll, model, serve, visit } from './serving.mjs';
+
+const text = 'The cat sat on the mat because it was tired, and the dog that had come with it lay down beside the cat.';
+after(async () => {
+  await closeAll();
+  await endAll();
+});
+
+const until = async (what, said) => {
+  for (let i = 0; i < 600; ++i) {
+    if (await what()) return;
+    await new Promise((done) => setTimeout(done, 50));
+  }
+  assert.fail(said);
+};
+
+/// A page with its sliders open; `asked` is what it has had run, `stopped` how often it stopped that.
+async function steering(hash = '') {
+  const server = await serve('-m', model, '--text', text);
+  const o = await visit(server, { hash });
+  if (hash) await settled(o.page);
+  o.server = server;
+  o.asked = [];
+  o.stopped = 0;
+  o.page.on('request', (r) => {
+    if (!r.url().endsWith('/api/run')) return;
+    if (r.method() === 'POST') o.asked.push(r.postDataJSON().steering.interventions);
+    if (r.method() === 'DELETE') ++o.stopped;
+  });
+  await o.page.getByText('Steer: change the weighting').click();
+  o.slide = (name, value) => o.page.getByLabel(name).fill(String(value));
+  o.said = (what) => o.page.locator('.steer').getByText(what, { exact: true }).waitFor({ timeout: 60000 });
+  o.ran = (n) => until(() => o.asked.length >= n, `${o.asked.length} runs were asked for, not ${n}`);
+  o.saved = async () => JSON.parse((await save(o, 'Save as a steering file')).bytes).interventions;
+  return o;
+}
+
+/// From now on the page waits for what its run is doing, until it is let go.
+async function hold(o) {
+  let letGo;
+  const gate = new Promise((done) => (letGo = done));
+  await o.page.route('**/api/run', async (route) => {
+    if (route.request().method() === 'GET') await gate;
+    await route.continue();
+  });
+  return letGo;
+}
+/// A run that the server has ended, and the page does not know it.
+async function ended(o, act) {
+  const begun = o.page.waitForResponse((r) => r.url().endsWith('/api/run') && r.request().method() === 'POST');
+  await act();
+  await begun;
+  await until(async () => !(await o.server.status()).running, 'the run does not end');
+  assert.notEqual((await o.server.status()).against, null);
+}
+const idle = (o) => o.page.locator('.steer').getByRole('button', { name: 'Stop' }).waitFor({ state: 'hidden' });
+const ONE = 'Steered: 1 change.';
+
+const hotter = (heads) => [{ kind: 'temperature', heads: [heads], value: 8 }];
+
+test('heads that are chosen are those that run', async () => {
+  const o = await steering('head=7.1&row=12&key=1');
+  await o.slide('Temperature', 3);
+  await o.said(ONE);
+  await o.page.getByRole('radio', { name: 'Layer 7' }).check();
+  await o.ran(2);
+  await o.said(ONE);
+  await o.page.getByRole('radio', { name: 'All', exact: true }).check();
+  await o.ran(3);
+  assert.deepEqual(o.asked, ['*', '7.*', '*'].map(hotter));
+  await o.clean();
+});
+
+test('heads that were chosen are those that are saved and run, wherever one goes', async () => {
+  const o = await steering('head=7.1&row=12&key=1');
+  const head = o.page.getByRole('radio', { name: 'Head 7.1' });
+  await head.check();
+  await o.slide('Temperature', 3);
+  await o.said(ONE);
+  await o.page.evaluate(() => (location.hash = '#head=5.3&row=12'));
+  await o.page.getByRole('heading', { name: 'Layer 5, head 3' }).waitFor();
+  assert.deepEqual(await o.saved(), hotter('7.1'));
+  assert.ok(await head.isChecked());
+  assert.ok(!(await o.page.getByRole('radio', { name: 'Head 5.3' }).isChecked()));
+  await o.page.getByRole('button', { name: 'All heads' }).click();
+  await o.page.waitForSelector('[role=grid]');
+  assert.deepEqual(await o.saved(), hotter('7.1'));
+  assert.ok(await head.isChecked());
+  await o.page.locator('.steer').getByRole('button', { name: 'Run it' }).click();
+  await o.ran(2);
+  assert.deepEqual(o.asked, ['7.1', '7.1'].map(hotter));
+  await o.clean();
+});
+
+test('the key that was boosted is boosted in the grid too, as its slider moves', async () => {
+  const o = await steering('head=7.1&row=12&key=1');
+  await o.slide('Weights on the span', 6);
+  await o.said(ONE);
+  await o.page.getByRole('button', { name: 'All heads' }).click();
+  await o.page.waitForSelector('[role=grid]');
+  const slider = o.page.getByLabel('Weights on the span');
+  await slider.fill('5');
+  await o.ran(2);
+  assert.deepEqual(o.asked, [64, 32].map((value) => [{ kind: 'boost', heads: ['*'], keys: [[1, 2]], value }]));
+  await o.said(ONE);
+  // Through the middle: the hand does not lose the slider.
+  await slider.fill('0');
+  await o.said('As it was.');
+  assert.ok(await slider.isEnabled());
+  await slider.fill('5');
+  await o.ran(3);
+  assert.deepEqual(o.asked[2], o.asked[1]);
+  await o.clean();
+});
+
+test('the last movement runs, though a run ended just then', async () => {
+  const o = await steering();
+  const letGo = await hold(o);
+  await ended(o, () => o.slide('Temperature', 3));
+  await o.slide('Temperature', 2);
+  letGo();
+  await o.ran(2);
+  assert.deepEqual(o.asked.map(([{ value }]) => value), [8, 4]);
+  await o.said(ONE);
+  await o.clean();
+});
+
+test('sliders back in their places show the run as it was, and stop what is on its way', async () => {
+  const o = await steering();
+  await o.slide('Temperature', 3);
+  await o.page.waitForSelector('.runs');
+  await o.slide('Temperature', 0);
+  await o.page.locator('.runs').waitFor({ state: 'detached' });
+  await o.said('As it was.');
+  assert.equal(o.stopped, 0);
+  const letGo = await hold(o);
+  await ended(o, () => o.slide('Temperature', 2));
+  await o.slide('Temperature', 0);
+  await until(() => o.stopped === 1, 'the run was not stopped');
+  letGo();
+  await idle(o);
+  await o.said('As it was.');
+  assert.equal(await o.page.locator('.runs').count(), 0);
+  assert.equal(o.asked.length, 2);
+  await o.clean();
+});
+
+test('As it was, during a run: it is stopped, and its result is not shown', async () => {
+  const o = await steering();
+  const letGo = await hold(o);
+  await ended(o, () => o.slide('Temperature', 3));
+  await o.page.getByRole('button', { name: 'As it was' }).click();
+  letGo();
+  await idle(o);
+  assert.equal(await o.page.locator('.runs').count(), 0);
+  assert.equal(o.stopped, 1);
+  assert.equal(await o.page.getByLabel('Temperature').inputValue(), '0');
+  // The next one is shown.
+  await o.slide('Temperature', 2);
+  await o.said(ONE);
+  await o.page.waitForSelector('.runs');
+  await o.clean();
+});
+
+test('a run that is on its way comes during the tour, and the sliders stay where they were', async () => {
+  const o = await steering();
+  const letGo = await hold(o);
+  await ended(o, () => o.slide('Temperature', 3));
+  await o.page.getByRole('button', { name: 'How it works' }).click();
+  await o.page.waitForSelector('.tour');
+  assert.ok(!(await o.page.locator('.steer').isVisible()));
+  letGo();
+  await o.page.keyboard.press('Escape');
+  await o.page.waitForSelector('.runs');
+  assert.equal(await o.page.getByLabel('Temperature').inputValue(), '3');
+  await o.said(ONE);
+  await o.clean();
+});
