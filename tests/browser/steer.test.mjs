@@ -183,3 +183,19 @@ test('a run that is on its way comes during the tour, and the sliders stay where
   await o.said(ONE);
   await o.clean();
 });
+
+test('the change as a measure is still chosen after Back', async () => {
+  const o = await steering();
+  await o.slide('Temperature', 3);
+  await o.page.waitForSelector('.runs');
+  const measure = o.page.getByLabel('Colour by');
+  await measure.selectOption({ label: 'Change between the runs' });
+  await o.page.waitForFunction(() => /measure=changed/.test(location.hash));
+  await o.page.locator('[data-head="7.1"]').click();
+  await o.page.waitForSelector('#map-how');
+  await o.page.goBack();
+  await o.page.waitForSelector('[role=grid]');
+  assert.equal(await measure.locator('option:checked').textContent(), 'Change between the runs');
+  assert.match(await o.page.locator('[data-head="7.1"]').getAttribute('aria-label'), /Change between the runs/);
+  await o.clean();
+});

@@ -170,7 +170,7 @@ export class Store {
     s.scale = pick('scale', ['log', 'linear', 'rank'], s.scale);
     s.pool = pick('pool', ['sum', 'max'], s.pool);
     s.palette = pick('palette', ['viridis', 'cividis', 'magma'], s.palette);
-    const known = this.source.against?.data.measures ?? measures;
+    const known = (this.state?.against ?? this.source.against)?.data.measures ?? measures;
     const measure = known.findIndex((m) => m.id === p.get('measure'));
     if (measure >= 0) s.measure = measure;
     s.first = p.get('first') !== 'hidden';
