@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { closeAll, settled } from './open.mjs';
-import { save } from './saving.mjs';
+import { save, texts } from './saving.mjs';
 import { endAll, model, serve, visit } from './serving.mjs';
 
 const text = 'The cat sat on the mat because it was tired, and the dog that had come with it lay down beside the cat.';
@@ -197,5 +197,23 @@ test('the change as a measure is still chosen after Back', async () => {
   await o.page.waitForSelector('[role=grid]');
   assert.equal(await measure.locator('option:checked').textContent(), 'Change between the runs');
   assert.match(await o.page.locator('[data-head="7.1"]').getAttribute('aria-label'), /Change between the runs/);
+  await o.clean();
+});
+
+test('a saved picture of the steered run says the role that the head has there', async () => {
+  const o = await steering();
+  await o.slide('Temperature', 3);
+  const roles = async (run) => {
+    await o.page.locator(`.runs input[value=${run}]`).check();
+    const all = await o.page.locator('[data-head]').evaluateAll((b) => b.map((e) => [e.dataset.head, e.ariaLabel]));
+    return new Map(all.map(([head, said]) => [head, said.match(/: ([^,]+),/)[1]]));
+  };
+  const [a, b] = [await roles('first'), await roles('second')];
+  const head = [...a.keys()].find((h) => a.get(h) !== b.get(h));
+  assert.ok(head, 'no role changed');
+  await o.page.evaluate((h) => (location.hash = `#head=${h}&row=12&runs=second`), head);
+  await settled(o.page);
+  const said = texts((await save(o, 'the map as SVG')).bytes.toString()).map((t) => t.said);
+  assert.ok(said.some((t) => t.includes(`, run B (${b.get(head)}): `)), `${b.get(head)} is not in ${said.join('\n')}`);
   await o.clean();
 });

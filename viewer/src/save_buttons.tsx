@@ -122,7 +122,8 @@ async function viewFigure(props: SaveViewProps): Promise<Figure> {
   if (!scene) throw new Error('the map is not there yet');
   const difference = pair?.as === 'difference';
   const { scale, pool } = scene.colours;
-  const role = pair || (store.source.against && state.runs === 'second') ? undefined : store.data.roles[head.index];
+  const shown = runOf(state) === 'B' ? state.against! : store.source;
+  const role = pair ? undefined : shown.data.roles[head.index];
   const edges = scene.picture.edges;
   const [what] = whats;
   const alike = whats.every((w) => w === what);
