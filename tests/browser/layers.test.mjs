@@ -97,6 +97,17 @@ test('the engine\u2019s own figures where the page has them, what the heads writ
   await finish(made);
 });
 
+test('by keyboard from the grid into two layers, and by Escape back', async () => {
+  const o = await visitFile('plain.html');
+  await o.page.getByRole('button', { name: 'Compare layers' }).focus();
+  await o.page.keyboard.press('Enter');
+  await there(o);
+  assert.ok(await o.page.evaluate(() => document.activeElement.matches('.layers')), 'the focus is in the view');
+  await o.page.keyboard.press('Escape');
+  await o.page.waitForSelector('[role=grid][aria-label^="All heads"]');
+  await finish(o);
+});
+
 test('of two layers: what both have in common, of all and without the first token', async () => {
   const weights = (head) =>
     JSON.parse(call('tile', at('plain.safetensors'), head, `0:${n}`, `0:${n}`, '--json')).weights.slice(1);

@@ -59,8 +59,9 @@ export function App({ store }: { store: Store }) {
   useEffect(() => {
     if (before.current !== place) {
       window.scrollTo(0, 0);
-      // In the grid the focus goes back to the head that was left: grid.tsx.
-      if (place === 'head' || (place === 'grid' && left.current === null)) main.current?.focus();
+      // In the grid the focus goes back to the head that was left: grid.tsx. Two layers hear Escape within themselves.
+      if (place === 'layers') main.current?.querySelector<HTMLElement>('.layers')?.focus();
+      else if (place === 'head' || (place === 'grid' && left.current === null)) main.current?.focus();
     }
     before.current = place;
   }, [place]);

@@ -130,6 +130,7 @@ export function LayersPage({
   return (
     <div
       class="head-page layers"
+      tabIndex={-1}
       onKeyDown={(e) => {
         if (e.key === 'Escape') store.set({ layers: null });
       }}
