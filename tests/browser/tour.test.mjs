@@ -208,6 +208,31 @@ test('by keyboard alone: the focus stays, and each step is told', { skip }, asyn
   await clean(o);
 });
 
+test('the way out of the tour leads where it says', { skip }, async () => {
+  const o = await open(page('real.html'));
+  const p = o.page;
+  const back = p.locator('.tour-steps .back');
+  const places = [
+    ['#head=3.1&tour=2', 'Head 3.1', /Layer 3, head 1/],
+    ['#layers=5,12&tour=2', 'Layers 5 and 12', /Layers 5 and 12/],
+    ['#tour=2', 'All heads', /All [\d,]+ heads/],
+  ];
+  for (const [hash, name, title] of places) {
+    await p.evaluate((h) => (location.hash = h), hash);
+    await p.waitForSelector('.tour');
+    assert.equal(await back.textContent(), `\u2190 ${name}`);
+    await back.click();
+    await p.getByRole('heading', { level: 2, name: title }).first().waitFor();
+  }
+  // From two layers the tour's own head is opened; out of that one comes to all heads.
+  await p.evaluate(() => (location.hash = '#layers=5,12&tour=8'));
+  await p.getByRole('button', { name: 'This head on the whole text' }).click();
+  await p.waitForSelector('#map-how');
+  await p.getByRole('button', { name: 'All heads' }).click();
+  await p.waitForSelector('[role=grid][aria-label^="All heads"]');
+  await clean(o);
+});
+
 test('where motion is welcome the tour plays itself, and the focus stays on Play', { skip }, async () => {
   const o = await open(page('real.html'), { hash: '#tour=3', reducedMotion: 'no-preference' });
   const p = o.page;

@@ -3,6 +3,7 @@
 // is spoken; only Play moves by itself, and not where the system asks for less motion.
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { Pick } from './controls';
+import { headName } from './data';
 import { label, percent, quoted } from './format';
 import { type Lesson, NO_PLAY, type Play, computeRow, figure } from './lesson';
 import { type State, type Store, reducedMotion } from './state';
@@ -16,6 +17,14 @@ const KEY_MS = 1200; // for one key meeting the query
 
 const inField = (target: EventTarget | null): boolean =>
   target instanceof HTMLElement && /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName);
+
+/// Where the tour ends: in the view that it was opened from.
+function cameFrom({ data }: Store, { head, layers }: State): string {
+  if (head !== null) return `Head ${headName(data, head)}`;
+  if (!layers) return 'All heads';
+  const [a, b] = layers;
+  return a === b ? `Layer ${a}` : `Layers ${a} and ${b}`;
+}
 
 /// Goes on by itself: from step to step, and through the keys where each meets the query.
 function usePlay(step: number, at: number, row: number, go: (to: number) => void, setAt: (key: number) => void) {
@@ -92,7 +101,7 @@ export function Tour({ store, state, lesson }: { store: Store; state: State; les
     <div class="tour">
       <nav class="tour-steps" aria-label="Steps of the tour">
         <button type="button" class="back" onClick={() => store.set({ tour: null })}>
-          {'\u2190'} All heads
+          {'\u2190'} {cameFrom(store, state)}
         </button>
         <ol>
           {STEPS.map((s, i) => (
@@ -160,7 +169,10 @@ export function Tour({ store, state, lesson }: { store: Store; state: State; les
             <button
               type="button"
               class="quiet"
-              onClick={() => store.set({ tour: null, head: lesson.layer * store.data.model.heads + lesson.head })}
+              onClick={() => {
+                const head = lesson.layer * store.data.model.heads + lesson.head;
+                store.set({ tour: null, head, layers: null });
+              }}
             >
               This head on the whole text
             </button>
