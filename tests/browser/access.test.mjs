@@ -93,6 +93,42 @@ test('by keyboard alone: from the grid to a cell and back', async () => {
   await o.close();
 });
 
+test('below the last row of heads there is none', async () => {
+  const o = await open(page('long.html'));
+  const p = o.page;
+  const heads = await p.locator('[data-head]').evaluateAll((all) => all.map((b) => b.dataset.head));
+  const last = Math.max(...heads.map((h) => Number(h.split('.')[1])));
+  await p.locator(`[data-head="1.${last}"]`).focus();
+  await p.keyboard.press('ArrowDown');
+  assert.equal(await p.evaluate(() => document.activeElement?.dataset.head), `1.${last}`);
+  await o.close();
+});
+
+test('the browser\u2019s own keys are left to it', async () => {
+  const o = await open(page('long.html'));
+  const p = o.page;
+  await p.evaluate(() => {
+    window.taken = [];
+    window.addEventListener('keydown', (e) => window.taken.push(e.defaultPrevented));
+  });
+  const focused = () => p.evaluate(() => document.activeElement?.dataset.head);
+  await p.locator('[data-head="1.1"]').focus();
+  for (const key of ['Alt+ArrowLeft', 'Meta+ArrowLeft', 'Control+ArrowLeft']) await p.keyboard.press(key);
+  assert.equal(await focused(), '1.1');
+  await p.keyboard.press('Control+Home');
+  assert.equal(await focused(), '0.0');
+  await p.keyboard.press('Enter');
+  await settled(p);
+  const row = () => p.evaluate(() => document.querySelector('.text .focused').dataset.i);
+  const before = await row();
+  await p.locator('.text').focus();
+  for (const key of ['Alt+ArrowLeft', 'Meta+ArrowLeft', 'Control+ArrowUp', 'Alt+Home']) await p.keyboard.press(key);
+  assert.equal(await row(), before);
+  // Of all of these Control+Home alone is the page's.
+  assert.equal((await p.evaluate(() => window.taken)).filter(Boolean).length, 1);
+  await o.close();
+});
+
 test('a link to a view opens that view', async () => {
   const hash = '#head=1.1&row=812&key=640&at=700.00%2C700.00%2C400.00&scale=rank&pool=max&palette=cividis&first=hidden';
   const o = await open(page('long.html'), { hash });

@@ -114,6 +114,7 @@ export function Grid({ store, state, back, onHover }: GridProps) {
   }, [there]);
 
   const onKey = (e: KeyboardEvent): void => {
+    if (e.altKey || e.metaKey || (e.ctrlKey && e.key.startsWith('Arrow'))) return; // the browser's own
     const moves: Record<string, number> = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns };
     let next = current;
     if (e.key in moves) next = current + moves[e.key]!;
@@ -121,8 +122,7 @@ export function Grid({ store, state, back, onHover }: GridProps) {
     else if (e.key === 'End') next = e.ctrlKey ? order.length - 1 : current - (current % columns) + columns - 1;
     else return;
     e.preventDefault();
-    next = Math.min(order.length - 1, next);
-    if (next < 0) return;
+    if (next < 0 || next >= order.length) return;
     setCurrent(next);
     box.current?.querySelector<HTMLElement>(`[data-place="${next}"]`)?.focus();
   };

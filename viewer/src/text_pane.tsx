@@ -171,6 +171,7 @@ export function TextPane({ tokens, row, view, signed, first, matches, dark, onFo
   }, [row, tokens]);
 
   const onKey = (e: KeyboardEvent): void => {
+    if (e.altKey || e.metaKey || (e.ctrlKey && e.key.startsWith('Arrow'))) return; // the browser's own
     const moves: Record<string, number> = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
     const by = e.key === 'PageDown' ? 50 : e.key === 'PageUp' ? -50 : moves[e.key];
     let next = row + (by ?? 0);
