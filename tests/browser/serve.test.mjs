@@ -134,6 +134,24 @@ test('a long run shows its progress and can be stopped', async () => {
   await o.clean();
 });
 
+test('the address of a new start, pasted into the open tab, is followed', async () => {
+  const first = await serve('-m', model, '--text', 'The cat sat on the mat.');
+  const context = await (await launch('gpu')).newContext();
+  const p = await context.newPage();
+  await p.goto(first.url);
+  await p.getByRole('heading', { name: 'The cat sat on the mat.' }).waitFor();
+  const gone = new Promise((done) => first.process.on('exit', done));
+  first.process.kill('SIGINT');
+  await gone;
+  const second = await serve('-m', model, '--text', 'The dog lay down.', '--port', String(first.port));
+  await p.goto(second.url); // which changes the fragment alone
+  await p.getByRole('heading', { name: 'The dog lay down.' }).waitFor();
+  await p.locator('[role=gridcell] button').first().click();
+  await p.waitForSelector('#map-how');
+  assert.ok(!(await p.evaluate(() => location.href)).includes(second.token));
+  await context.close();
+});
+
 test('without the token, and from another site, there is nothing to see', async () => {
   const server = await serve(trace);
   const context = await (await launch('gpu')).newContext();

@@ -34,6 +34,15 @@ function takeToken(): string | null {
   return sessionStorage.getItem('bareattn-token');
 }
 
+/// An address with a new token, pasted into the open tab, changes the fragment alone: the server was started anew.
+function followToken(): void {
+  window.addEventListener('hashchange', () => {
+    if (!new URLSearchParams(location.hash.slice(1)).has('token')) return;
+    takeToken();
+    location.reload();
+  });
+}
+
 class Api {
   /// The run that is shown, once it is known: a server that shows another by now refuses instead of mixing the two.
   run = '';
@@ -312,6 +321,7 @@ export class HttpSource extends HttpRun {
 
   /// `given`: the description that came with the page; its numbers may be left to the server.
   static async open(given: { source: { base: string } }): Promise<HttpSource> {
+    followToken();
     const api = new Api(given.source.base);
     const whole: unknown = 'tokens' in given ? given : await (await api.ask('text')).json();
     const data = checkPageData(whole as PageData);
