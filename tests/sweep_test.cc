@@ -142,7 +142,9 @@ TEST(Sweep, EveryRowIsItsDefinition) {
           ++off;
         } else if (measure == Swept::logit_skewness || measure == Swept::logit_kurtosis) {
           // Two scores that are all but equal leave little of their deviation exact.
-          if (i >= 2) ASSERT_NEAR(rows[i], want, 2e-3 * (1 + std::abs(want))) << where;
+          if (i >= 2) {
+            ASSERT_NEAR(rows[i], want, 2e-3 * (1 + std::abs(want))) << where;
+          }
         } else {
           ASSERT_NEAR(rows[i], want, 1e-5 * (1 + std::abs(want)) + 2 * dense.logit_error[i]) << where;
         }

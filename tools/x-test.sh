@@ -54,14 +54,14 @@ part_links() { single links python3 tools/check_links.py; }
 part_ctest() {
   export BAREATTN_MODEL=${BAREATTN_MODEL:-$PWD/$model}
   # Each GoogleTest program leaves its own cases; the tests that are no such program are in ctest.xml.
-  GTEST_OUTPUT="xml:$PWD/$results/gtest/" run ctest --preset release --output-junit "$PWD/$results/ctest.xml"
+  GTEST_OUTPUT="xml:$PWD/$results/gtest/" run ctest --preset release --parallel 2 --output-junit "$PWD/$results/ctest.xml"
 }
 
-# The command from outside.
+# The command from outside, two files of tests at a time: much of it is waiting.
 part_cli() {
   [[ -d tests/cli ]] || { echo "  no tests/cli/ in this tree: nothing to test"; return 0; }
   export BAREATTN_BIN=${BAREATTN_BIN:-$PWD/build/bareattn} BAREATTN_MODEL=${BAREATTN_MODEL:-$PWD/$model}
-  need_venv .venv tests/requirements.txt && run .venv/bin/python -m pytest -q --junitxml="$results/cli.xml" tests/cli
+  need_venv .venv tests/requirements.txt && run .venv/bin/python -m pytest -q -n 2 --dist loadfile --junitxml="$results/cli.xml" tests/cli
 }
 
 # The reference of the public headers; Doxygen's warnings are errors.

@@ -284,9 +284,11 @@ test('on a phone the two runs fit, in the dark', async () => {
 });
 
 test('served, the two runs are what the file shows', async () => {
-  const server = await serve(at('plain.safetensors'), '--against', at('steered.safetensors'));
+  const server = await serve(at('plain.safetensors'), '--against', at('steered.safetensors'), '-m', model);
   const o = await visit(server, { hash: 'head=7.1&row=12&key=0&at=6,8,18' });
   await settled(o.page);
+  assert.ok(await o.page.getByText('Run another text').count(), 'no text can be typed');
+  assert.equal(await o.page.locator('.steer').count(), 0, 'B is the run that was given');
   await o.page.waitForSelector('#cell-difference');
   assert.match(await o.page.locator('#map-how').textContent(), /exact, computed by the server/);
   assert.ok(Math.abs(Number(await o.page.locator('#cell-difference').getAttribute('value')) - change(12, 0)) < 2e-3);

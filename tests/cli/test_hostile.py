@@ -144,12 +144,14 @@ def test_ctrl_c_stops_what_prints_at_the_end(tmp_path):
     """While it runs, the last of its runs included: nothing is printed as if it had been finished, nothing saved."""
     text, saved = tmp_path / "text.txt", tmp_path / "steering.json"
     text.write_text(TOM.read_text()[:2600])
-    for arguments in (("perplexity", TOM), ("steer", "--boost", "TOM", "-n", "1", "--save", saved, text)):
+    longer = tmp_path / "longer.txt"
+    longer.write_text(TOM.read_text()[:9000])
+    for arguments in (("perplexity", longer), ("steer", "--boost", "TOM", "-n", "1", "--save", saved, text)):
         command = [BIN, arguments[0], "-m", MODEL, *arguments[1:]]
         start = time.monotonic()
         assert subprocess.run(command, capture_output=True).returncode == 0
         length, late = time.monotonic() - start, 0
-        for moment in (0.3, 0.6, 0.75, 0.85):
+        for moment in (0.3, 0.6, 0.8):
             saved.unlink(missing_ok=True)
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             time.sleep(moment * length)

@@ -71,7 +71,9 @@ export function App({ store }: { store: Store }) {
       <main ref={main} tabIndex={-1}>
         <TroubleBar source={store.source} />
         {store.source.live && <LivePanel live={store.source.live} />}
-        {store.source.live && <SteerPanel store={store} state={state} live={store.source.live} focusedKey={key} />}
+        {store.source.live && !store.source.against && (
+          <SteerPanel store={store} state={state} live={store.source.live} focusedKey={key} />
+        )}
         {state.tour !== null && store.data.lesson ? (
           <Tour store={store} state={state} lesson={store.data.lesson} />
         ) : state.head !== null ? (

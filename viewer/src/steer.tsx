@@ -1,6 +1,7 @@
 // Steering a live run: sliders that change the weighting, after which the server runs the same text once more and the
 // page shows both runs and what lies between. The heads are all, the layer's or the one that was shown when they were
-// chosen; the span is any piece of the text. What was set can be saved as a steering file for the command line.
+// chosen; the span is any piece of the text. What was set can be saved as a steering file for the command line. Where
+// the server was given a B there is no steering: that place is taken.
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { Choice } from './controls';
 import { headName, layerOf } from './data';
@@ -102,7 +103,6 @@ export function SteerPanel({ store, state, live, focusedKey }: SteerProps) {
   const timer = useRef(0);
   const wanted = useRef<Knobs | null>(null); // moved while a run is on its way
   const turn = useRef(0); // whose result is waited for; an older one is unwanted
-  const given = store.source.against ?? null;
   const { head } = state;
   const offered = head === null ? ['*'] : ['*', `${layerOf(data, head)}.*`, headName(data, head)];
   if (!offered.includes(knobs.heads)) offered.push(knobs.heads); // chosen elsewhere, and still what runs
@@ -122,7 +122,7 @@ export function SteerPanel({ store, state, live, focusedKey }: SteerProps) {
   const undo = (): void => {
     halt();
     ++turn.current;
-    store.set(given ? { against: given } : { against: null, runs: 'first' });
+    store.set({ against: null, runs: 'first' });
   };
   const go = (k: Knobs): void => {
     const all = interventions(k, spanFor(k));
@@ -275,9 +275,9 @@ export function SteerPanel({ store, state, live, focusedKey }: SteerProps) {
           : running
             ? 'Running.'
             : run && !changed.length
-              ? state.against === given
-                ? 'As it was.'
-                : ''
+              ? state.against
+                ? ''
+                : 'As it was.'
               : run?.state === 'cancelled'
                 ? 'Stopped.'
                 : run?.state === 'done'
