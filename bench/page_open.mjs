@@ -19,7 +19,9 @@ for (let i = 0; i < Number(times); ++i) {
   let requests = 0;
   page.on('request', () => ++requests);
   await page.goto(url);
-  await page.waitForFunction(() => performance.getEntriesByName('bareattn-grid-painted').length > 0);
+  await page.waitForFunction(() =>
+    ['bareattn-grid-painted', 'first-contentful-paint'].every((name) => performance.getEntriesByName(name).length > 0),
+  );
   const opened = await page.evaluate(() => ({
     first_paint_ms: performance.getEntriesByName('first-contentful-paint')[0].startTime,
     grid_painted_ms: performance.getEntriesByName('bareattn-grid-painted')[0].startTime,

@@ -198,7 +198,7 @@ void add_roles(CLI::App& app, Action& action) {
       "Examples:\n"
       "  bareattn roles -m MODEL.gguf\n"
       "  bareattn roles -m MODEL.gguf --json | jq '.heads[] | select(.role == \"induction\")'\n"
-      "Takes one to two minutes on two cores for a model of 135 million parameters. The result is kept under\n"
+      "Takes two to six minutes on two cores for a model of 135 million parameters. The result is kept under\n"
       "$XDG_CACHE_HOME/bareattn/roles (else ~/.cache), and `bareattn look` names the roles from there.\n"
       "A '?' in --all: part of the interval lies beyond a threshold. What the recipes are: docs/roles.md.");
   command->callback([options, &action] { action = [options] { return run(*options); }; });

@@ -24,7 +24,9 @@ test('the grid has a cell for each of the 270 heads, and is painted', async () =
   assert.equal(await o.page.locator('[role=gridcell] button').count(), 270);
   const names = await o.page.locator('[role=gridcell] button').evaluateAll((all) => all.map((b) => b.dataset.head));
   assert.equal(new Set(names).size, 270);
-  await o.page.waitForFunction(() => performance.getEntriesByName('bareattn-grid-painted').length > 0);
+  await o.page.waitForFunction(() =>
+    ['bareattn-grid-painted', 'first-contentful-paint'].every((name) => performance.getEntriesByName(name).length > 0),
+  );
   const times = await o.page.evaluate(() => ({
     paint: performance.getEntriesByName('first-contentful-paint')[0].startTime,
     grid: performance.getEntriesByName('bareattn-grid-painted')[0].startTime,
