@@ -15,8 +15,7 @@ void write_page(const BrokenPages& pages, const std::shared_ptr<const Model>& mo
                 const std::string& state) {
   ObservationOptions options;
   options.table = std::make_shared<const ScoreTable>(run.options.variant->table);
-  const auto observation =
-      observe(model, run.tokens, options, pages.threads, [](int64_t, int64_t) { return !interrupted(); });
+  const auto observation = observe(model, run.tokens, options, pages.threads, unless_interrupted);
   PageOptions page;
   page.title = pages.name + ", " + state + ": " + run.what;
   page.telling = pages.heads;

@@ -11,7 +11,8 @@
 
 namespace bareattn {
 class Trace;
-}
+class InputError;
+}  // namespace bareattn
 
 namespace bareattn::cli {
 
@@ -65,11 +66,10 @@ struct ModelChoice {
   void declare(CLI::App& command);
   std::shared_ptr<const Model> load() const;  // stops with Cancelled where the user did
 
-  /// Whether BAREATTN_MODEL names it: it is meant for other commands too, so one that does not fit is left out, and
-  /// said.
-  bool from_environment() const;
-  /// Whether there is a model and it made the trace. InputError where one that was named did not; one of the
-  /// environment is left out, with a warning that begins with what is lost by it, "no tour in the page".
+  /// Within a catch, of a model that does not fit: throws on, but one of BAREATTN_MODEL is meant for other commands too
+  /// and left out, with a warning that begins with what is lost by it, "no tour in the page".
+  void leave_out(const InputError& error, const std::string& lost) const;
+  /// Whether there is a model and it made the trace. One that did not: leave_out().
   bool made(const Trace& trace, const std::string& lost) const;
   /// The same model with the precisions of the trace, so that what it runs can be compared with it.
   ModelChoice as_made(const Trace& trace) const;

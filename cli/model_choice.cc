@@ -47,9 +47,10 @@ std::shared_ptr<const Model> ModelChoice::load() const {
   return model;
 }
 
-bool ModelChoice::from_environment() const {
+void ModelChoice::leave_out(const InputError& error, const std::string& lost) const {
   const char* everywhere = std::getenv("BAREATTN_MODEL");
-  return everywhere != nullptr && path == everywhere;
+  if (everywhere == nullptr || path != everywhere) throw;
+  std::fputs(("bareattn: warning: " + lost + " (BAREATTN_MODEL): " + printable(error.what()) + "\n").c_str(), stderr);
 }
 
 bool ModelChoice::made(const Trace& trace, const std::string& lost) const {
@@ -58,8 +59,7 @@ bool ModelChoice::made(const Trace& trace, const std::string& lost) const {
     trace.check_model_file(path);
     return true;
   } catch (const InputError& error) {
-    if (!from_environment()) throw;
-    std::fputs(("bareattn: warning: " + lost + " (BAREATTN_MODEL): " + printable(error.what()) + "\n").c_str(), stderr);
+    leave_out(error, lost);
     return false;
   }
 }

@@ -70,8 +70,7 @@ std::shared_ptr<const Model> model_beside(const ServeChoice& choice, const Trace
   try {
     return choice.model.as_made(trace).load();
   } catch (const InputError& error) {
-    if (!choice.model.from_environment()) throw;
-    fmt::print(stderr, "bareattn: warning: no texts can be run (BAREATTN_MODEL): {}\n", printable(error.what()));
+    choice.model.leave_out(error, "no texts can be run");
     return nullptr;
   }
 }

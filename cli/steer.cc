@@ -20,9 +20,6 @@ namespace {
 
 using Kind = Intervention::Kind;
 
-/// What every run here is given to ask whether it may go on.
-bool unless_interrupted(int64_t, int64_t) { return !interrupted(); }
-
 struct SteerOptions {
   ModelChoice model;
   InputChoice input;

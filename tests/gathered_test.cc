@@ -3,8 +3,6 @@
 // library, so its source is part of this program.
 #include <gtest/gtest.h>
 
-#include <map>
-
 #include "../cli/sweep_json.cc"
 #include "gguf_builder.h"
 #include "observe_dense.h"
@@ -12,24 +10,12 @@
 namespace bareattn {
 namespace {
 
-class QkRecorder final : public Observer {
- public:
-  bool wants(Point p, int) override { return p == Point::rot_q || p == Point::rot_k; }
-  void see(const Event& event) override {
-    for (int64_t h = 0; h < event.values.shape[1]; ++h)
-      for (int64_t i = 0; i < event.values.shape[0]; ++i)
-        for (int64_t d = 0; d < event.values.shape[2]; ++d)
-          (event.point == Point::rot_q ? q : k)[{event.layer, static_cast<int>(h)}].push_back(event.values.at(i, h, d));
-  }
-  std::map<std::pair<int, int>, std::vector<float>> q, k;
-};
-
 TEST(Gathered, IsTheLargestShareOfDenseWeights) {
   const test::TemporaryFile file(test::tiny_llama().build());
   const auto model = Model::load(file.path(), {.precision = Precision::f32, .threads = 2});
   constexpr int64_t n = 150;
   const auto tokens = test::byte_tokens(n);
-  QkRecorder run;
+  test::QkRecorder run;
   Session(model).run(tokens, Logits::none, &run);
   const auto observation = observe(model, tokens, {}, 2);
   for (int layer = 0; layer < 2; ++layer)

@@ -1,12 +1,29 @@
 // One head's attention in double, dense and slow, from f32 Q [N, D] and K [N, D]: the definition that the streaming
-// measures are held against. Tests only; N x N memory.
+// measures are held against; and the Q and K of a run, to make it from. Tests only; N x N memory.
 #pragma once
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <map>
+#include <utility>
 #include <vector>
 
+#include "bareattn/model.h"
+
 namespace bareattn::test {
+
+/// Q and K of every head as attention sees them, [N, D] by layer and head.
+class QkRecorder final : public Observer {
+ public:
+  bool wants(Point p, int) override { return p == Point::rot_q || p == Point::rot_k; }
+  void see(const Event& event) override {
+    for (int64_t h = 0; h < event.values.shape[1]; ++h)
+      for (int64_t i = 0; i < event.values.shape[0]; ++i)
+        for (int64_t d = 0; d < event.values.shape[2]; ++d)
+          (event.point == Point::rot_q ? q : k)[{event.layer, static_cast<int>(h)}].push_back(event.values.at(i, h, d));
+  }
+  std::map<std::pair<int, int>, std::vector<float>> q, k;
+};
 
 struct DenseHead {
   int64_t length = 0;

@@ -19,22 +19,10 @@ namespace {
 
 constexpr int layers = 2, heads = 4, dim = 16;
 
-class QkRecorder final : public Observer {
- public:
-  bool wants(Point p, int) override { return p == Point::rot_q || p == Point::rot_k; }
-  void see(const Event& event) override {
-    for (int64_t h = 0; h < event.values.shape[1]; ++h)
-      for (int64_t i = 0; i < event.values.shape[0]; ++i)
-        for (int64_t d = 0; d < event.values.shape[2]; ++d)
-          (event.point == Point::rot_q ? q : k)[{event.layer, static_cast<int>(h)}].push_back(event.values.at(i, h, d));
-  }
-  std::map<std::pair<int, int>, std::vector<float>> q, k;
-};
-
 struct Case {
   std::shared_ptr<const Model> model;
   std::vector<int32_t> tokens;
-  QkRecorder run;
+  test::QkRecorder run;
   test::Folder folder;
 
   explicit Case(std::vector<int32_t> ids) : tokens(std::move(ids)) {

@@ -8,7 +8,6 @@ import bareattn
 from places import MODEL, ROOT
 
 
-
 @pytest.mark.parametrize("name", ["trace.md", "steering.md"])
 def test_examples(name, tmp_path, monkeypatch):
     (tmp_path / "model.gguf").symlink_to(MODEL)
