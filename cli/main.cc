@@ -11,8 +11,8 @@
 
 #include "bareattn/error.h"
 #include "bareattn/files.h"
-#include "commands.h"
-#include "interrupt.h"
+#include "commands/commands.h"
+#include "console/interrupt.h"
 
 namespace bareattn::cli {
 namespace {

@@ -11,8 +11,8 @@
 
 #include "../tests/gguf_builder.h"
 #include "bareattn/error.h"
+#include "files/gguf.h"
 #include "model/config.h"
-#include "model/gguf.h"
 
 namespace {
 

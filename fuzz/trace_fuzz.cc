@@ -20,7 +20,7 @@
 #include "base/page_sums.h"
 #include "base/temporary_folder.h"
 #include "base/utf8.h"
-#include "observe/trace_format.h"
+#include "trace/trace_format.h"
 
 namespace {
 

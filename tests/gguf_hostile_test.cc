@@ -10,8 +10,8 @@
 
 #include "bareattn/error.h"
 #include "bareattn/model.h"
+#include "files/gguf.h"
 #include "gguf_builder.h"
-#include "model/gguf.h"
 
 namespace bareattn {
 namespace {

@@ -1,6 +1,6 @@
 // The GGUF reader and the dequantiser on well-formed files: values of every type, valid edge cases that must load, and
 // weights bit for bit as ggml defines them. Malformed files: gguf_hostile_test.cc.
-#include "model/gguf.h"
+#include "files/gguf.h"
 
 #include <gtest/gtest.h>
 

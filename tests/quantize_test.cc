@@ -9,10 +9,10 @@
 #include <fstream>
 
 #include "bareattn/error.h"
+#include "files/gguf.h"
+#include "files/quantize_blocks.h"
 #include "gguf_builder.h"
 #include "golden_json.h"
-#include "model/gguf.h"
-#include "model/quantize_blocks.h"
 
 namespace bareattn {
 namespace {

@@ -14,10 +14,10 @@
 #include "bareattn/head_roles.h"
 #include "golden_json.h"
 #include "model_under_test.h"
-#include "observe/name_roles.h"
-#include "observe/recipes.h"
-#include "observe/role_statistics.h"
 #include "observe_dense.h"
+#include "roles/name_roles.h"
+#include "roles/recipes.h"
+#include "roles/role_statistics.h"
 
 namespace bareattn {
 namespace {

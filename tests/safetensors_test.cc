@@ -1,6 +1,6 @@
 // safetensors files: what the format allows loads, everything else is refused by a sentence with an offset, quickly and
 // without taking memory; what the writer streams in any order, the reader reads.
-#include "observe/safetensors.h"
+#include "files/safetensors.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>

@@ -4,8 +4,8 @@
 #include <string>
 
 #include "bareattn/tokenizer.h"
+#include "files/gguf.h"
 #include "model/config.h"
-#include "model/gguf.h"
 
 namespace bareattn::testing {
 

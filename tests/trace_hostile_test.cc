@@ -13,7 +13,7 @@
 #include "base/page_sums.h"
 #include "folder.h"
 #include "gguf_builder.h"
-#include "observe/trace_format.h"
+#include "trace/trace_format.h"
 
 namespace bareattn {
 namespace {

@@ -15,10 +15,10 @@
 
 #include "bareattn/attention.h"
 #include "bareattn/error.h"
+#include "files/safetensors.h"
 #include "folder.h"
 #include "gguf_builder.h"
 #include "model_under_test.h"
-#include "observe/safetensors.h"
 
 namespace bareattn {
 namespace {

@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 
 FLOORS = {
-    "base": 0, "kernels": 1, "attention": 2, "text": 3, "model": 3, "observe": 4, "diagnose": 5, "steer": 5, "view": 6, "serve": 6,
+    "base": 0, "kernels": 1, "attention": 2, "files": 2, "text": 3, "model": 3, "observe": 4, "trace": 4, "analyze": 4, "roles": 4,
+    "diagnose": 5, "steer": 5, "view": 6, "serve": 6,
 }
 # On one floor, folders do not know each other, except these.
-SIDEWAYS = {("model", "text"), ("diagnose", "steer"), ("serve", "view")}
+SIDEWAYS = {("model", "text"), ("trace", "observe"), ("analyze", "observe"), ("roles", "observe"), ("diagnose", "steer"),
+            ("serve", "view")}
 DOORS = ("cli", "python", "bench", "examples")
 
 # include/bareattn/NAME.h is on the floor of the one src/FOLDER/NAME.cc. Those with no such file stand here. points.h and

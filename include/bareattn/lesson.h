@@ -1,5 +1,5 @@
 // The page's tour: one head on one short sentence, every number as the engine had it. Made by running the sentence;
-// shown by page.h and serve.h. Next: src/view/page_lesson.h, viewer/src/tour.tsx.
+// shown by page.h and serve.h. Next: src/view/page_lesson.h, viewer/src/tour/tour.tsx.
 #pragma once
 #include <cstdint>
 #include <memory>

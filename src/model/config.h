@@ -4,7 +4,7 @@
 #pragma once
 #include "bareattn/model.h"
 #include "bareattn/tokenizer.h"
-#include "model/gguf.h"
+#include "files/gguf.h"
 
 namespace bareattn::model {
 

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "bareattn/model.h"
-#include "model/gguf.h"
+#include "files/gguf.h"
 #include "model/weights.h"
 
 namespace bareattn::model {

@@ -10,8 +10,8 @@
 #include "bareattn/error.h"
 #include "base/atomic_file.h"
 #include "base/checked.h"
-#include "model/gguf.h"
-#include "model/quantize_blocks.h"
+#include "files/gguf.h"
+#include "files/quantize_blocks.h"
 
 namespace bareattn {
 namespace {

@@ -8,8 +8,8 @@
 
 #include "bareattn/model.h"
 #include "base/thread_pool.h"
+#include "files/gguf.h"
 #include "kernels/gemm.h"
-#include "model/gguf.h"
 
 namespace bareattn::model {
 

@@ -1,4 +1,4 @@
-// The page's tour as it stands in the description (docs/page-format.md, "lesson"). Next: viewer/src/tour.tsx.
+// The page's tour as it stands in the description (docs/page-format.md, "lesson"). Next: viewer/src/tour/tour.tsx.
 #pragma once
 #include <nlohmann/json.hpp>
 

@@ -1,14 +1,14 @@
 // The whole page: header, then the grid of all heads or one head's map.
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { count, parameters, plural } from './format';
-import { HeadPage } from './head_page';
-import { LayersPage } from './layers_page';
-import { LivePanel } from './live';
-import { Overview } from './overview';
-import { SteerPanel } from './steer';
-import { type Store, useDark, useStore } from './state';
-import { Tour } from './tour';
-import { TroubleBar, useOvercome } from './trouble';
+import { count, parameters, plural } from './data/format';
+import { HeadPage } from './head/head_page';
+import { LayersPage } from './layers/layers_page';
+import { LivePanel } from './live/live';
+import { Overview } from './grid/overview';
+import { SteerPanel } from './live/steer';
+import { type Store, useDark, useStore } from './state/state';
+import { Tour } from './tour/tour';
+import { TroubleBar, useOvercome } from './live/trouble';
 
 function Header({ store }: { store: Store }) {
   const { model, run, title } = store.data;

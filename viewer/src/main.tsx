@@ -1,12 +1,12 @@
 // Where the page starts: finds its source, shows the app, and if anything fails says what, in words.
 import { render } from 'preact';
 import { App } from './app';
-import { type PageData, checkPageData, givenData } from './data';
-import { errorText } from './format';
-import type { Source } from './source';
-import { FileSource } from './source_file';
-import { HttpSource } from './source_http';
-import { Store } from './state';
+import { type PageData, checkPageData, givenData } from './data/data';
+import { errorText } from './data/format';
+import type { Source } from './source/source';
+import { FileSource } from './source/source_file';
+import { HttpSource } from './source/source_http';
+import { Store } from './state/state';
 
 const root = document.getElementById('app')!;
 

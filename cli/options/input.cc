@@ -1,0 +1,94 @@
+// See input.h.
+#include "options/input.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "bareattn/error.h"
+#include "bareattn/files.h"
+#include "console/interrupt.h"
+
+namespace bareattn::cli {
+namespace {
+
+bool exists(const std::string& path) {
+  struct stat status {};
+  return !path.empty() && path.size() < 4096 && stat(path.c_str(), &status) == 0;
+}
+
+InputText from_file(const std::string& path) {
+  if (path == "-") {
+    if (isatty(STDIN_FILENO) == 1) throw InputError("'-' reads the text from standard input, and nothing is piped in");
+    return {read_file("/dev/stdin", most_input_bytes, stop_if_interrupted), "standard input"};
+  }
+  return {read_file(path, most_input_bytes, stop_if_interrupted), path.substr(path.rfind('/') + 1)};
+}
+
+}  // namespace
+
+void InputChoice::declare(CLI::App& command, const std::string& name, const std::string& what) {
+  command_ = &command;
+  command.add_option(name, argument, what + ": an existing file's path, '-' for standard input, else the text itself")
+      ->type_name("");
+  command.add_option("--text", text, "the text itself, even if a file is called so")->type_name("TEXT");
+  command.add_option("--file", file, "a file with the text, '-' for standard input")->type_name("FILE");
+}
+
+bool InputChoice::given() const {
+  return !argument.empty() || command_->count("--text") + command_->count("--file") > 0;
+}
+
+InputText InputChoice::read() const {
+  const int ways =
+      (argument.empty() ? 0 : 1) + (command_->count("--text") > 0 ? 1 : 0) + (command_->count("--file") > 0 ? 1 : 0);
+  if (ways > 1) throw InputError("the text was given more than once: use one of the argument, --text and --file");
+  InputText input;
+  if (command_->count("--file") > 0) {
+    input = from_file(file);
+  } else if (command_->count("--text") > 0) {
+    input.text = text;
+  } else if (argument == "-" || exists(argument)) {
+    input = from_file(argument);
+  } else {
+    input.text = argument;
+  }
+  if (input.text.empty()) {
+    throw InputError(given() && !input.origin.empty()
+                         ? "the text is empty (" + input.origin + ")"
+                         : "the text is empty: give a text, a file, or '-' for standard input");
+  }
+  return input;
+}
+
+std::string InputChoice::path() const {
+  const std::string& name = command_->count("--file") > 0 ? file : argument;
+  return name != "-" && command_->count("--text") == 0 && exists(name) ? name : "";
+}
+
+void TokenChoice::declare_chat(CLI::App& command, const std::string& what) {
+  command.add_flag("--chat", chat, what + " is a user's message: apply the model's chat template");
+}
+
+void TokenChoice::declare_bos(CLI::App& command) {
+  CLI::Option* with = command.add_flag("--bos", bos, "begin with the beginning-of-sequence token");
+  command.add_flag("--no-bos", no_bos, "begin without it (default: as the model says)")->excludes(with);
+}
+
+std::vector<int32_t> TokenChoice::encode(const Tokenizer& tokenizer, const std::string& text) const {
+  const bool begin = bos || (!no_bos && tokenizer.spec().add_bos);
+  if (!chat) return tokenizer.encode(text, false, begin);
+  const ChatMessage message{"user", text};
+  return tokenizer.encode(tokenizer.apply_chat_template({&message, 1}, true), true, begin);
+}
+
+void refuse_same_file(const std::string& output, const std::string& other) {
+  if (output.empty() || other.empty()) return;
+  std::error_code error;  // a name that cannot be examined is the writer's complaint
+  const bool same = std::filesystem::equivalent(output, other, error) ||
+                    std::filesystem::weakly_canonical(output, error) == std::filesystem::weakly_canonical(other, error);
+  if (same) throw InputError(output + ": this output would replace " + other + ", which is used by the same command");
+}
+
+}  // namespace bareattn::cli

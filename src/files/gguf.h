@@ -1,0 +1,84 @@
+// Reads GGUF files (versions 2 and 3, little-endian) over a memory-mapped file: typed metadata and the place of every
+// tensor. Everything is checked when the file is opened: counts, lengths, names, duplicates, types, shapes, alignment,
+// offsets, overlaps, the file's end. Nothing is trusted and nothing is copied but one small index, so memory and time
+// stay linear in the file. Refused, by name: other versions, big-endian and split files, arrays of arrays, weight types
+// that dequant.h does not know, files that are something else (pickle, zip, HTML, ..).
+// FileError throughout. Where to go next: config.h (what the metadata mean), dequant.h (what the bytes mean).
+#pragma once
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/mapped_file.h"
+#include "files/dequant.h"
+
+namespace bareattn::model {
+
+enum class ValueType : uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64 };
+
+struct TensorInfo {
+  std::string_view name;  // into the mapped file
+  TensorType type;
+  std::array<int64_t, 4> shape;  // GGUF order: shape[0] is the length of a row
+  uint64_t offset;               // of the data, from the file's start
+  uint64_t bytes;                // of the data
+  uint64_t record;               // offset of the tensor's record, for error texts
+  int64_t columns() const { return shape[0]; }
+  int64_t rows() const { return shape[1] * shape[2] * shape[3]; }
+};
+
+class GgufFile {
+ public:
+  static constexpr uint64_t max_values = 3'000'000;  // metadata records in one file: 48 MB of index
+  static constexpr uint64_t max_tensors = 65'536;    // ten times more than the largest models have
+
+  explicit GgufFile(const std::string& path);
+
+  const base::MappedFile& file() const { return file_; }
+  uint32_t version() const { return version_; }
+  uint64_t values() const { return index_.size(); }
+  std::span<const TensorInfo> tensors() const { return tensors_; }  // in the order of their names
+  const TensorInfo* find_tensor(std::string_view name) const;       // nullptr: none
+
+  /// Metadata by key: nothing where the key is absent, FileError where its type is another.
+  std::optional<uint64_t> integer(std::string_view key) const;  // any integer type, not negative
+  std::optional<double> number(std::string_view key) const;     // f32 or f64, finite
+  std::optional<bool> boolean(std::string_view key) const;
+  std::optional<std::string_view> string(std::string_view key) const;  // valid UTF-8
+  std::optional<std::vector<std::string>> strings(std::string_view key) const;
+  std::optional<std::vector<int32_t>> integers(std::string_view key) const;  // array of i32 or u32
+  std::optional<uint64_t> integers_length(std::string_view key) const;       // of what integers() would give
+  std::optional<uint64_t> array_length(std::string_view key, ValueType element) const;
+
+  /// Throws the FileError for this file; the offset is that of `key`'s record where there is one.
+  [[noreturn]] void fail(std::string_view key, const std::string& sentence) const;
+  [[noreturn]] void fail_at(uint64_t offset, const std::string& sentence) const;
+
+ private:
+  struct Entry {
+    uint64_t hash;
+    uint64_t record;  // offset of the record: key length, key, type, value
+  };
+  struct Value;
+
+  void read_values(uint64_t& position, uint64_t count);
+  void read_tensors(uint64_t& position, uint64_t count);
+  void place_tensors(uint64_t data_begin, uint64_t alignment);
+  std::string_view key_at(uint64_t record) const;
+  const Entry* find_entry(std::string_view key) const;
+  std::optional<Value> find_value(std::string_view key) const;
+
+  base::MappedFile file_;
+  uint32_t version_ = 0;
+  std::vector<Entry> index_;  // ordered by (hash, key)
+  std::vector<TensorInfo> tensors_;
+};
+
+/// A name from a file, quoted, cut and made safe to print.
+std::string quoted(std::string_view name);
+
+}  // namespace bareattn::model

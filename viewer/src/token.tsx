@@ -1,6 +1,0 @@
-// A token's text within other text: its direction is its own, so that what stands around it keeps its order.
-import { quoted } from './format';
-
-export const Token = ({ text, most = 18 }: { text: string | undefined; most?: number }) => (
-  <bdi>{quoted(text, most)}</bdi>
-);
