@@ -20,6 +20,7 @@ test_everything() {
   fi
   # One compiler's name for CMake and pip, which both ask for the library: what one has compiled the other finds.
   export CXX=${CXX:-c++} CMAKE_CXX_COMPILER_LAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER-ccache} CCACHE_DIR=${CCACHE_DIR:-$PWD/build/ccache}
+  export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros}  # what it asks for to know precompiled headers
   say "Building everything, tests included"
   build release
   rm -rf "$results" out/wheel
