@@ -210,7 +210,8 @@ TEST(HostileGguf, A15_A16_A17_A18_A19_Shapes) {
   expect_refused({"type past the last", shape({64}, 1000), "type 1000"});
   expect_refused({"removed type", shape({64}, 4), "Q4_2"});
   expect_refused({"removed type", shape({64}, 31), "type 31"});
-  expect_refused({"unread type", shape({256}, 14), "Q6_K; F32, F16"});
+  expect_refused({"unread type", shape({256}, 16), "IQ2_XXS; F32, F16"});
+  expect_refused({"row of 288", shape({288}, 14), "a multiple of 256 is needed for Q6_K"});
 }
 
 TEST(HostileGguf, A20_A21_A22_Offsets) {

@@ -3,8 +3,10 @@
 #include "bareattn/quantize.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
-#include <iterator>
+#include <string>
+#include <vector>
 
 #include "bareattn/error.h"
 #include "bareattn/files.h"
@@ -16,9 +18,6 @@
 namespace bareattn::cli {
 namespace {
 
-constexpr WeightType types[] = {WeightType::f32,  WeightType::f16,  WeightType::bf16,
-                                WeightType::q8_0, WeightType::q4_0, WeightType::q4_1};
-
 struct QuantizeChoice {
   std::string model, output, type;
 };
@@ -28,15 +27,17 @@ int run_quantize(const QuantizeChoice& choice) {
   check_writable(choice.output);
   refuse_same_file(choice.output, choice.model);
   WeightType type = WeightType::f32;
-  for (const WeightType each : types)
+  for (const WeightType each : weight_types)
     if (choice.type == weight_type_name(each)) type = each;
   Quantized made;
   {
     ProgressBar bar("Writing", "tensors");
     made = quantize(choice.model, choice.output, type, bar.callback());
   }
-  fmt::print("{}  {} tensors as {}, {} as f32, {:.1f} MB (was {:.1f} MB)\n", printable(choice.output), made.converted,
-             choice.type, made.kept_f32, static_cast<double>(made.bytes_after) * 1e-6,
+  const std::string next =
+      made.fallen_back == 0 ? "" : fmt::format("{} as the next type (rows not of 256), ", made.fallen_back);
+  fmt::print("{}  {} tensors as {}, {}{} as f32, {:.1f} MB (was {:.1f} MB)\n", printable(choice.output), made.converted,
+             choice.type, next, made.kept_f32, static_cast<double>(made.bytes_after) * 1e-6,
              static_cast<double>(made.bytes_before) * 1e-6);
   return exit_ok;
 }
@@ -50,12 +51,15 @@ void add_quantize(CLI::App& app, Action& action) {
       ->type_name("FILE")
       ->envname("BAREATTN_MODEL");
   command->add_option("-o,--output", choice->output, "the file to write (GGUF)")->type_name("FILE")->required();
-  command->add_option("--type", choice->type, "f32, f16, bf16, q8_0, q4_0 or q4_1")
+  std::vector<std::string> names;
+  for (const WeightType each : weight_types) names.emplace_back(weight_type_name(each));
+  command->add_option("--type", choice->type, fmt::format("{}", fmt::join(names, ", ")))
       ->type_name("TYPE")
       ->required()
-      ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1"}).description(""));
+      ->check(CLI::IsMember(names).description(""));
   command->footer(
-      "A model that is already quantised is widened first and loses twice.\n"
+      "A model that is already quantised is widened first and loses twice. Rows that 256 does not\n"
+      "divide become q5_0 instead of q4_k and q8_0 instead of q6_k.\n"
       "Example:\n"
       "  bareattn quantize -m model-f16.gguf --type q8_0 -o model-q8_0.gguf");
   command->callback([choice, &action] { action = [choice] { return run_quantize(*choice); }; });

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 
+#include "files/dequant_k.h"
 #include "kernels/convert.h"
 
 namespace bareattn::model {
@@ -46,9 +48,45 @@ void block_q4_1(const std::byte* from, float* to) {
   for (int i = 0; i < 16; ++i) to[i + 16] = static_cast<float>(q[i] >> 4) * d + m;
 }
 
-template <class Block>
-void each_block(const std::byte* from, int64_t bytes, int64_t count, float* to, Block&& block) {
-  for (int64_t i = 0; i < count; i += quant_block, from += bytes) block(from, to + i);
+// d, fifth bits 4, 16 bytes as in Q4_0: w = (q - 16) d
+void block_q5_0(const std::byte* from, float* to) {
+  const float d = read_f16(from);
+  uint32_t fifth;
+  std::array<uint8_t, 16> q;
+  std::memcpy(&fifth, from + 2, sizeof fifth);
+  std::memcpy(q.data(), from + 6, q.size());
+  const auto bit = [fifth](int i) { return static_cast<int>(fifth >> i & 1) << 4; };
+  for (int i = 0; i < 16; ++i) to[i] = static_cast<float>(((q[i] & 15) | bit(i)) - 16) * d;
+  for (int i = 0; i < 16; ++i) to[i + 16] = static_cast<float>((q[i] >> 4 | bit(i + 16)) - 16) * d;
+}
+
+// d, m, fifth bits 4, 16 bytes: w = q d + m
+void block_q5_1(const std::byte* from, float* to) {
+  const float d = read_f16(from);
+  const float m = read_f16(from + 2);
+  uint32_t fifth;
+  std::array<uint8_t, 16> q;
+  std::memcpy(&fifth, from + 4, sizeof fifth);
+  std::memcpy(q.data(), from + 8, q.size());
+  const auto bit = [fifth](int i) { return static_cast<int>(fifth >> i & 1) << 4; };
+  for (int i = 0; i < 16; ++i) to[i] = static_cast<float>((q[i] & 15) | bit(i)) * d + m;
+  for (int i = 0; i < 16; ++i) to[i + 16] = static_cast<float>(q[i] >> 4 | bit(i + 16)) * d + m;
+}
+
+// d, 16 bytes of numbers of levels: w = level d
+void block_iq4_nl(const std::byte* from, float* to) {
+  const float d = read_f16(from);
+  for (int i = 0; i < 16; ++i) to[i] = iq4_levels[std::to_integer<int>(from[2 + i]) & 15] * d;
+  for (int i = 0; i < 16; ++i) to[i + 16] = iq4_levels[std::to_integer<int>(from[2 + i]) >> 4] * d;
+}
+
+// One byte e, 16 bytes of numbers of levels (twice the 4-bit floats of the MX format): w = level 2^(e - 128)
+void block_mxfp4(const std::byte* from, float* to) {
+  static constexpr float levels[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+  const auto e = std::to_integer<uint32_t>(from[0]);
+  const float d = std::bit_cast<float>(e < 2 ? uint32_t{0x00200000} << e : (e - 1) << 23);  // the first two: denormal
+  for (int i = 0; i < 16; ++i) to[i] = levels[std::to_integer<int>(from[1 + i]) & 15] * d;
+  for (int i = 0; i < 16; ++i) to[i + 16] = levels[std::to_integer<int>(from[1 + i]) >> 4] * d;
 }
 
 // 16-bit values may lie at an odd address in a map: copied in pieces first.
@@ -62,24 +100,42 @@ void widen(const std::byte* from, int64_t count, float* to, Convert&& convert) {
   }
 }
 
+struct Layout {
+  TensorType type;
+  Storage storage;
+  void (*block)(const std::byte*, float*);  // null: not stored in blocks
+};
+// In the order in which messages name them.
+constexpr Layout layouts[] = {
+    {TensorType::f32, {1, 4}, nullptr},
+    {TensorType::f16, {1, 2}, nullptr},
+    {TensorType::bf16, {1, 2}, nullptr},
+    {TensorType::q8_0, {quant_block, 34}, block_q8_0},
+    {TensorType::q4_0, {quant_block, 18}, block_q4_0},
+    {TensorType::q4_1, {quant_block, 20}, block_q4_1},
+    {TensorType::q5_0, {quant_block, 22}, block_q5_0},
+    {TensorType::q5_1, {quant_block, 24}, block_q5_1},
+    {TensorType::q2_k, {k_block, 84}, block_q2_k},
+    {TensorType::q3_k, {k_block, 110}, block_q3_k},
+    {TensorType::q4_k, {k_block, 144}, block_q4_k},
+    {TensorType::q5_k, {k_block, 176}, block_q5_k},
+    {TensorType::q6_k, {k_block, 210}, block_q6_k},
+    {TensorType::iq4_nl, {quant_block, 18}, block_iq4_nl},
+    {TensorType::iq4_xs, {k_block, 136}, block_iq4_xs},
+    {TensorType::mxfp4, {quant_block, 17}, block_mxfp4},
+};
+
+const Layout* layout_of(TensorType type) {
+  const auto* found =
+      std::find_if(std::begin(layouts), std::end(layouts), [&](const Layout& l) { return l.type == type; });
+  return found == std::end(layouts) ? nullptr : found;
+}
+
 }  // namespace
 
 Storage storage_of(TensorType type) {
-  switch (type) {
-    case TensorType::f32:
-      return {1, 4};
-    case TensorType::f16:
-      return {1, 2};
-    case TensorType::bf16:
-      return {1, 2};
-    case TensorType::q8_0:
-      return {quant_block, 34};
-    case TensorType::q4_0:
-      return {quant_block, 18};
-    case TensorType::q4_1:
-      return {quant_block, 20};
-  }
-  return {};
+  const Layout* layout = layout_of(type);
+  return layout == nullptr ? Storage{} : layout->storage;
 }
 
 std::string type_name(uint32_t type) {
@@ -92,10 +148,13 @@ std::string type_name(uint32_t type) {
   return "type " + std::to_string(type);
 }
 
-std::string readable_types() { return "F32, F16, BF16, Q8_0, Q4_0, Q4_1"; }
+std::string readable_types() {
+  std::string all;
+  for (const Layout& layout : layouts) all += (all.empty() ? "" : ", ") + type_name(static_cast<uint32_t>(layout.type));
+  return all;
+}
 
 void dequantize(TensorType type, std::span<const std::byte> from, int64_t count, float* to) {
-  const int64_t bytes = storage_of(type).bytes;
   const std::byte* data = from.data();
   switch (type) {
     case TensorType::f32:
@@ -105,13 +164,12 @@ void dequantize(TensorType type, std::span<const std::byte> from, int64_t count,
       return widen(data, count, to, [](auto* a, float* b, int64_t n) { kernels::f32_from_f16(a, b, n); });
     case TensorType::bf16:
       return widen(data, count, to, [](auto* a, float* b, int64_t n) { kernels::f32_from_bf16(a, b, n); });
-    case TensorType::q8_0:
-      return each_block(data, bytes, count, to, block_q8_0);
-    case TensorType::q4_0:
-      return each_block(data, bytes, count, to, block_q4_0);
-    case TensorType::q4_1:
-      return each_block(data, bytes, count, to, block_q4_1);
+    default:
+      break;
   }
+  const Layout* layout = layout_of(type);
+  if (layout == nullptr) return;
+  for (int64_t i = 0; i < count; i += layout->storage.block, data += layout->storage.bytes) layout->block(data, to + i);
 }
 
 }  // namespace bareattn::model

@@ -1,14 +1,17 @@
 // See quantize_blocks.h. Blocks of 32: Q8_0 is a scale and 32 signed bytes; Q4_0 a scale, 16 bytes of two nibbles
-// around 8; Q4_1 a scale, a minimum, 16 bytes of two nibbles. The scale is used in f32 and stored in f16, so what is
-// read back is not quite what was rounded; that is the format's definition. Multiplications and additions are not
-// contracted.
+// around 8; Q4_1 a scale, a minimum, 16 bytes of two nibbles; Q5_0 and Q5_1 are these with a fifth bit of each weight
+// in four bytes of their own. Blocks of 256 are made in quantize_k.cc. The scale is used in f32 and stored in f16, so
+// what is read back is not quite what was rounded; that is the format's definition. Multiplications and additions are
+// not contracted.
 #include "files/quantize_blocks.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
+#include <stdexcept>
+#include <utility>
 
+#include "files/quantize_k.h"
 #include "kernels/convert.h"
 
 namespace bareattn::model {
@@ -23,11 +26,17 @@ void put_half(std::byte* to, float value) {
 
 float inverse(float scale) { return scale == 0 ? 0.0F : 1.0F / scale; }
 
-// 0 to 15, cut towards zero; a scale too small to invert gives NaN, which is 0.
-uint8_t nibble(float value) { return value > 0 ? static_cast<uint8_t>(std::min(value, 15.0F)) : uint8_t{0}; }
+// 0 to `most`, cut towards zero; a scale too small to invert gives NaN, which is 0.
+uint8_t level(float value, float most) { return value > 0 ? static_cast<uint8_t>(std::min(value, most)) : uint8_t{0}; }
 
 void put_nibbles(const uint8_t* values, std::byte* to) {
-  for (size_t j = 0; j < block / 2; ++j) to[j] = static_cast<std::byte>(values[j] | values[j + block / 2] << 4);
+  for (size_t j = 0; j < block / 2; ++j) to[j] = static_cast<std::byte>((values[j] & 15) | values[j + block / 2] << 4);
+}
+
+void put_fifth_bits(const uint8_t* values, std::byte* to) {
+  uint32_t bits = 0;
+  for (size_t j = 0; j < block; ++j) bits |= static_cast<uint32_t>(values[j] >> 4) << j;
+  std::memcpy(to, &bits, sizeof bits);
 }
 
 void q8_0(const float* x, std::byte* to) {
@@ -42,31 +51,80 @@ void q8_0(const float* x, std::byte* to) {
   }
 }
 
-void q4_0(const float* x, std::byte* to) {
+// Levels around the middle one: the scale makes the weight of the largest magnitude the lowest level.
+float levels_around(const float* x, float middle, uint8_t* values) {
   float extreme = 0;  // the first of the largest magnitude, with its sign
   for (size_t j = 0; j < block; ++j)
     if (std::abs(x[j]) > std::abs(extreme)) extreme = x[j];
-  const float scale = extreme / -8, by = inverse(scale);
-  uint8_t values[block];
+  const float scale = extreme / -middle, by = inverse(scale);
   for (size_t j = 0; j < block; ++j) {
     const float scaled = x[j] * by;
-    values[j] = nibble(scaled + 8.5F);
+    values[j] = level(scaled + (middle + 0.5F), 2 * middle - 1);
   }
-  put_half(to, scale);
+  return scale;
+}
+
+// Levels from the least weight to the largest: its scale, and the least.
+std::pair<float, float> levels_between(const float* x, float most_level, uint8_t* values) {
+  const auto [least, most] = std::minmax_element(x, x + block);
+  const float minimum = *least, scale = (*most - minimum) / most_level, by = inverse(scale);
+  for (size_t j = 0; j < block; ++j) {
+    const float scaled = (x[j] - minimum) * by;
+    values[j] = level(scaled + 0.5F, most_level);
+  }
+  return {scale, minimum};
+}
+
+void q4_0(const float* x, std::byte* to) {
+  uint8_t values[block];
+  put_half(to, levels_around(x, 8, values));
   put_nibbles(values, to + 2);
 }
 
-void q4_1(const float* x, std::byte* to) {
-  const auto [least, most] = std::minmax_element(x, x + block);
-  const float minimum = *least, scale = (*most - minimum) / 15, by = inverse(scale);
+void q5_0(const float* x, std::byte* to) {
   uint8_t values[block];
-  for (size_t j = 0; j < block; ++j) {
-    const float scaled = (x[j] - minimum) * by;
-    values[j] = nibble(scaled + 0.5F);
-  }
+  put_half(to, levels_around(x, 16, values));
+  put_fifth_bits(values, to + 2);
+  put_nibbles(values, to + 6);
+}
+
+void q4_1(const float* x, std::byte* to) {
+  uint8_t values[block];
+  const auto [scale, minimum] = levels_between(x, 15, values);
   put_half(to, scale);
   put_half(to + 2, minimum);
   put_nibbles(values, to + 4);
+}
+
+void q5_1(const float* x, std::byte* to) {
+  uint8_t values[block];
+  const auto [scale, minimum] = levels_between(x, 31, values);
+  put_half(to, scale);
+  put_half(to + 2, minimum);
+  put_fifth_bits(values, to + 4);
+  put_nibbles(values, to + 8);
+}
+
+using WriteBlock = void (*)(const float*, std::byte*);
+WriteBlock writer_of(TensorType type) {
+  switch (type) {
+    case TensorType::q8_0:
+      return q8_0;
+    case TensorType::q4_0:
+      return q4_0;
+    case TensorType::q4_1:
+      return q4_1;
+    case TensorType::q5_0:
+      return q5_0;
+    case TensorType::q5_1:
+      return q5_1;
+    case TensorType::q4_k:
+      return write_q4_k;
+    case TensorType::q6_k:
+      return write_q6_k;
+    default:
+      return nullptr;
+  }
 }
 
 }  // namespace
@@ -88,10 +146,10 @@ void quantize_blocks(TensorType type, std::span<const float> from, std::byte* to
     default:
       break;
   }
-  for (size_t i = 0; i < from.size(); i += block, to += storage.bytes) {
-    const float* x = from.data() + i;
-    type == TensorType::q8_0 ? q8_0(x, to) : type == TensorType::q4_0 ? q4_0(x, to) : q4_1(x, to);
-  }
+  const WriteBlock write = writer_of(type);
+  if (write == nullptr) throw std::logic_error("weights are not written as " + type_name(static_cast<uint32_t>(type)));
+  const auto weights = static_cast<size_t>(storage.block);
+  for (size_t i = 0; i < from.size(); i += weights, to += storage.bytes) write(from.data() + i, to);
 }
 
 }  // namespace bareattn::model

@@ -23,18 +23,24 @@ using model::TensorType;
 struct TypeInfo {
   const char* name;
   TensorType type;
-  uint32_t file_type;  // ggml's number of "mostly this", for general.file_type
+  uint32_t file_type;   // ggml's number of "mostly this", for general.file_type
+  TensorType fallback;  // for rows that `type` does not divide
 };
 constexpr TypeInfo infos[] = {
-    {"f32", TensorType::f32, 0},   {"f16", TensorType::f16, 1},   {"bf16", TensorType::bf16, 32},
-    {"q8_0", TensorType::q8_0, 7}, {"q4_0", TensorType::q4_0, 2}, {"q4_1", TensorType::q4_1, 3},
+    {"f32", TensorType::f32, 0, TensorType::f32},     {"f16", TensorType::f16, 1, TensorType::f32},
+    {"bf16", TensorType::bf16, 32, TensorType::f32},  {"q8_0", TensorType::q8_0, 7, TensorType::f32},
+    {"q4_0", TensorType::q4_0, 2, TensorType::f32},   {"q4_1", TensorType::q4_1, 3, TensorType::f32},
+    {"q5_0", TensorType::q5_0, 8, TensorType::f32},   {"q5_1", TensorType::q5_1, 9, TensorType::f32},
+    {"q4_k", TensorType::q4_k, 14, TensorType::q5_0}, {"q6_k", TensorType::q6_k, 18, TensorType::q8_0},
 };
 
 const TypeInfo& info_of(WeightType type) { return infos[static_cast<int>(type)]; }
 
-TensorType type_for(const TensorInfo& tensor, TensorType wanted) {
-  const bool matrix = tensor.rows() > 1, whole = tensor.columns() % model::storage_of(wanted).block == 0;
-  return matrix && whole ? wanted : TensorType::f32;
+TensorType type_for(const TensorInfo& tensor, const TypeInfo& wanted) {
+  if (tensor.rows() <= 1) return TensorType::f32;
+  for (const TensorType type : {wanted.type, wanted.fallback})
+    if (tensor.columns() % model::storage_of(type).block == 0) return type;
+  return TensorType::f32;
 }
 
 uint64_t aligned(uint64_t size, uint64_t alignment) { return base::CheckedSize(size).align_up(alignment).value(); }
@@ -97,7 +103,7 @@ Quantized quantize(const std::string& from, const std::string& to, WeightType ty
   Quantized result;
   uint64_t offset = 0;
   for (const TensorInfo& tensor : tensors) {  // name, rank, shape as they are; then type and offset
-    const TensorType stored = type_for(tensor, wanted.type);
+    const TensorType stored = type_for(tensor, wanted);
     const std::string_view text = file.file().text();
     uint32_t rank = 0;
     std::memcpy(&rank, text.data() + tensor.record + 8 + tensor.name.size(), sizeof rank);
@@ -107,13 +113,13 @@ Quantized quantize(const std::string& from, const std::string& to, WeightType ty
     patch(head, head.size() - 12, static_cast<uint32_t>(stored));
     patch(head, head.size() - 8, offset);
     offset = aligned(offset + bytes_of(tensor, stored), alignment);
-    (stored == wanted.type ? result.converted : result.kept_f32) += 1;
+    (stored == wanted.type ? result.converted : stored == TensorType::f32 ? result.kept_f32 : result.fallen_back) += 1;
   }
   head.resize(aligned(head.size(), alignment));
   base::AtomicFile out(to);
   out.write(head);
   for (size_t i = 0; i < tensors.size(); ++i) {
-    convert(file, tensors[i], type_for(tensors[i], wanted.type), out);
+    convert(file, tensors[i], type_for(tensors[i], wanted), out);
     out.write(std::string(aligned(out.position() - head.size(), alignment) - (out.position() - head.size()), '\0'));
     if (progress && !progress(static_cast<int64_t>(i) + 1, static_cast<int64_t>(tensors.size()))) throw Cancelled{};
   }
