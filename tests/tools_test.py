@@ -85,6 +85,13 @@ class CheckFloors(unittest.TestCase):
     def test_attention_sees_no_threads_or_files(self):
         self.expect("src/attention/a.cc", "#include <thread>\n", "no threads")
 
+    def test_tables_with_a_fixed_hash(self):
+        self.expect("src/text/a.cc", "#include <unordered_map>\n", ":2:", "base/seeded_hash.h")
+        self.expect("cli/a.h", "#include <unordered_set>\n", "an ordered container")
+
+    def test_json_has_one_reader(self):
+        self.expect("src/steer/a.cc", "auto j = nlohmann::ordered_json::parse(text);\n", "base/json.h")
+
     def test_the_library_never_prints(self):
         self.expect("src/model/a.cc", 'void f() { fprintf(stderr, "x"); }\n', "never prints")
         self.expect("src/model/a.cc", "void f() { std::abort(); }\n", "never prints")

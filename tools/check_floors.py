@@ -128,6 +128,18 @@ def check_places(root, name, lines):
             yield f"{name}:{number}: {match[0].rstrip('( ')}: the library never prints, aborts or exits; it throws"
 
 
+def check_tables(root, name, lines):
+    """Keys come from files and requests: an unordered container with the library's fixed hash lets them be chosen."""
+    if not name.startswith(("src/", "include/", "cli/", "python/")) or name == "src/base/seeded_hash.h":
+        return
+    for number, _, target in includes(lines):
+        if target.startswith("unordered_"):
+            yield f"{name}:{number}: includes {target}: take base/seeded_hash.h, or an ordered container"
+    for number, line in enumerate(lines, 1):
+        if re.search(r"json::parse\s*\(", line, re.I) and name.startswith("src/"):
+            yield f"{name}:{number}: JSON from outside is read by base/json.h"
+
+
 def check_shape(root, name, lines):
     if "/golden/" in name or name.endswith("package-lock.json"):
         return
@@ -151,7 +163,7 @@ def check(root):
         files += 1
         rules = [check_shape]
         if path.suffix in (".h", ".cc"):
-            rules += [check_includes, check_places]
+            rules += [check_includes, check_places, check_tables]
         for rule in rules:
             problems += rule(root, name, lines)
     return problems, files

@@ -3,7 +3,7 @@
 // computed. See recipes.h.
 #include <algorithm>
 #include <cmath>
-#include <unordered_set>
+#include <set>
 
 #include "bareattn/attention.h"
 #include "bareattn/error.h"
@@ -156,7 +156,7 @@ int32_t first_token(const Tokenizer& tokenizer) {
 std::vector<int32_t> repeat_tokens(const RecipeRun& run, uint64_t stream, int sample) {
   const Tokenizer& tokenizer = run.model->tokenizer();
   base::SplitMix64 random(run.seed, {stream, static_cast<uint64_t>(sample)});
-  std::unordered_set<int32_t> used;
+  std::set<int32_t> used;
   std::vector<int32_t> tokens{first_token(tokenizer)};
   for (int64_t tries = 0; static_cast<int>(used.size()) < repeat_length; ++tries) {
     if (tries > int64_t{1000} * repeat_length) {

@@ -6,8 +6,9 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <unordered_map>
 #include <utility>
+
+#include "base/seeded_hash.h"
 
 namespace bareattn::serving {
 
@@ -58,7 +59,7 @@ class Cache {
   const int64_t limit_;
   mutable std::mutex mutex_;
   std::list<std::pair<std::string, Value>> order_;  // most recently used first
-  std::unordered_map<std::string, std::list<std::pair<std::string, Value>>::iterator> places_;
+  base::HashMap<std::list<std::pair<std::string, Value>>::iterator> places_;
   int64_t bytes_ = 0;
 };
 

@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <bit>
 
+#include "base/random.h"
+#include "base/seeded_hash.h"
+
 namespace bareattn::text {
 namespace {
 
@@ -15,20 +18,33 @@ uint64_t key_of(int32_t left, int32_t right) {
 
 }  // namespace
 
-MergeTable::MergeTable(size_t merges) {
+MergeTable::MergeTable(size_t merges) : MergeTable(merges, base::process_seed()) {}
+
+MergeTable::MergeTable(size_t merges, uint64_t seed) {
+  base::SplitMix64 random(seed);
+  left_factor_ = random.next() | 1;
+  right_factor_ = random.next() | 1;
   const size_t size = std::bit_ceil(merges * 2 + 2);  // at most half full, so that a look-up always ends
   slots_.assign(size, Slot{kEmpty, {}});
   shift_ = 64 - std::countr_zero(size);
 }
 
-// Both ids must reach the upper bits, which are used: a product alone would leave the left id's out of the lower ones,
-// so the halves are folded first.
+// A sum of products with unknown factors (Dietzfelbinger's pair multiply-shift), then mixed so that ids in a row do not
+// fill slots in a row.
 size_t MergeTable::first_slot(uint64_t key) const {
-  key ^= key >> 32;
-  key *= 0x9E3779B97F4A7C15u;
+  key = (key >> 32) * left_factor_ + (key & 0xFFFFFFFFU) * right_factor_;
   key ^= key >> 29;
   key *= 0xBF58476D1CE4E5B9u;
   return key >> shift_;
+}
+
+size_t MergeTable::longest_search() const {
+  size_t longest = 0;
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    if (slots_[i].key == kEmpty) continue;
+    longest = std::max(longest, (i - first_slot(slots_[i].key)) & (slots_.size() - 1));
+  }
+  return longest;
 }
 
 bool MergeTable::add(int32_t left, int32_t right, Merge merge) {

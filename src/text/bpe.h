@@ -8,8 +8,9 @@
 
 namespace bareattn::text {
 
-/// (left id, right id) -> (rank, merged id), an open-addressing table: one cache line for most look-ups, where
-/// std::unordered_map needs three; look-ups are most of the encoder's time.
+/// (left id, right id) -> (rank, merged id), an open-addressing table: one cache line for most look-ups, where a table
+/// of nodes needs three; look-ups are most of the encoder's time. Both ids are multiplied by numbers drawn anew for
+/// each table, so that no file can choose ids that crowd together.
 class MergeTable {
  public:
   struct Merge {
@@ -18,12 +19,16 @@ class MergeTable {
   };
 
   explicit MergeTable(size_t merges);
+  MergeTable(size_t merges, uint64_t seed);
 
   /// False, and nothing changed, when the pair is already there. At most as many as the constructor was told.
   bool add(int32_t left, int32_t right, Merge merge);
 
   /// Negative ids merge with nothing.
   Merge find(int32_t left, int32_t right) const;
+
+  /// The most slots that a look-up of a merge that is there goes past: what a hostile file would want to be large.
+  size_t longest_search() const;
 
  private:
   struct Slot {
@@ -33,6 +38,7 @@ class MergeTable {
   size_t first_slot(uint64_t key) const;
 
   std::vector<Slot> slots_;
+  uint64_t left_factor_, right_factor_;  // odd
   int shift_;
 };
 

@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include <limits>
-#include <unordered_map>
 
 #include "bareattn/error.h"
+#include "base/seeded_hash.h"
 #include "text/byte_alphabet.h"
 #include "text/quote.h"
 
@@ -89,6 +89,9 @@ void Vocabulary::read_tokens() {
   const auto size = static_cast<int32_t>(spec_.tokens.size());
   starts_.reserve(spec_.tokens.size() + 1);
   starts_.push_back(0);
+  size_t bytes = 0;
+  for (const std::string& token : spec_.tokens) bytes += token.size();
+  pieces_.reserve(bytes);  // none is longer than its token
   for (int32_t id = 0; id < size; ++id) {
     const std::string& token = spec_.tokens[id];
     const auto kind = type(id);
@@ -125,11 +128,11 @@ void Vocabulary::read_tokens() {
 }
 
 void Vocabulary::read_merges() {
-  std::unordered_map<std::string_view, int32_t> ids;
-  ids.reserve(spec_.tokens.size());
+  const auto text_of = [this](int32_t id) { return std::string_view(spec_.tokens[static_cast<size_t>(id)]); };
+  base::TextIndex ids(spec_.tokens.size());
   for (int32_t id = 0; id < size(); ++id) {
-    const auto [first, is_new] = ids.try_emplace(spec_.tokens[id], id);
-    if (!is_new) refuse("tokens {} and {} are both {}", first->second, id, quoted(spec_.tokens[id]));
+    const int32_t first = ids.add(text_of(id), id, text_of);
+    if (first >= 0) refuse("tokens {} and {} are both {}", first, id, quoted(spec_.tokens[id]));
   }
   std::string joined;
   for (size_t rank = 0; rank < spec_.merges.size(); ++rank) {
@@ -143,15 +146,15 @@ void Vocabulary::read_merges() {
     const std::string_view right = merge.substr(space + 1);
     joined.assign(left).append(right);
     const auto id_of = [&](std::string_view token, const char* what) {
-      const auto found = ids.find(token);
-      if (found == ids.end()) {
+      const int32_t found = ids.find(token, text_of);
+      if (found < 0) {
         refuse("merge {} ({}): its {} {} is not in the vocabulary", rank, quoted(merge), what, quoted(token));
       }
       // Otherwise plain text could spell a control token.
-      if (type(found->second) == TokenType::control || type(found->second) == TokenType::unknown) {
+      if (type(found) == TokenType::control || type(found) == TokenType::unknown) {
         refuse("merge {} ({}): its {} {} is a control token", rank, quoted(merge), what, quoted(token));
       }
-      return found->second;
+      return found;
     };
     const int32_t left_id = id_of(left, "left half");
     const int32_t right_id = id_of(right, "right half");
