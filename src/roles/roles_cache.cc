@@ -26,16 +26,17 @@ std::string directory() {
 }
 
 HeadRoles read(const std::string& path, const Model& model) {
-  const std::string content = read_file(path, most_bytes);
+  std::string content = read_file(path, most_bytes);
   const size_t body = mark.size() + hash_length + 1;
   if (!content.starts_with(mark) || content.size() < body || content[body - 1] != '\n') {
     throw InputError("its first line is none of this version");
   }
-  const std::string json = content.substr(body);
-  if (base::sha256(json) != content.substr(mark.size(), hash_length)) {
+  const std::string hash = content.substr(mark.size(), hash_length);
+  content.erase(0, body);  // what is left is not held twice
+  if (base::sha256(content) != hash) {
     throw InputError("it was altered or cut short: its checksum is another one");
   }
-  HeadRoles roles = roles_from_json(json);
+  HeadRoles roles = roles_from_json(content);
   if (roles.model_sha256 != model.sha256()) throw InputError("it is of another model");
   if (roles.layers != model.config().layers || roles.heads != model.config().heads) {
     throw InputError("it is of a model with other layers and heads");

@@ -7,17 +7,18 @@
 
 #include "bareattn/error.h"
 #include "bareattn/head_roles.h"
-#include "base/json_depth.h"
+#include "base/json.h"
 #include "roles/name_roles.h"
 
 namespace bareattn {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
+using Written = nlohmann::ordered_json;  // keys as they were put in
 constexpr int version = 1;
 constexpr int most_heads = 1 << 20;
 
-Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+Written number(double value) { return std::isfinite(value) ? Written(value) : Written(nullptr); }
 
 [[noreturn]] void refuse(const std::string& what) { throw InputError("roles: " + what); }
 
@@ -59,8 +60,8 @@ const Json& list(const Json& object, const char* key, size_t size) {
 
 const char* id(int recipe) { return recipe_info(static_cast<Recipe>(recipe)).id; }
 
-Json ablation_json(const AblationCheck& check) {
-  Json heads = Json::array();
+Written ablation_json(const AblationCheck& check) {
+  Written heads = Written::array();
   for (const HeadId head : check.heads) heads.push_back({head.layer, head.head});
   return {{"heads", std::move(heads)},
           {"loss_first", number(check.first)},
@@ -76,11 +77,13 @@ AblationCheck ablation_from(const Json& json, const HeadRoles& roles) {
     if (!pair.is_array() || pair.size() != 2 || !pair[0].is_number_integer() || !pair[1].is_number_integer()) {
       refuse("a head is not [layer, head]");
     }
-    const HeadId head{pair[0].get<int>(), pair[1].get<int>()};
-    if (head.layer < 0 || head.layer >= roles.layers || head.head < 0 || head.head >= roles.heads) {
-      refuse("there is no head " + std::to_string(head.layer) + "." + std::to_string(head.head));
+    const auto below = [](const Json& index, int count) {
+      return index.get<double>() >= 0 && index.get<double>() < count;
+    };
+    if (!below(pair[0], roles.layers) || !below(pair[1], roles.heads)) {
+      refuse("there is no head " + pair[0].dump() + "." + pair[1].dump());
     }
-    check.heads.push_back(head);
+    check.heads.push_back({pair[0].get<int>(), pair[1].get<int>()});
   }
   check.first = real(member(json, "loss_first"), "loss_first");
   check.repeat = real(member(json, "loss_repeat"), "loss_repeat");
@@ -95,7 +98,7 @@ AblationCheck ablation_from(const Json& json, const HeadRoles& roles) {
 }  // namespace
 
 std::string roles_to_json(const HeadRoles& roles) {
-  Json recipes = Json::array(), heads = Json::array();
+  Written recipes = Written::array(), heads = Written::array();
   for (int r = 0; r < recipe_count; ++r) {
     const RecipeInfo& info = recipe_info(static_cast<Recipe>(r));
     recipes.push_back({{"id", info.id},
@@ -105,7 +108,7 @@ std::string roles_to_json(const HeadRoles& roles) {
   }
   for (size_t i = 0; i < roles.of_head.size(); ++i) {
     const HeadRole& role = roles.of_head[i];
-    Json all = Json::array(), scores = Json::object();
+    Written all = Written::array(), scores = Written::object();
     for (const Recipe recipe : role.all) all.push_back(recipe_info(recipe).id);
     for (int r = 0; r < recipe_count; ++r) {
       const RoleScore& s = role.scores[static_cast<size_t>(r)];
@@ -120,30 +123,31 @@ std::string roles_to_json(const HeadRoles& roles) {
                      {"distance", role.distance},
                      {"scores", std::move(scores)}});
   }
-  const Json document{{"format", "bareattn-roles"},
-                      {"version", version},
-                      {"model_sha256", roles.model_sha256},
-                      {"precision", roles.precision},
-                      {"samples", roles.samples},
-                      {"seed", roles.seed},
-                      {"corpus_sha256", roles.corpus_sha256.empty() ? Json(nullptr) : Json(roles.corpus_sha256)},
-                      {"layers", roles.layers},
-                      {"heads_per_layer", roles.heads},
-                      {"seconds", number(roles.seconds)},
-                      {"threads", roles.threads},
-                      {"recipes", std::move(recipes)},
-                      {"same_name", number(roles.same_name)},
-                      {"needles_answered", roles.needles_answered},
-                      {"ablation_draws", roles.ablation_draws},
-                      {"ablation", roles.ablation ? ablation_json(*roles.ablation) : Json(nullptr)},
-                      {"heads", std::move(heads)}};
-  return document.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  const Written document{
+      {"format", "bareattn-roles"},
+      {"version", version},
+      {"model_sha256", roles.model_sha256},
+      {"precision", roles.precision},
+      {"samples", roles.samples},
+      {"seed", roles.seed},
+      {"corpus_sha256", roles.corpus_sha256.empty() ? Written(nullptr) : Written(roles.corpus_sha256)},
+      {"layers", roles.layers},
+      {"heads_per_layer", roles.heads},
+      {"seconds", number(roles.seconds)},
+      {"threads", roles.threads},
+      {"recipes", std::move(recipes)},
+      {"same_name", number(roles.same_name)},
+      {"needles_answered", roles.needles_answered},
+      {"ablation_draws", roles.ablation_draws},
+      {"ablation", roles.ablation ? ablation_json(*roles.ablation) : Written(nullptr)},
+      {"heads", std::move(heads)}};
+  return document.dump(1, ' ', false, Written::error_handler_t::replace) + "\n";
 }
 
 HeadRoles roles_from_json(const std::string& json) {
-  if (base::json_is_deeper(json)) refuse("nested too deep");
-  const Json document = Json::parse(json, nullptr, false);
-  if (document.is_discarded()) refuse("this is no JSON");
+  std::string problem;
+  const Json document = base::read_json(json, problem);
+  if (document.is_discarded()) refuse("this " + problem);
   if (!document.is_object() || document.value("format", Json()) != "bareattn-roles") refuse("'format' is another one");
   if (const int found = whole(document, "version", 0, 1 << 30); found != version) {
     refuse("version " + std::to_string(found) + "; this program reads " + std::to_string(version));

@@ -5,7 +5,7 @@
 
 #include "bareattn/error.h"
 #include "bareattn/files.h"
-#include "base/json_depth.h"
+#include "base/json.h"
 #include "base/temporary_folder.h"
 #include "base/utf8.h"
 
@@ -40,8 +40,9 @@ Answer Live::start(const Request& request) {
   if (!options_.model) return error_answer(404, "no model was given to bareattn serve: there is no live mode");
   if (request.header("content-type") != "application/json")
     return error_answer(415, "Content-Type: application/json is needed");
-  if (base::json_is_deeper(request.body)) return error_answer(400, "the body is nested too deep");
-  const json body = json::parse(request.body, nullptr, false);
+  std::string problem;
+  const json body = base::read_json(request.body, problem);
+  if (body.is_discarded()) return error_answer(400, "the body " + problem);
   const bool text = body.is_object() && body.contains("text"), steering = body.is_object() && body.contains("steering");
   if (text == steering || (text && !body["text"].is_string()) || (steering && !body["steering"].is_object()))
     return error_answer(400, "the body is a JSON object with a string 'text' or an object 'steering'");
@@ -49,20 +50,26 @@ Answer Live::start(const Request& request) {
     if (body.contains(name) && !body[name].is_string())
       return error_answer(400, std::string("'") + name + "' is a string");
   }
-  const std::lock_guard lock(mutex_);  // from here on no other run can end, and what is shown stays
-  if (running_) return error_answer(409, "a text is running; cancel it first");
   Job job;
   if (text) {
     job.text = body["text"].get<std::string>();
     if (job.text.empty()) return error_answer(400, "the text is empty");
   } else {
+    try {
+      job.steering = steering_from_json(dumped(body["steering"]));
+    } catch (const InputError& error) {
+      return error_answer(400, error.what());
+    }
+    if (job.steering.empty()) return error_answer(400, "the steering holds no interventions");
+  }
+  const std::lock_guard lock(mutex_);  // from here on no other run can end, and what is shown stays
+  if (running_) return error_answer(409, "a text is running; cancel it first");
+  if (steering) {
     const std::shared_ptr<const Shown> shown = current_();
     if (body.value("run", shown->id()) != shown->id())
       return error_answer(410, "the run of this page is no longer shown");
     job.before = shown->shared_trace();
     try {
-      job.steering = steering_from_json(dumped(body["steering"]));
-      if (job.steering.empty()) return error_answer(400, "the steering holds no interventions");
       static_cast<void>(
           make_table(job.steering, options_.model->config(), static_cast<int64_t>(job.before->tokens().size())));
     } catch (const InputError& error) {

@@ -7,7 +7,7 @@
 #include "bareattn/attention.h"
 #include "bareattn/error.h"
 #include "base/checked.h"
-#include "base/json_depth.h"
+#include "base/json.h"
 #include "base/page_sums.h"
 #include "base/sha256.h"
 #include "base/utf8.h"
@@ -20,11 +20,12 @@ const char* store_name(Store store) { return store == Store::f32 ? "f32" : store
 namespace observing {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
+using Written = nlohmann::ordered_json;  // keys as they were put in
 
 constexpr const char* format_name = "bareattn-trace";
 
-Json config_json(const TraceFacts& facts) {
+Written config_json(const TraceFacts& facts) {
   const ModelConfig& c = facts.config;
   return {{"architecture", base::to_valid_utf8(c.architecture)},
           {"name", base::to_valid_utf8(c.name)},
@@ -44,7 +45,7 @@ Json config_json(const TraceFacts& facts) {
           {"norm_epsilon", c.norm_epsilon}};
 }
 
-Json run_json(const TraceFacts& facts) {
+Written run_json(const TraceFacts& facts) {
   return {{"precision", precision_name(facts.precision)},
           {"attention", precision_name(facts.attention)},
           {"seconds", facts.run.seconds},
@@ -67,8 +68,9 @@ class Reader {
   Reader(const SafetensorsFile& file, const std::string& key) : file_(file), key_(key) {
     const auto at = file.metadata().find(key);
     if (at == file.metadata().end()) fail("is missing");
-    if (base::json_is_deeper(at->second)) fail("is nested too deep");
-    json_ = Json::parse(at->second, nullptr, false);
+    std::string problem;
+    json_ = base::read_json(at->second, problem);
+    if (!problem.empty()) fail(problem);
     if (!json_.is_object() && !json_.is_array()) fail("is no JSON object");
   }
   const Json& json() const { return json_; }
@@ -246,7 +248,7 @@ std::vector<StoredTensor> trace_tensors(const TraceShape& s) {
 }
 
 Metadata metadata_of(const TraceFacts& facts) {
-  Json spans = Json::array();
+  Written spans = Written::array();
   for (const NamedSpan& span : facts.spans)
     spans.push_back({{"name", base::to_valid_utf8(span.name)}, {"begin", span.begin}, {"end", span.end}});
   const TraceShape& shape = facts.shape;
