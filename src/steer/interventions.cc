@@ -69,7 +69,7 @@ const char* intervention_help(Intervention::Kind kind) { return infos[static_cas
 
 std::vector<HeadId> select_heads(const std::vector<std::string>& patterns, const ModelConfig& config) {
   std::vector<HeadId> heads;
-  std::set<std::pair<int, int>> seen;
+  std::set<std::pair<int, int>> seen, patterns_seen;  // a pattern that stands there often is walked once
   for (const std::string& pattern : patterns) {
     const size_t dot = pattern.find('.');
     const bool all = pattern == "*";
@@ -77,6 +77,7 @@ std::vector<HeadId> select_heads(const std::vector<std::string>& patterns, const
       throw InputError("head '" + pattern + "': LAYER.HEAD is needed, each a number from 0 or '*' (5.3, 6.*)");
     const int layer = all ? -1 : index_of(pattern.substr(0, dot), config.layers, pattern, "layers");
     const int head = all ? -1 : index_of(pattern.substr(dot + 1), config.heads, pattern, "heads per layer");
+    if (!patterns_seen.emplace(layer, head).second) continue;
     for (int l = layer < 0 ? 0 : layer; l < (layer < 0 ? config.layers : layer + 1); ++l)
       for (int h = head < 0 ? 0 : head; h < (head < 0 ? config.heads : head + 1); ++h)
         if (seen.emplace(l, h).second) heads.push_back({l, h});

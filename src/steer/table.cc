@@ -22,12 +22,14 @@ bool by_span(Kind kind) {
 }
 
 void check(const Intervention& one) {
-  const bool finite = std::isfinite(one.value);
-  if (!finite) fail(one, "the value must be a finite number");
+  const auto narrow = static_cast<float>(one.value);  // what a run computes with
+  if (!std::isfinite(narrow)) fail(one, "the value must be a number of at most 3.4e38, to either side of 0");
+  if (std::any_of(one.mean.begin(), one.mean.end(), [](float x) { return !std::isfinite(x); }))
+    fail(one, "the means must be finite numbers");
   if ((one.kind == Kind::boost || one.kind == Kind::pasta) && one.value < 0)
     fail(one, "the factor is " + std::to_string(one.value) + "; 0 or more is needed");
-  if (one.kind == Kind::temperature && !(one.value > 0))
-    fail(one, "the temperature is " + std::to_string(one.value) + "; a number over 0 is needed");
+  if (one.kind == Kind::temperature && !(one.value > 0 && std::isfinite(1 / narrow)))
+    fail(one, "the temperature is " + std::to_string(one.value) + "; a number over 0 is needed, at least 3e-39");
   if (by_span(one.kind) && one.keys.empty()) fail(one, "no span of keys is given");
   if (one.kind == Kind::window) {
     if (!(one.value >= 0 && one.value <= 1e9 && one.value == std::floor(one.value)))
@@ -48,25 +50,75 @@ bool holds(const std::vector<TokenSpan>& spans, int64_t position) {
   });
 }
 
-// Which interventions hold at a position, by number; the table's span is the place of that set among all seen.
+/// Marks the positions that the spans hold, in one pass over both.
+std::vector<bool> held(const std::vector<TokenSpan>& spans, int64_t tokens) {
+  std::vector<int32_t> opened(static_cast<size_t>(tokens) + 1);  // less those that were closed
+  for (const TokenSpan& span : spans) {
+    if (span.begin >= tokens) continue;
+    ++opened[static_cast<size_t>(span.begin)];
+    if (span.end >= 0) --opened[static_cast<size_t>(std::min(span.end, tokens))];
+  }
+  std::vector<bool> marks(static_cast<size_t>(tokens));
+  int64_t open = 0;
+  for (size_t i = 0; i < marks.size(); ++i) {
+    open += opened[i];
+    marks[i] = open > 0;
+  }
+  return marks;
+}
+
+// Which interventions hold at a position, by number; the table's span is the place of that set among all seen, in the
+// order of positions. Span 0 is of the positions past the end. One intervention after the other splits the spans that
+// there are: time is linear in interventions, spans and tokens.
 struct Axis {
   std::vector<std::vector<bool>> sets;  // [spans][interventions]
   std::vector<uint8_t> span;            // [positions]
 
   Axis(int64_t tokens, const std::vector<Intervention>& all, bool keys, const char* what) {
-    std::map<std::vector<bool>, int> known;
-    const auto number = [&](int64_t position) {
-      std::vector<bool> set;
-      for (const Intervention& one : all)
-        set.push_back(by_span(one.kind) &&
-                      (keys ? holds(one.keys, position) : one.rows.empty() || holds(one.rows, position)));
-      const auto [at, fresh] = known.emplace(set, static_cast<int>(known.size()));
-      if (fresh) sets.push_back(set);
-      if (known.size() > 256) throw InputError(std::string("steering: more than 256 different spans of ") + what);
-      return static_cast<uint8_t>(at->second);
+    constexpr int64_t past_the_end = std::numeric_limits<int64_t>::max() - 1;
+    const auto count = static_cast<size_t>(tokens);
+    std::vector<int> of(count + 1);  // [positions and the end]: the number of its set so far
+    sets.resize(1);
+    for (const Intervention& one : all) {
+      const std::vector<TokenSpan>& spans = keys ? one.keys : one.rows;
+      const bool counts = by_span(one.kind), everywhere = !keys && spans.empty();
+      std::vector<bool> marks = held(spans, tokens);
+      marks.push_back(holds(spans, past_the_end));
+      std::map<std::pair<int, bool>, int> split;
+      std::vector<std::vector<bool>> next;
+      for (size_t i = 0; i <= count; ++i) {
+        const std::pair<int, bool> key{of[i], counts && (everywhere || marks[i])};
+        const auto [at, fresh] = split.emplace(key, static_cast<int>(split.size()));
+        if (split.size() > most_spans)
+          throw InputError("steering: more than " + std::to_string(most_spans) + " different spans of " + what);
+        if (fresh) {
+          next.push_back(sets[static_cast<size_t>(key.first)]);
+          next.back().push_back(key.second);
+        }
+        of[i] = at->second;
+      }
+      sets = std::move(next);
+    }
+    number_by_place(of);
+  }
+
+ private:
+  static constexpr size_t most_spans = 256;
+
+  void number_by_place(const std::vector<int>& of) {
+    std::vector<int> places(sets.size(), -1);
+    std::vector<std::vector<bool>> ordered;
+    const auto number = [&](int set) {
+      int& place = places[static_cast<size_t>(set)];
+      if (place < 0) {
+        place = static_cast<int>(ordered.size());
+        ordered.push_back(sets[static_cast<size_t>(set)]);
+      }
+      return static_cast<uint8_t>(place);
     };
-    number(std::numeric_limits<int64_t>::max() - 1);  // span 0: positions past the end
-    for (int64_t position = 0; position < tokens; ++position) span.push_back(number(position));
+    number(of.back());
+    for (size_t i = 0; i + 1 < of.size(); ++i) span.push_back(number(of[i]));
+    sets = std::move(ordered);
   }
 };
 
@@ -132,6 +184,12 @@ class Builder {
   }
   void add(const Intervention& one, size_t index) {
     const auto heads = select_heads(one.heads, config_);
+    if (by_span(one.kind)) {
+      visited_ += static_cast<int64_t>(heads.size() * rows_.sets.size() * keys_.sets.size());
+      if (visited_ > most_visited)
+        fail(one, std::to_string(rows_.sets.size()) + " spans of rows and " + std::to_string(keys_.sets.size()) +
+                      " of keys for so many heads are more than a run is steered by; name fewer spans or heads");
+    }
     const auto dim = static_cast<size_t>(config_.head_dim);
     if (one.kind == Kind::mean && one.mean.size() != heads.size() * dim)
       fail(one, std::to_string(one.mean.size()) + " numbers are given; " + std::to_string(heads.size()) + " heads of " +
@@ -176,7 +234,9 @@ class Builder {
     }
   }
 
+  static constexpr int64_t most_visited = int64_t{1} << 26;  // cells of tables, once for each intervention
   const ModelConfig& config_;
+  int64_t visited_ = 0;
   Axis rows_, keys_;
   ScoreTable table_;
 };
