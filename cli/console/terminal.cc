@@ -23,9 +23,10 @@ struct Character {
 };
 
 // wcwidth needs a UTF-8 locale for LC_CTYPE; the numbers' locale stays "C".
-std::vector<Character> characters(std::string_view text) {
+/// `see` is given one character after the other; false ends it.
+template <class See>
+void each_character(std::string_view text, const See& see) {
   static const bool ready = std::setlocale(LC_CTYPE, "C.UTF-8") != nullptr;
-  std::vector<Character> all;
   std::mbstate_t state{};
   for (size_t at = 0; at < text.size();) {
     wchar_t wide = 0;
@@ -37,10 +38,9 @@ std::vector<Character> characters(std::string_view text) {
     } else if (ready) {
       width = std::max(0, ::wcwidth(wide));
     }
-    all.push_back({at, length, width});
+    if (!see(Character{at, length, width})) return;
     at += length;
   }
-  return all;
 }
 
 std::string styled(const Terminal& terminal, const char* style, std::string_view text) {
@@ -70,21 +70,30 @@ Terminal terminal_of(int file_descriptor, Colour choice) {
 
 int columns(std::string_view text) {
   int width = 0;
-  for (const Character& c : characters(text)) width += c.width;
+  each_character(text, [&](const Character& c) {
+    width += c.width;
+    return true;
+  });
   return width;
 }
 
 std::string_view prefix(std::string_view text, int width) {
   int used = 0;
-  for (const Character& c : characters(text)) {
+  size_t end = text.size();
+  each_character(text, [&](const Character& c) {
     used += c.width;
-    if (used > width) return text.substr(0, c.begin);
-  }
-  return text;
+    if (used > width) end = c.begin;
+    return used <= width;
+  });
+  return text.substr(0, end);
 }
 
 std::string_view suffix(std::string_view text, int width) {
-  const auto all = characters(text);
+  std::vector<Character> all;
+  each_character(text, [&](const Character& c) {
+    all.push_back(c);
+    return true;
+  });
   int used = 0;
   for (size_t i = all.size(); i > 0; --i) {
     used += all[i - 1].width;
@@ -101,22 +110,24 @@ std::string wrapped(std::string_view text, int width, int indent, int used) {
     std::string_view word = text.substr(at, end - at);
     at = end + 1;
     if (word.empty()) continue;
-    if (line_has_words && used + 1 + columns(word) > width) {
+    int left = columns(word);  // of the word, kept up to date: measuring it anew for each line would be quadratic
+    if (line_has_words && used + 1 + left > width) {
       out += '\n' + std::string(indent, ' ');
       used = indent;
       line_has_words = false;
     }
     if (line_has_words) out += ' ', ++used;
-    while (used + columns(word) > width && used < width) {  // a word longer than a line is cut
+    while (used + left > width && used < width) {  // a word longer than a line is cut
       const std::string_view part = prefix(word, width - used);
       if (part.empty()) break;
       out += part;
       out += '\n' + std::string(indent, ' ');
       word.remove_prefix(part.size());
+      left -= columns(part);
       used = indent;
     }
     out += word;
-    used += columns(word);
+    used += left;
     line_has_words = true;
   }
   return out;

@@ -92,14 +92,21 @@ bool take(std::string_view& text, std::string_view prefix) {
   return true;
 }
 
-std::string replace_all(std::string text, std::string_view from, std::string_view to) {
-  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
-    text.replace(at, from.size(), to);
+/// Written anew: replacing in place would move what is behind every time.
+std::string replace_all(std::string_view text, std::string_view from, std::string_view to) {
+  std::string out;
+  for (size_t at = text.find(from); at != std::string_view::npos; at = text.find(from)) {
+    out.append(text.substr(0, at)).append(to);
+    text.remove_prefix(at + from.size());
   }
-  return text;
+  return out.append(text);
 }
 
+/// The known forms with a system message of any sensible length; what is longer is none of them.
+constexpr size_t longest_known = size_t{1} << 20;
+
 std::optional<ChatmlForm> match_chatml(std::string_view jinja) {
+  if (jinja.size() > longest_known) return std::nullopt;
   // A line end in a literal may be written either way; the escape is undone for the comparison only where it cannot be
   // the tail of an escaped backslash.
   if (jinja.find("\\\\n") != std::string_view::npos) return std::nullopt;

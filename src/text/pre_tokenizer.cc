@@ -13,6 +13,7 @@
 #include <simdjson.h>
 
 #include <stdexcept>
+#include <utility>
 
 #include "bareattn/error.h"
 #include "base/utf8.h"
@@ -110,8 +111,12 @@ struct PreTokenizer::Pattern {
     jit = with_jit && pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE) == 0;
   }
 
-  /// Splits one piece that begins at `from` and ends at `to`.
-  void split(std::string_view text, size_t from, size_t to, pcre2_match_data* match, std::vector<size_t>& ends) const {
+  /// Splits one piece that begins at `from` and ends at `to`. False: `see` wanted no more.
+  bool split(std::string_view text, size_t from, size_t to, const See& see) const {
+    // One block for each call, so that a const PreTokenizer can be used by many threads.
+    const std::unique_ptr<pcre2_match_data, FreeMatch> owned(pcre2_match_data_create(1, nullptr));
+    if (!owned) throw std::bad_alloc();
+    pcre2_match_data* const match = owned.get();
     const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data()) + from;
     const size_t length = to - from;
     const PCRE2_SIZE* found = pcre2_get_ovector_pointer(match);
@@ -121,11 +126,12 @@ struct PreTokenizer::Pattern {
                          : pcre2_match(code.get(), subject, length, done, PCRE2_NO_UTF_CHECK, match, nullptr);
       if (rc == PCRE2_ERROR_NOMATCH) break;
       if (rc < 0) throw std::runtime_error("pre-tokenizer: PCRE2 stopped: " + pcre2_message(rc));
-      if (found[0] > done) ends.push_back(from + found[0]);
-      ends.push_back(from + found[1]);  // no pattern matches nothing, so this moves on
-      done = found[1];
+      const size_t begin = found[0], end = found[1];  // `see` may match with other patterns, not with this block
+      if (begin > done && !see(from + begin)) return false;
+      if (!see(from + end)) return false;  // no pattern matches nothing, so this moves on
+      done = end;
     }
-    if (done < length) ends.push_back(to);
+    return done == length || see(to);
   }
 };
 
@@ -147,34 +153,28 @@ PreTokenizer::PreTokenizer(PreTokenizer&&) noexcept = default;
 PreTokenizer& PreTokenizer::operator=(PreTokenizer&&) noexcept = default;
 
 void PreTokenizer::split(std::string_view text, std::vector<size_t>& ends) const {
+  split(text, [&ends](size_t end) {
+    ends.push_back(end);
+    return true;
+  });
+}
+
+void PreTokenizer::split(std::string_view text, const See& see) const {
+  if (text.empty()) return;
   if (simdjson::validate_utf8(text.data(), text.size())) {
-    split_valid(text, ends);
+    split_by(0, text, {0, text.size()}, see);
   } else {
-    split_valid(with_placeholders(text), ends);
+    split_by(0, with_placeholders(text), {0, text.size()}, see);
   }
 }
 
-void PreTokenizer::split_valid(std::string_view text, std::vector<size_t>& ends) const {
-  if (text.empty()) return;
-  // One block for each call, so that a const PreTokenizer can be used by many threads.
-  const std::unique_ptr<pcre2_match_data, FreeMatch> match(pcre2_match_data_create(1, nullptr));
-  if (!match) throw std::bad_alloc();
-  if (patterns_.size() == 1) {
-    patterns_[0].split(text, 0, text.size(), match.get(), ends);
-    return;
-  }
-  std::vector<size_t> pieces = {text.size()};
-  std::vector<size_t> next;
-  for (const Pattern& pattern : patterns_) {
-    next.clear();
-    size_t from = 0;
-    for (const size_t to : pieces) {
-      pattern.split(text, from, to, match.get(), next);
-      from = to;
-    }
-    pieces.swap(next);
-  }
-  ends.insert(ends.end(), pieces.begin(), pieces.end());
+bool PreTokenizer::split_by(size_t first, std::string_view text, Piece piece, const See& see) const {
+  if (first + 1 == patterns_.size()) return patterns_[first].split(text, piece.from, piece.to, see);
+  size_t from = piece.from;
+  return patterns_[first].split(text, piece.from, piece.to, [&](size_t to) {
+    const Piece part{std::exchange(from, to), to};
+    return split_by(first + 1, text, part, see);
+  });
 }
 
 }  // namespace bareattn::text

@@ -3,6 +3,7 @@
 // The rules are regular expressions, run by PCRE2 (JIT, UTF and Unicode properties). To add one, add a row to the
 // table in pre_tokenizer.cc and a set of golden ids for it.
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -25,10 +26,16 @@ class PreTokenizer {
   /// cut off, each byte counts singly, as in llama.cpp. Time is linear in the length and memory for matching constant:
   /// no pattern backtracks over more than one character.
   void split(std::string_view text, std::vector<size_t>& ends) const;
+  /// One word after the other, and nothing kept of those before; a false from `see` ends it.
+  using See = std::function<bool(size_t end)>;
+  void split(std::string_view text, const See& see) const;
 
  private:
   struct Pattern;
-  void split_valid(std::string_view text, std::vector<size_t>& ends) const;
+  struct Piece {
+    size_t from, to;
+  };
+  bool split_by(size_t first, std::string_view text, Piece piece, const See& see) const;
   std::vector<Pattern> patterns_;
 };
 

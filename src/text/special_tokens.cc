@@ -1,5 +1,6 @@
-// See special_tokens.h. A sorted list serves as the trie: the entries that begin with the bytes read so far are one
-// range of it, which each further byte narrows. No memory beyond the list, whatever a file says.
+// See special_tokens.h. The entries are one sorted list. Of those that a text begins with the longest is the last entry
+// that is not greater than the text, or one that this entry begins with, or one that that begins with, ..: a binary
+// search, and then a walk that skips every entry between. Narrowing the list byte by byte would search at every length.
 #include "text/special_tokens.h"
 
 #include <algorithm>
@@ -10,27 +11,37 @@ SpecialTokens::SpecialTokens(std::vector<Entry> entries) : entries_(std::move(en
   std::sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) { return a.text < b.text; });
   for (const Entry& entry : entries_) first_[static_cast<unsigned char>(entry.text[0]) + 1] += 1;
   for (size_t b = 0; b < 256; ++b) first_[b + 1] += first_[b];
+  shorter_.assign(entries_.size(), -1);
+  for (size_t i = 1; i < entries_.size(); ++i) {
+    auto at = static_cast<int32_t>(i) - 1;
+    while (at >= 0 && !entries_[i].text.starts_with(entries_[static_cast<size_t>(at)].text))
+      at = shorter_[static_cast<size_t>(at)];
+    shorter_[i] = at;
+  }
 }
 
 SpecialTokens::Found SpecialTokens::find(std::string_view text, size_t from, bool with_control) const {
   if (entries_.empty()) return {};
-  const auto byte = [](std::string_view s, size_t i) { return static_cast<unsigned char>(s[i]); };
   for (size_t begin = from; begin < text.size(); ++begin) {
-    const unsigned char b = byte(text, begin);
-    auto low = entries_.begin() + first_[b];
-    auto high = entries_.begin() + first_[b + 1];
-    Found longest;
-    for (size_t length = 1; low != high; ++length) {  // all of [low, high) begin with these `length` bytes
-      if (low->text.size() == length) {               // the shortest comes first
-        if (with_control || !low->control) longest = {begin, begin + length, low->id};
-        ++low;
-      }
-      if (begin + length == text.size()) break;
-      const unsigned char next = byte(text, begin + length);
-      low = std::partition_point(low, high, [&](const Entry& e) { return byte(e.text, length) < next; });
-      high = std::partition_point(low, high, [&](const Entry& e) { return byte(e.text, length) == next; });
+    const auto b = static_cast<unsigned char>(text[begin]);
+    if (first_[b] == first_[b + 1]) continue;
+    const std::string_view here = text.substr(begin, max_length);
+    const auto low = entries_.begin() + first_[b], high = entries_.begin() + first_[b + 1];
+    const auto after = std::upper_bound(low, high, here, [this](std::string_view t, const Entry& e) {
+      if (steps != nullptr) ++*steps;
+      return t < e.text;
+    });
+    if (after == low) continue;
+    auto at = static_cast<int32_t>(after - entries_.begin()) - 1;
+    const std::string_view nearest = entries_[static_cast<size_t>(at)].text;
+    const auto shared = static_cast<size_t>(
+        std::mismatch(nearest.begin(), nearest.end(), here.begin(), here.end()).first - nearest.begin());
+    for (; at >= 0; at = shorter_[static_cast<size_t>(at)]) {
+      if (steps != nullptr) ++*steps;
+      const Entry& entry = entries_[static_cast<size_t>(at)];
+      if (entry.text.size() <= shared && (with_control || !entry.control))
+        return {begin, begin + entry.text.size(), entry.id};
     }
-    if (longest.id >= 0) return longest;
   }
   return {};
 }

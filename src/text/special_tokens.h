@@ -31,8 +31,12 @@ class SpecialTokens {
   /// The first one that begins at `from` or later.
   Found find(std::string_view text, size_t from, bool with_control) const;
 
+  /// For tests: how often find() has compared or stepped, all calls together, is counted here where it is not null.
+  int64_t* steps = nullptr;
+
  private:
   std::vector<Entry> entries_;         // in the order of their texts
+  std::vector<int32_t> shorter_;       // the longest other entry that this one begins with; -1: none
   std::array<uint32_t, 257> first_{};  // entries that begin with byte b: first_[b] to first_[b + 1]
 };
 

@@ -52,6 +52,7 @@ class WordCache {
 };
 
 constexpr size_t kLongestCachedWord = 64;
+constexpr size_t kLongestWord = size_t{1} << 20;                      // merging takes 32 bytes a byte
 constexpr size_t kLongestText = std::numeric_limits<int32_t>::max();  // indices of symbols are 32 bits wide
 
 }  // namespace
@@ -67,12 +68,12 @@ struct Tokenizer::Impl {
     std::string_view whole;  // the text of this call, for offsets in messages
     std::vector<int32_t>& out;
     WordCache cache;
-    std::vector<size_t> ends;
     std::vector<int32_t> word;
     text::BpeScratch scratch;
   };
 
   void encode_words(std::string_view text, Work& work) const;
+  void encode_cached(std::string_view word, Work& work) const;
   void encode_word(std::string_view word, Work& work) const;
   void append_escape(uint8_t byte, size_t offset, std::vector<int32_t>& out) const;
   int escaped_byte(std::span<const int32_t> ids) const;
@@ -80,31 +81,34 @@ struct Tokenizer::Impl {
 };
 
 void Tokenizer::Impl::encode_words(std::string_view text, Work& work) const {
-  work.ends.clear();
-  pre_tokenizer.split(text, work.ends);
   size_t begin = 0;
-  for (const size_t end : work.ends) {
-    const std::string_view word = text.substr(begin, end - begin);
+  pre_tokenizer.split(text, [&](size_t end) {
+    encode_cached(text.substr(begin, end - begin), work);
     begin = end;
-    if (word.size() > kLongestCachedWord) {
-      encode_word(word, work);
-      continue;
-    }
-    auto& entry = work.cache.at(word);
-    auto& out = work.out;
-    const size_t at = out.size();
-    if (entry.is(word)) {
-      out.resize(at + entry.count);
-      std::copy_n(out.begin() + static_cast<ptrdiff_t>(entry.at), entry.count,
-                  out.begin() + static_cast<ptrdiff_t>(at));
-    } else {
-      encode_word(word, work);
-      entry = {word.data(), static_cast<uint32_t>(word.size()), static_cast<uint32_t>(out.size() - at), at};
-    }
+    return true;
+  });
+}
+
+void Tokenizer::Impl::encode_cached(std::string_view word, Work& work) const {
+  if (word.size() > kLongestCachedWord) return encode_word(word, work);
+  auto& entry = work.cache.at(word);
+  auto& out = work.out;
+  const size_t at = out.size();
+  if (entry.is(word)) {
+    out.resize(at + entry.count);
+    std::copy_n(out.begin() + static_cast<ptrdiff_t>(entry.at), entry.count, out.begin() + static_cast<ptrdiff_t>(at));
+  } else {
+    encode_word(word, work);
+    entry = {word.data(), static_cast<uint32_t>(word.size()), static_cast<uint32_t>(out.size() - at), at};
   }
 }
 
 void Tokenizer::Impl::encode_word(std::string_view word, Work& work) const {
+  if (word.size() > kLongestWord) {
+    throw InputError("the text has a word of " + std::to_string(word.size()) + " bytes at offset " +
+                     std::to_string(word.data() - work.whole.data()) + "; a word has at most " +
+                     std::to_string(kLongestWord));
+  }
   work.word.clear();
   // A byte without a token stands as a negative number until the merging is done: it merges with nothing.
   for (const char c : word) {
@@ -173,7 +177,7 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool parse_special
     if (impl_->spec.bos_id < 0) throw InputError("the model names no BOS token (tokenizer.ggml.bos_token_id) to add");
     out.push_back(impl_->spec.bos_id);
   }
-  Impl::Work work = {text, out, WordCache(text.size()), {}, {}, {}};
+  Impl::Work work = {text, out, WordCache(text.size()), {}, {}};
   for (size_t at = 0; at < text.size();) {
     const auto special = impl_->vocabulary.special_tokens().find(text, at, parse_special);
     const size_t end = special.id < 0 ? text.size() : special.begin;
