@@ -14,6 +14,7 @@
 #include "bareattn/trace.h"
 #include "folder.h"
 #include "gguf_builder.h"
+#include "model/head_outputs.h"
 #include "observe_dense.h"
 
 namespace bareattn {
@@ -251,6 +252,32 @@ TEST(Agreement, OneLayerIsThatOfAll) {
               std::tie(b.layer, b.a, b.b, b.js, b.weight_cosine, b.output_cosine));
   }
   EXPECT_THROW(head_agreement(*observation, {.layer = layers}), InputError);
+}
+
+// Asked again within a layer: what is no longer wanted ends at the next row of pairs, not with the layer.
+TEST(Agreement, StopsInTheMiddleOfALayer) {
+  const Case c(test::tiny_llama(), 200);
+  const auto observation = observe(c.model, c.tokens, {}, 1);
+  int64_t asked = 0;
+  const Agreement all = head_agreement(*observation, {.threads = 1}, [&](int64_t, int64_t) { return ++asked > 0; });
+  EXPECT_GT(asked, layers * 199 * heads);  // once for each row and head, at least
+  int64_t left = asked / 3;
+  EXPECT_THROW(head_agreement(*observation, {.threads = 1}, [&](int64_t, int64_t) { return --left > 0; }), Cancelled);
+  EXPECT_EQ(left, 0) << "it was asked on after the answer was no";
+}
+
+// The pairs of a file of a few bytes can be billions.
+TEST(Agreement, TooManyPairsAreRefused) {
+  ModelConfig config;
+  config.heads = 1449;
+  EXPECT_THROW(model::check_head_pairs(config, 1), InputError);
+  config.heads = 1448;
+  EXPECT_NO_THROW(model::check_head_pairs(config, 1));
+  EXPECT_THROW(model::check_head_pairs(config, 2), InputError);
+  config.heads = 65'536;
+  EXPECT_THROW(model::check_head_pairs(config, 4'096), InputError);
+  config.heads = 128;
+  EXPECT_NO_THROW(model::check_head_pairs(config, 126));
 }
 
 TEST(Agreement, WhatIsNotThereIsSaid) {

@@ -31,8 +31,9 @@ struct AgreementOptions {
   bool value_weighted = false;  // compares value_shares (observation.h) instead of weights; needs the group `values`
 };
 
+/// InputError where the layers asked for have more than 2^20 pairs of heads: more than 126 layers of 128 heads have.
 /// Error of js: (2 (e_a + e_b) + 2^-20) nats for weights that are off by the relative e_a and e_b (see
-/// Observation::tile). A false from `progress` (bands done, in all) throws Cancelled.
+/// Observation::tile). A false from `progress` (layers done, in all; asked within each row too) throws Cancelled.
 Agreement head_agreement(const Observation& observation, const AgreementOptions& options = {},
                          const Progress& progress = {});
 

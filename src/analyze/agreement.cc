@@ -5,6 +5,7 @@
 #include "bareattn/agreement.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -13,11 +14,13 @@
 #include "analyze/bands.h"
 #include "attention/shared_pool.h"
 #include "bareattn/error.h"
+#include "model/head_outputs.h"
 
 namespace bareattn {
 namespace {
 
 constexpr int64_t lanes = 16, chunk_keys = 512;
+constexpr int64_t band_memory = int64_t{32} << 20;
 
 // ln x for normal x > 0, within 2^-23 of max(|ln x|, 2^-3): x = 2^e f with f about 1, ln f = 2 atanh((f - 1) / (f +
 // 1)). Written so that the compiler makes vectors of it; std::log is three times as slow here.
@@ -64,22 +67,41 @@ Sums compare(const float* p, const float* q, int64_t keys) {
   return row;
 }
 
+size_t pairs_of(int heads) { return static_cast<size_t>(heads) * static_cast<size_t>(heads - 1) / 2; }
+
 struct Band {
   std::vector<Sums> pairs;      // [Hq (Hq - 1) / 2]
   std::vector<double> squares;  // [Hq]
 };
 
-Band compare_band(const Observation& observation, int layer, int heads, TokenRange rows, bool value_weighted) {
-  Band band{std::vector<Sums>(static_cast<size_t>(heads * (heads - 1) / 2)),
-            std::vector<double>(static_cast<size_t>(heads))};
+Band empty_band(int heads) {
+  return {std::vector<Sums>(pairs_of(heads)), std::vector<double>(static_cast<size_t>(heads))};
+}
+
+void add(Band& to, const Band& band) {
+  for (size_t i = 0; i < to.pairs.size(); ++i) {
+    to.pairs[i].js += band.pairs[i].js;
+    to.pairs[i].product += band.pairs[i].product;
+  }
+  for (size_t i = 0; i < to.squares.size(); ++i) to.squares[i] += band.squares[i];
+}
+
+/// `go_on` is asked before each head's weights and each row of pairs: it throws what shall end everything.
+Band compare_band(const Observation& observation, int layer, TokenRange rows, bool value_weighted,
+                  const std::function<void()>& go_on) {
+  const int heads = observation.model().config().heads;
+  Band band = empty_band(heads);
   std::vector<std::vector<float>> weights;
-  for (int head = 0; head < heads; ++head)
+  for (int head = 0; head < heads; ++head) {
+    go_on();
     weights.push_back(value_weighted ? value_shares(observation, {layer, head}, rows)
                                      : observation.tile({layer, head}, rows, {0, rows.end}));
+  }
   for (int64_t i = rows.begin; i < rows.end; ++i) {
     const auto row = [&](int head) { return weights[static_cast<size_t>(head)].data() + (i - rows.begin) * rows.end; };
     size_t at = 0;
     for (int a = 0; a < heads; ++a) {
+      go_on();
       double squares = 0;
       for (int64_t j = 0; j <= i; ++j) squares += static_cast<double>(row(a)[j]) * static_cast<double>(row(a)[j]);
       band.squares[static_cast<size_t>(a)] += squares;
@@ -101,42 +123,46 @@ Agreement head_agreement(const Observation& observation, const AgreementOptions&
     throw InputError("there is no layer " + std::to_string(options.layer) + "; the model has " +
                      std::to_string(config.layers));
   const int first = std::max(options.layer, 0), layers = options.layer < 0 ? config.layers : 1;
+  model::check_head_pairs(config, layers);
   const auto length = static_cast<int64_t>(observation.tokens().size());
   const std::vector<TokenRange> bands = observing::bands_of(length, observing::rows_wanted(options.rows, length));
   if (options.value_weighted) static_cast<void>(observation.carried({0, 0}));  // refuses
   Agreement all;
   all.rows = observing::rows_of(bands);
   const auto count = static_cast<int64_t>(bands.size());
-  std::vector<Band> made(static_cast<size_t>(layers * count));
   const attend::PoolLease lease(options.threads);
-  for (int at = 0; at < layers; ++at) {
-    lease.pool().run(count, [&](int64_t task, int) {
-      const int64_t band = count - 1 - task;  // the longest rows first
-      made[static_cast<size_t>(at * count + band)] =
-          compare_band(observation, first + at, config.heads, bands[static_cast<size_t>(band)], options.value_weighted);
-    });
-    if (progress && !progress(at + 1, layers)) throw Cancelled{};
-  }
+  // Bands that are held at once: with many heads few, so that memory is bounded; with few, whole layers of them.
+  const auto band_bytes = static_cast<int64_t>(pairs_of(config.heads) * sizeof(Sums) + 1);
+  const int64_t held = std::clamp<int64_t>(band_memory / band_bytes, lease.pool().size(), std::max<int64_t>(1, count));
   const bool outputs = observation.measured().agreement;
   const double none = std::numeric_limits<double>::quiet_NaN();
   for (int layer = first; layer < first + layers; ++layer) {
-    const Band* const of_layer = made.data() + (layer - first) * count;
+    Band sum = empty_band(config.heads);
+    std::atomic<bool> stop = false;
+    for (int64_t begin = 0; begin < count; begin += held) {
+      const int64_t here = std::min(held, count - begin);
+      std::vector<Band> made(static_cast<size_t>(here));
+      lease.pool().run(here, [&](int64_t task, int worker) {
+        const int64_t band = here - 1 - task;  // the longest rows first
+        const auto go_on = [&, worker] {       // worker 0 is the caller's thread, where `progress` may be asked
+          if (worker == 0 && progress && !progress(layer - first, layers)) stop = true;
+          if (stop) throw Cancelled{};
+        };
+        made[static_cast<size_t>(band)] =
+            compare_band(observation, layer, bands[static_cast<size_t>(begin + band)], options.value_weighted, go_on);
+      });
+      for (const Band& band : made) add(sum, band);
+    }
+    if (progress && !progress(layer - first + 1, layers)) throw Cancelled{};
     const std::vector<float> cosines = outputs ? observation.output_cosine(layer) : std::vector<float>();
-    std::vector<double> squares(static_cast<size_t>(config.heads));
-    for (int64_t t = 0; t < count; ++t)
-      for (size_t a = 0; a < squares.size(); ++a) squares[a] += of_layer[t].squares[a];
     size_t at = 0;
     for (int a = 0; a < config.heads; ++a)
       for (int b = a + 1; b < config.heads; ++b, ++at) {
         HeadPair pair{layer, a, b};
-        double product = 0;
-        for (int64_t t = 0; t < count; ++t) {
-          const Sums& sums = of_layer[t].pairs[at];
-          pair.js += sums.js;
-          product += sums.product;
-        }
-        pair.js = all.rows == 0 ? none : pair.js < 0 ? 0.0 : pair.js / static_cast<double>(all.rows);  // of rounding
-        pair.weight_cosine = product / std::sqrt(squares[static_cast<size_t>(a)] * squares[static_cast<size_t>(b)]);
+        const double js = sum.pairs[at].js;
+        pair.js = all.rows == 0 ? none : js < 0 ? 0.0 : js / static_cast<double>(all.rows);  // below 0: of rounding
+        pair.weight_cosine = sum.pairs[at].product /
+                             std::sqrt(sum.squares[static_cast<size_t>(a)] * sum.squares[static_cast<size_t>(b)]);
         pair.output_cosine = outputs ? static_cast<double>(cosines[static_cast<size_t>(a * config.heads + b)]) : none;
         all.pairs.push_back(pair);
       }

@@ -6,6 +6,7 @@
 #include <limits>
 #include <stdexcept>
 
+#include "bareattn/error.h"
 #include "model/loaded_model.h"
 
 namespace bareattn::model {
@@ -110,6 +111,14 @@ void CarriedSizes::of(TensorView<const float> values, float* sizes) const {
       }
     }
   }
+}
+
+void check_head_pairs(const ModelConfig& config, int layers) {
+  const int64_t pairs = int64_t{config.heads} * (config.heads - 1) / 2 * layers;
+  if (pairs <= most_head_pairs) return;
+  throw InputError(std::to_string(layers) + " layers of " + std::to_string(config.heads) + " heads have " +
+                   std::to_string(pairs) + " pairs of heads; agreement is made of at most " +
+                   std::to_string(most_head_pairs));
 }
 
 OutputCosines::OutputCosines(const Model& model, int layer)

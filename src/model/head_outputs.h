@@ -30,6 +30,12 @@ class CarriedSizes {
   std::vector<kernels::PackedMatrix> factors_;  // [Hq] of [D, D]
 };
 
+/// The most pairs of heads that are compared, over all layers asked for: more than 126 layers of 128 heads have. What
+/// is made and kept for each pair grows with the square of the heads, which a file of a few bytes can say are many.
+inline constexpr int64_t most_head_pairs = int64_t{1} << 20;
+/// InputError where these layers have more.
+void check_head_pairs(const ModelConfig& config, int layers);
+
 /// Cosines between the outputs of a layer's heads, added up over rows; W Hq D multiply-adds a row.
 class OutputCosines {
  public:

@@ -11,6 +11,7 @@ OutputWatch::OutputWatch(const Model& model, int64_t tokens, const MeasureGroups
       values_(groups.values),
       agreement_(groups.agreement),
       layers_(static_cast<size_t>(model.config().layers)) {
+  if (agreement_) model::check_head_pairs(model.config(), model.config().layers);
   const auto pairs = static_cast<size_t>(model.config().heads) * static_cast<size_t>(model.config().heads);
   for (Layer& layer : layers_)
     if (agreement_) layer.means.assign(pairs, std::numeric_limits<float>::quiet_NaN());

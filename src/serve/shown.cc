@@ -131,11 +131,12 @@ Answer Shown::section(const std::string& kind, HeadId head) const {
   return bytes_answer(value);
 }
 
-Answer Shown::agreement(int layer) const {
+Answer Shown::agreement(int layer, const Gone& gone) const {
   const std::string key = "agreement/" + std::to_string(layer);
   if (Cache::Value kept = cache_.find(key)) return bytes_answer(kept);
-  const view::Bytes bytes = view::agreement_bytes(head_agreement(*trace_, {.layer = layer}), layer,
-                                                  trace_->model().config().heads, trace_->measured().agreement);
+  const Agreement found = head_agreement(*trace_, {.layer = layer}, [&](int64_t, int64_t) { return !gone; });
+  const view::Bytes bytes =
+      view::agreement_bytes(found, layer, trace_->model().config().heads, trace_->measured().agreement);
   Cache::Value value = shared(std::string(bytes.begin(), bytes.end()));
   cache_.put(key, value);
   return bytes_answer(value);

@@ -36,7 +36,7 @@ class Shown {
 
   Answer text() const;  // the description of docs/page-format.md, with the tokens
   Answer section(const std::string& kind, HeadId head) const;  // "thumbs" (of all heads), "pool", "rows", "keys"
-  Answer agreement(int layer) const;                           // how alike its heads are, exactly
+  Answer agreement(int layer, const Gone& gone) const;         // how alike its heads are, exactly
   Answer tileset(HeadId head) const;
   struct Tile {
     TileAddress at;
