@@ -12,16 +12,17 @@
 
 namespace bareattn {
 
-/// What a client may ask of the server; more is refused with the status given.
+/// What a client may ask of the server; more is refused with the status given. Where the process may open fewer files
+/// there are fewer connections.
 struct ServeLimits {
-  int64_t header_bytes = 8192;     // 431; the whole head, so no line is longer either
-  int headers = 64;                // 431
-  int64_t body_bytes = 1 << 20;    // 413
-  int waiting = 64;                // connections without a whole request: the oldest is closed for the next
-  int connections = 512;           // all; the next is closed at once
-  double request_seconds = 10;     // from connecting to the end of the request, however slowly it drips
-  double answer_seconds = 30;      // to take the answer
-  double idle_seconds = 60;        // without any request: caches are dropped
+  int64_t header_bytes = 8192;   // 431; the whole head, so no line is longer either
+  int headers = 64;              // 431
+  int64_t body_bytes = 1 << 20;  // 413
+  int waiting = 64;              // connections without a whole request: the oldest is closed for the next
+  int connections = 512;         // all: the oldest that has not shown the token is closed for the next, or that itself
+  double request_seconds = 10;   // from connecting to the end of the request, however slowly it drips
+  double answer_seconds = 30;    // to take the answer
+  double idle_seconds = 60;      // without any request: caches are dropped
   int64_t cache_bytes = 64 << 20;  // tiles and maps kept
 };
 

@@ -5,12 +5,12 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/buffers_cat.hpp>
-#include <boost/beast/http/error.hpp>
 #include <boost/beast/http/read.hpp>
 #include <chrono>
 
 #include "bareattn/error.h"
 #include "bareattn/model.h"
+#include "serve/parse.h"
 
 namespace bareattn::serving {
 
@@ -22,35 +22,6 @@ namespace {
 
 std::chrono::milliseconds milliseconds(double seconds) {
   return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
-}
-
-/// What went wrong while reading, as an answer; nothing where there is nobody to answer.
-std::optional<Answer> complaint(beast::error_code error) {
-  if (error == http::error::header_limit || error == http::error::buffer_overflow)
-    return error_answer(431, "the head of the request is too long");
-  if (error == http::error::body_limit) return error_answer(413, "the body of the request is too long");
-  if (error == http::error::bad_version) return error_answer(505, "HTTP/1.1 is needed");
-  if (error == beast::error::timeout) return std::nullopt;
-  if (error == http::error::end_of_stream || error == http::error::partial_message) return std::nullopt;
-  if (error.category() == make_error_code(http::error::bad_method).category())
-    return error_answer(400, "the request is not HTTP/1.1");
-  return std::nullopt;
-}
-
-std::string lower(beast::string_view text) {
-  std::string out(text.data(), text.size());
-  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  return out;
-}
-
-Request request_of(http::request<http::string_body>&& message) {
-  Request request;
-  request.method = std::string(message.method_string());
-  request.target = std::string(message.target());
-  for (const auto& field : message)
-    request.headers.emplace_back(lower(field.name_string()), std::string(field.value()));
-  request.body = std::move(message.body());
-  return request;
 }
 
 /// What a route says, and what it throws as an answer: no sentence of an exception can do more than be read.
@@ -83,8 +54,7 @@ Connection::~Connection() {
 
 void Connection::start() {
   parser_.emplace();
-  parser_->header_limit(static_cast<uint32_t>(house_.limits.header_bytes));
-  parser_->body_limit(static_cast<uint64_t>(house_.limits.body_bytes));
+  set_limits(*parser_, house_.limits);
   stream_.expires_after(milliseconds(house_.limits.request_seconds));  // for all of it, however slowly it drips
   http::async_read(stream_, buffer_, *parser_,
                    [self = shared_from_this()](beast::error_code error, size_t) { self->on_read(error); });
@@ -92,21 +62,22 @@ void Connection::start() {
 
 void Connection::drop() {
   *gone_ = true;
+  worth_ = Worth::dropped;
   beast::error_code ignored;
   stream_.socket().close(ignored);
 }
 
 void Connection::on_read(beast::error_code error) {
-  waiting_ = false;
+  worth_ = Worth::stranger;
   if (error) {
     if (auto answer = complaint(error)) send(std::move(*answer));
     return;
   }
   house_.last_request = std::chrono::steady_clock::now();
-  http::request<http::string_body> message = parser_->release();
-  if (message.version() != 11) return send(error_answer(505, "HTTP/1.1 is needed"));
-  Request request = request_of(std::move(message));
+  if (parser_->get().version() != 11) return send(error_answer(505, "HTTP/1.1 is needed"));
+  Request request = request_of(parser_->release());
   if (auto refusal = house_.gate.refusal(request)) return send(std::move(*refusal));
+  if (Gate::needs_token(request.target)) worth_ = Worth::known;
   serve(std::move(request));
 }
 
@@ -126,15 +97,14 @@ void Connection::serve(Request request) {
 }
 
 void Connection::watch() {
-  // Readable means closed, or bytes after the request: those are looked at no more.
+  // Readable means closed, or bytes after the request. Those are passed over, so that the end is seen behind them.
   stream_.socket().async_wait(net::ip::tcp::socket::wait_read, [self = shared_from_this()](beast::error_code error) {
     if (error || self->sent_) return;
-    char byte = 0;
-    beast::error_code peeked;
-    const size_t size = self->stream_.socket().receive(net::buffer(&byte, 1), net::socket_base::message_peek, peeked);
-    if (peeked || size == 0) return self->drop();
-    // More bytes than the request: keep the connection for the answer.
-    self->watch_ends_ = self;
+    beast::error_code failed;
+    const size_t size = self->stream_.socket().receive(net::buffer(self->rest_), 0, failed);
+    self->passed_over_ += static_cast<int64_t>(size);
+    if (failed || size == 0 || self->passed_over_ > self->house_.limits.body_bytes) return self->drop();
+    self->watch();
   });
 }
 
@@ -149,8 +119,8 @@ void Connection::send(Answer answer) {
   stream_.expires_after(milliseconds(house_.limits.answer_seconds));
   net::async_write(stream_, std::array<net::const_buffer, 2>{net::buffer(head_), body},
                    [self = shared_from_this()](beast::error_code error, size_t) {
-                     self->watch_ends_.reset();
                      if (error) return;
+                     if (self->worth_ != Worth::dropped) self->worth_ = Worth::answered;
                      beast::error_code closing;
                      self->stream_.socket().shutdown(net::ip::tcp::socket::shutdown_send, closing);
                      self->answer_ = {};

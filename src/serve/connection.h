@@ -6,8 +6,6 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -15,6 +13,7 @@
 
 #include "bareattn/serve.h"
 #include "serve/gate.h"
+#include "serve/parse.h"
 #include "serve/routes.h"
 #include "serve/work.h"
 
@@ -29,6 +28,10 @@ struct House {
   std::chrono::steady_clock::time_point last_request{};  // of the network thread
 };
 
+/// Who is asked to go first where there is no room for another: the oldest of the least worth. One that showed the
+/// token is never closed for another.
+enum class Worth { answered, waiting, stranger, known, dropped };  // waiting: for a whole request
+
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   using Closed = std::function<void(Connection*)>;
@@ -37,7 +40,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void start();
   /// Closes it at once; what is computed for it is dropped.
   void drop();
-  bool waiting() const { return waiting_; }  // for a whole request
+  Worth worth() const { return worth_; }
 
  private:
   void on_read(boost::beast::error_code error);
@@ -50,13 +53,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Closed closed_;
   boost::beast::tcp_stream stream_;
   boost::beast::flat_buffer buffer_;
-  std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;
+  std::optional<Parser> parser_;
   std::shared_ptr<Gone> gone_ = std::make_shared<Gone>(false);
   Answer answer_;
   std::string head_;
   std::array<char, 4096> rest_{};
-  std::shared_ptr<Connection> watch_ends_;  // itself, while an answer is made and nothing else holds it
-  bool waiting_ = true, sent_ = false;
+  int64_t passed_over_ = 0;  // bytes after the request
+  Worth worth_ = Worth::waiting;
+  bool sent_ = false;
 };
 
 }  // namespace bareattn::serving

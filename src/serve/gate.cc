@@ -12,8 +12,6 @@
 namespace bareattn::serving {
 namespace {
 
-bool is_api(std::string_view target) { return target.starts_with("/api/"); }
-
 /// The token of "Bearer TOKEN", or nothing.
 std::string_view bearer(std::string_view value) {
   constexpr std::string_view scheme = "Bearer ";
@@ -37,6 +35,8 @@ std::string random_token() {
 bool same_secret(std::string_view a, std::string_view b) {
   return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
+
+bool Gate::needs_token(std::string_view target) { return target.starts_with("/api/"); }
 
 std::optional<Answer> Gate::refusal(const Request& request) const {
   const std::array<std::string, 3> names{"127.0.0.1", "localhost", "[::1]"};
@@ -74,7 +74,7 @@ std::optional<Answer> Gate::refusal(const Request& request) const {
     return answer;
   }
   if (!changes && !request.body.empty()) return error_answer(400, "a GET has no body");
-  if (!is_api(request.target)) return std::nullopt;
+  if (!needs_token(request.target)) return std::nullopt;
   if (!same_secret(bearer(request.header("authorization")), token))
     return error_answer(401, "the token is missing or wrong; open the address that bareattn serve printed");
   return std::nullopt;

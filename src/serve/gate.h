@@ -16,6 +16,7 @@ struct Gate {
 
   /// The refusal, or nothing where the request may go on. The page's shell at "/" holds no data and needs no token.
   std::optional<Answer> refusal(const Request& request) const;
+  static bool needs_token(std::string_view target);
 };
 
 /// 128 bits from the system's generator, in hex.

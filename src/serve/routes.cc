@@ -143,7 +143,7 @@ Answer of_run(const Shown& shown, const Request& request, std::string_view path,
   }
   if (parts.size() == 3 && parts[0] == "section" && parts[1] == "agreement") {
     const auto layer = number(parts[2]);
-    return layer && *layer < shown.trace().model().config().layers ? shown.agreement(static_cast<int>(*layer))
+    return layer && *layer < shown.trace().model().config().layers ? shown.agreement(static_cast<int>(*layer), gone)
                                                                    : not_found();
   }
   if (parts.size() == 3 && parts[0] == "tileset") {
@@ -155,14 +155,14 @@ Answer of_run(const Shown& shown, const Request& request, std::string_view path,
 
 }  // namespace
 
-Routes::Routes(std::shared_ptr<const Shown> shown, std::shared_ptr<const Shown> against, const ServeOptions& options)
+Routes::Routes(std::shared_ptr<const Shown> shown, std::shared_ptr<const Shown> against, const ServeOptions& options,
+               const view::PageAssets& assets)
     : shown_(std::move(shown)),
       against_(std::move(against)),
       given_(against_),
       live_(
           options, [this] { return this->shown(); },
           [this](std::shared_ptr<const Shown> next, Live::Place place) { install(std::move(next), place); }) {
-  const view::PageAssets assets = view::page_assets();
   if (assets.script.empty() || assets.style.empty())
     throw std::runtime_error("this build of bareattn has no page (it was configured with -DBAREATTN_PAGE=OFF)");
   const view::PageShell shell = view::page_shell(assets, "Attention", "connect-src 'self'; ");

@@ -10,13 +10,15 @@
 #include "serve/live.h"
 #include "serve/shown.h"
 #include "serve/work.h"
+#include "view/page_assets.h"
 
 namespace bareattn::serving {
 
 class Routes {
  public:
   /// `against`: a second run over the same tokens, or null.
-  Routes(std::shared_ptr<const Shown> shown, std::shared_ptr<const Shown> against, const ServeOptions& options);
+  Routes(std::shared_ptr<const Shown> shown, std::shared_ptr<const Shown> against, const ServeOptions& options,
+         const view::PageAssets& assets = view::page_assets());
 
   /// May throw what a trace throws; Cancelled once `gone`.
   Answer answer(const Request& request, const Gone& gone);

@@ -2,6 +2,8 @@
 // networking; answers are computed on the threads of work.h. Who is let in: gate.h. What is answered: routes.h.
 #include "bareattn/serve.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <atomic>
 #include <boost/asio/io_context.hpp>
@@ -48,7 +50,19 @@ struct Server::Impl {
     const int threads = options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
     work = std::make_unique<serving::Work>(threads);
     house = std::make_unique<serving::House>(
-        serving::House{{port(), token, options.limits.headers}, routes, *work, options.limits, Clock::now()});
+        serving::House{{port(), token, options.limits.headers}, routes, *work, fitting(options.limits), Clock::now()});
+  }
+
+  /// As many connections as there are descriptors for, and some left for the files of a run.
+  ServeLimits fitting(ServeLimits limits) {
+    constexpr int64_t kept = 16, fewest = 4;
+    rlimit descriptors{};
+    if (getrlimit(RLIMIT_NOFILE, &descriptors) != 0 || descriptors.rlim_cur == RLIM_INFINITY) return limits;
+    const auto all = static_cast<int64_t>(std::min<rlim_t>(descriptors.rlim_cur, 1 << 20));
+    const int64_t room = std::max(fewest, all - acceptor.native_handle() - kept);
+    limits.connections = static_cast<int>(std::min<int64_t>(limits.connections, room));
+    limits.waiting = std::min(limits.waiting, std::max(1, limits.connections / 2));
+    return limits;
   }
 
   static std::shared_ptr<const serving::Shown> shown(const std::shared_ptr<const Trace>& trace,
@@ -92,32 +106,44 @@ struct Server::Impl {
   void accept() {
     acceptor.async_accept([this](boost::system::error_code error, tcp::socket socket) {
       if (error == net::error::operation_aborted) return;
-      if (error) return later([this] { accept(); });  // out of descriptors: some come free
+      // Out of descriptors: one comes free where somebody goes, and else with time.
+      if (error) return later([this] { accept(); }, make_room() ? 1 : 50);
       take(std::move(socket));
       accept();
     });
   }
 
   template <class Then>
-  void later(Then then) {
-    auto timer = std::make_shared<net::steady_timer>(io, std::chrono::milliseconds(50));
+  void later(Then then, int milliseconds) {
+    auto timer = std::make_shared<net::steady_timer>(io, std::chrono::milliseconds(milliseconds));
     timer->async_wait([timer, then](boost::system::error_code error) {
       if (!error) then();
     });
   }
 
+  /// Closes the oldest connection of the least worth; false where all have shown the token.
+  bool make_room() {
+    const std::list<Connection*>& all = crowd->all;
+    const auto least = std::min_element(all.begin(), all.end(), [](const Connection* a, const Connection* b) {
+      return a->worth() < b->worth();  // of equals the first is taken, and the oldest stands first
+    });
+    if (least == all.end() || (*least)->worth() >= serving::Worth::known) return false;
+    (*least)->drop();
+    return true;
+  }
+
   void take(tcp::socket socket) {
-    const auto waits = [](const Connection* c) { return c->waiting(); };
-    std::list<Connection*>& all = crowd->all;
-    if (std::count_if(all.begin(), all.end(), waits) >= house->limits.waiting) {
-      (*std::find_if(all.begin(), all.end(), waits))->drop();
-    }
-    if (static_cast<int>(all.size()) >= house->limits.connections) return;  // closed with the socket
+    const std::list<Connection*>& all = crowd->all;
+    const auto count = [&](auto is) { return std::count_if(all.begin(), all.end(), is); };
+    const auto waits = [](const Connection* c) { return c->worth() == serving::Worth::waiting; };
+    if (count(waits) >= house->limits.waiting) (*std::find_if(all.begin(), all.end(), waits))->drop();
+    const auto stays = [](const Connection* c) { return c->worth() != serving::Worth::dropped; };
+    if (count(stays) >= house->limits.connections && !make_room()) return;  // closed with the socket
     const auto connection = std::make_shared<Connection>(std::move(socket), *house, [crowd = crowd](Connection* gone) {
       crowd->all.remove(gone);
       crowd->size = static_cast<int>(crowd->all.size());
     });
-    all.push_back(connection.get());
+    crowd->all.push_back(connection.get());
     crowd->size = static_cast<int>(all.size());
     connection->start();
   }

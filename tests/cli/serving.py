@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -74,14 +75,19 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(*arguments, model=False, env=None):
-    """Starts the command, waits for its address, and ends it."""
+def serving(*arguments, model=False, env=None, descriptors=None):
+    """Starts the command, waits for its address, and ends it. It may open only so many `descriptors`."""
     environment = {k: v for k, v in os.environ.items() if k != "BAREATTN_MODEL"}
     if model:
         environment["BAREATTN_MODEL"] = str(MODEL)
     environment.update(env or {})
+
+    def limit():
+        if descriptors:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+
     process = subprocess.Popen([BIN, "serve", "--json", *map(str, arguments)], stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, env=environment)
+                               stderr=subprocess.PIPE, env=environment, preexec_fn=limit)
     line = process.stdout.readline()
     if not line:
         raise AssertionError(f"no address: {process.stderr.read().decode()}")

@@ -330,3 +330,58 @@ def test_many_at_once(server):
     for t in threads:
         t.join()
     assert replies == [200] * 200
+
+
+# --- who makes room -----------------------------------------------------------------------------------------------------
+
+
+def shell_without_reading(server):
+    """Asks for the page, which needs no token, and takes nothing of it but the first bytes."""
+    s = server.connect()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    s.sendall(f"GET / HTTP/1.1\r\nHost: {server.host}\r\n\r\n".encode())
+    return s
+
+
+def refused_and_kept_open(server):
+    """Gets its 401 and stays."""
+    s = server.connect()
+    s.sendall(f"GET /api/text HTTP/1.1\r\nHost: {server.host}\r\n\r\n".encode())
+    return s
+
+
+@pytest.mark.parametrize("idle", [lambda server: server.connect(), shell_without_reading, refused_and_kept_open])
+@pytest.mark.parametrize("descriptors", [None, 40])
+def test_the_owner_gets_in_whoever_else_is_there(trace, idle, descriptors):
+    # More than there may be of them; with 40 descriptors more than can be opened at all.
+    with serving(trace, descriptors=descriptors) as server:
+        others = []
+        for _ in range(12):
+            others += [idle(server) for _ in range(60)]
+            assert server.ask("/api/status").status == 200
+            assert server.ask("/api/row/0/0/5").status == 200
+        assert server.ask("/").status == 200
+        for s in others:
+            s.close()
+
+
+def test_with_few_descriptors_a_text_still_runs(trace):
+    with serving(trace, model=True, descriptors=48) as server:
+        others = [server.connect() for _ in range(100)]
+        assert server.run({"text": "The cat sat on the mat."}).status == 202
+        assert server.wait_for("done", "failed")["state"] == "done"
+        for s in others:
+            s.close()
+
+
+def test_bytes_behind_a_request_do_not_hide_that_the_client_has_gone(server):
+    line = f"GET /api/section/agreement/3 HTTP/1.1\r\nHost: {server.host}\r\nAuthorization: Bearer {server.token}\r\n\r\n"
+    for _ in range(20):
+        s = server.connect()
+        s.sendall(line.encode() + b"more")
+        s.sendall(b"and more")
+        s.close()
+    deadline = time.monotonic() + 15
+    while server.status()["connections"] > 1 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert server.status()["connections"] == 1
