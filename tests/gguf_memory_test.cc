@@ -115,6 +115,20 @@ TEST(GgufMemory, TenMillionTokens) {
   expect_cheap_refusal("10^7 tokens and no vocabulary size", std::move(g), "");
 }
 
+// As many tokens as are read at all, of a byte each and of sixteen, which a string does not hold in itself.
+TEST(GgufMemory, FourMillionTokens) {
+  for (const size_t length : {8U, 16U}) {
+    auto g = tiny_llama();
+    std::string tokens = bytes_of<uint32_t>(9) + bytes_of<uint32_t>(8) + bytes_of<uint64_t>(4'194'304);
+    for (int i = 0; i < 4'194'304; ++i) {
+      const std::string digits = std::to_string(10'000'000 + i);
+      tokens += string_of(digits + std::string(length - digits.size(), 'x'));
+    }
+    g.erase("llama.vocab_size").erase("tokenizer.ggml.token_type").raw("tokenizer.ggml.tokens", std::move(tokens));
+    expect_cheap_refusal("4 10^6 tokens", std::move(g), "of memory");
+  }
+}
+
 TEST(GgufMemory, ArraysOfTheWrongKind) {
   auto g = tiny_llama();
   g.array<int32_t>("tokenizer.ggml.token_type", 5, std::vector<int32_t>(20'000'000, 1));

@@ -195,8 +195,8 @@ void GgufFile::read_tensors(uint64_t& position, uint64_t count) {
   position = cursor.position();
 }
 
-// Turns offsets in the data section into offsets in the file, and checks that the data lie apart, inside, and that the
-// file ends where they do.
+// Turns offsets in the data section into offsets in the file, and checks that the data lie one after the other, padded
+// to the alignment and no further, inside, and that the file ends where they do.
 void GgufFile::place_tensors(uint64_t data_begin, uint64_t alignment) {
   std::vector<TensorInfo*> order;
   order.reserve(tensors_.size());
@@ -222,6 +222,17 @@ void GgufFile::place_tensors(uint64_t data_begin, uint64_t alignment) {
     if (order[i - 1]->offset + order[i - 1]->bytes <= order[i]->offset) continue;
     fail_at(order[i]->record, "the data of tensors " + quoted(order[i - 1]->name) + " and " + quoted(order[i]->name) +
                                   " overlap at offset " + std::to_string(order[i]->offset));
+  }
+  // No gaps either: each tensor ends where its type and shape say, and the next begins there. A type that was changed
+  // to a narrower one would leave a gap, and every weight would be another one.
+  uint64_t expected = data_begin;
+  for (const TensorInfo* tensor : order) {
+    if (tensor->offset != expected) {
+      fail_at(tensor->record, "tensor " + quoted(tensor->name) + " begins at offset " + std::to_string(tensor->offset) +
+                                  ", but what stands before it ends at " + std::to_string(expected) +
+                                  " by its type and shape: one of them is wrong");
+    }
+    expected = base::CheckedSize(tensor->offset + tensor->bytes).align_up(alignment).value();
   }
   const uint64_t end = order.empty() ? data_begin : order.back()->offset + order.back()->bytes;
   const uint64_t padded = base::CheckedSize(end).align_up(alignment).value();

@@ -51,7 +51,12 @@ class GgufFile {
   std::optional<std::string_view> string(std::string_view key) const;  // valid UTF-8
   std::optional<std::vector<std::string>> strings(std::string_view key) const;
   std::optional<std::vector<int32_t>> integers(std::string_view key) const;  // array of i32 or u32
-  std::optional<uint64_t> integers_length(std::string_view key) const;       // of what integers() would give
+  /// Of what strings() would give: how many, and the memory for them.
+  struct StringsSize {
+    uint64_t count = 0, text = 0, memory = 0;  // text: bytes of their own
+  };
+  StringsSize strings_size(std::string_view key) const;
+  std::optional<uint64_t> integers_length(std::string_view key) const;  // of what integers() would give
   std::optional<uint64_t> array_length(std::string_view key, ValueType element) const;
 
   /// Throws the FileError for this file; the offset is that of `key`'s record where there is one.

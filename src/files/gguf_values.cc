@@ -196,6 +196,20 @@ std::optional<std::vector<std::string>> GgufFile::strings(std::string_view key) 
   return all;
 }
 
+GgufFile::StringsSize GgufFile::strings_size(std::string_view key) const {
+  const auto count = array_length(key, ValueType::string);
+  if (!count) return {};
+  constexpr uint64_t within = 15, block = 16;  // a string of so many is in itself; else in blocks, with a head
+  Cursor cursor = find_value(key)->cursor;
+  StringsSize size{*count, 0, *count * sizeof(std::string)};
+  for (uint64_t i = 0; i < *count; ++i) {
+    const uint64_t bytes = cursor.string(key).size();
+    size.text += bytes;
+    if (bytes > within) size.memory += (bytes + 1 + block) / block * block + block;
+  }
+  return size;
+}
+
 std::optional<uint64_t> GgufFile::integers_length(std::string_view key) const {
   const auto value = find_value(key);
   if (value && value->type == ValueType::array && value->element == ValueType::u32) return value->count;

@@ -2,6 +2,7 @@
 #include "model/config.h"
 
 #include <algorithm>
+#include <bit>
 #include <map>
 
 namespace bareattn::model {
@@ -167,6 +168,21 @@ ModelConfig read_config(const GgufFile& file) {
 
 namespace {
 
+// What a vocabulary of short tokens takes is many times its bytes in the file: a string each, its place in the list of
+// pieces and in the index by text, and for a merge a place in a table. Counted before anything is copied.
+void check_vocabulary_memory(const GgufFile& file) {
+  const auto tokens = file.strings_size("tokenizer.ggml.tokens"), merges = file.strings_size("tokenizer.ggml.merges");
+  constexpr uint64_t token_place = 8 + 4 + 16, merge_place = 16, room = 56 << 20;
+  const uint64_t needed = tokens.memory + tokens.text + tokens.count * token_place + merges.memory +
+                          std::bit_ceil(2 * merges.count + 2) * merge_place;
+  if (needed <= file.file().size() + room) return;
+  const auto megabytes = [](uint64_t bytes) { return std::to_string(bytes / 1'000'000) + " MB"; };
+  file.fail("tokenizer.ggml.tokens", "the vocabulary's " + std::to_string(tokens.count) + " tokens and " +
+                                         std::to_string(merges.count) + " merges would take " + megabytes(needed) +
+                                         " of memory; of a file of " + megabytes(file.file().size()) + " at most " +
+                                         megabytes(file.file().size() + room) + " are taken");
+}
+
 // A merge is one way to cut a token in two, and no merge stands twice: a token of n bytes has at most n - 1. Checked
 // before the merges are copied, since each costs several times its bytes in the file.
 void check_merge_count(const GgufFile& file, const std::vector<std::string>& tokens) {
@@ -184,6 +200,7 @@ void check_merge_count(const GgufFile& file, const std::vector<std::string>& tok
 }  // namespace
 
 TokenizerSpec read_tokenizer(const GgufFile& file, const ModelConfig& config) {
+  check_vocabulary_memory(file);
   TokenizerSpec spec;
   const auto model = file.string("tokenizer.ggml.model");
   if (!model) file.fail("", "'tokenizer.ggml.model' is missing; the file does not say how text becomes tokens");
