@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
+#include <nlohmann/json.hpp>
+
 #include "base/utf8.h"
 
 using namespace bareattn::base;
@@ -64,6 +66,17 @@ TEST(Utf8, TerminalTextCannotAct) {
   EXPECT_EQ(escape_for_terminal("\xFF"), fffd);
   const std::string plain = "Zürich, 東京, \xF0\x9F\x98\x80, C:\\temp";
   EXPECT_EQ(escape_for_terminal(plain), plain);
+}
+
+TEST(Utf8, JsonForATerminalMeansTheSame) {
+  const std::string text = "a\u202Eb\u200B \u00E9\U0001F600 \uFEFF\U000E0041\u009B\x7F\u2066";
+  const std::string json = "{\n \"" + text + "\": \"" + text + "\"\n}";
+  const std::string safe = escape_json(json);
+  EXPECT_EQ(nlohmann::json::parse(safe), nlohmann::json::parse(json));
+  EXPECT_EQ(safe, escape_for_terminal(safe, Newlines::keep));
+  EXPECT_NE(safe.find("a\\u202eb\\u200b \u00E9\U0001F600 \\ufeff\\udb40\\udc41\\u009b\\u007f\\u2066"),
+            std::string::npos)
+      << safe;
 }
 
 TEST(Utf8, NothingUnsafePassesForAnyBytes) {

@@ -14,6 +14,7 @@
 #include "console/terminal.h"
 #include "options/run_or_text.h"
 #include "reports/agreement_report.h"
+#include "reports/json_text.h"
 
 namespace bareattn::cli {
 namespace {
@@ -49,7 +50,7 @@ int agree(const AgreeChoice& choice) {
                                           {"tokens", length},
                                           {"value_weighted", choice.options.value_weighted},
                                           {"agreement", agreement_json(found)}};
-    fmt::print("{}\n", document.dump(1));
+    fmt::print("{}", json_text(document));
     return exit_ok;
   }
   const Terminal terminal = terminal_of(STDOUT_FILENO);

@@ -19,6 +19,7 @@
 #include "console/progress.h"
 #include "console/terminal.h"
 #include "options/input.h"
+#include "reports/json_text.h"
 
 namespace bareattn::cli {
 namespace {
@@ -175,7 +176,7 @@ int run_diff(const DiffChoice& choice) {
   const Compared compared = models ? compare_models(choice, options) : compare_traces(choice, options);
   stop_if_interrupted();
   if (choice.json) {
-    fmt::print("{}\n", json_of(choice, compared).dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
+    fmt::print("{}", json_text(json_of(choice, compared)));
   } else {
     print_table(choice, compared);
   }

@@ -129,7 +129,7 @@ int run(const RolesOptions& chosen) {
   bool from_cache = false;
   const HeadRoles roles = roles_of(options, model, from_cache);
   if (options.json) {
-    fmt::print("{}", roles_to_json(roles));
+    fmt::print("{}", printable_json(roles_to_json(roles)));
     return exit_ok;
   }
   const Terminal terminal = terminal_of(STDOUT_FILENO);

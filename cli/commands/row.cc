@@ -9,6 +9,7 @@
 #include "commands/commands.h"
 #include "console/terminal.h"
 #include "options/reach_choice.h"
+#include "reports/json_text.h"
 
 namespace bareattn::cli {
 namespace {
@@ -60,7 +61,7 @@ std::string json_of(const RowOptions& options, const Trace& trace, const Row& ro
                                     {"keys", list},
                                     {"others", {{"keys", row.others}, {name, row.rest}}},
                                     {"total", row.total}};
-  return json.dump() + "\n";
+  return json_text(json, -1);
 }
 
 std::string text_of(const RowOptions& options, const Trace& trace, const Row& row) {

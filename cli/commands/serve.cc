@@ -20,6 +20,7 @@
 #include "options/input.h"
 #include "options/lesson_choice.h"
 #include "options/reach_choice.h"
+#include "reports/json_text.h"
 
 extern char** environ;  // NOLINT: POSIX names it so
 
@@ -98,7 +99,7 @@ void announce(const ServeChoice& choice, const Server& server, int64_t tokens) {
   if (choice.json) {
     const nlohmann::json line = {
         {"url", server.url()}, {"port", server.port()}, {"token", server.token()}, {"tokens", tokens}};
-    fmt::print("{}\n", line.dump());
+    fmt::print("{}", json_text(line, -1));
   } else {
     fmt::print("{}\n", server.url());
     fmt::print(stderr, "{} tokens; the address holds the token that lets you in. Ctrl-C ends it.\n", grouped(tokens));

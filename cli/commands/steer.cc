@@ -14,6 +14,7 @@
 #include "console/interrupt.h"
 #include "console/terminal.h"
 #include "options/input.h"
+#include "reports/json_text.h"
 
 namespace bareattn::cli {
 namespace {
@@ -234,8 +235,7 @@ int steer(const SteerOptions& options) {
   stop_if_interrupted();
   if (!options.save.empty()) write_file(options.save, steering_to_json(all));
   if (options.json) {
-    fmt::print("{}\n",
-               to_json(all, before, after, list, spans).dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
+    fmt::print("{}", json_text(to_json(all, before, after, list, spans)));
     return exit_ok;
   }
   const Terminal terminal = terminal_of(STDOUT_FILENO);

@@ -15,6 +15,7 @@
 #include "console/progress.h"
 #include "console/terminal.h"
 #include "options/input.h"
+#include "reports/json_text.h"
 
 namespace bareattn::cli {
 namespace {
@@ -53,7 +54,7 @@ int run(const StreamOptions& options) {
   }
   stop_if_interrupted();
   if (options.json) {
-    fmt::print("{}\n", to_json(layers, tokens.size()).dump(1));
+    fmt::print("{}", json_text(to_json(layers, tokens.size())));
     return exit_ok;
   }
   const Terminal terminal = terminal_of(STDOUT_FILENO);

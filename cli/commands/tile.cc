@@ -12,6 +12,7 @@
 #include "console/terminal.h"
 #include "options/input.h"
 #include "options/reach_choice.h"
+#include "reports/json_text.h"
 
 namespace bareattn::cli {
 namespace {
@@ -52,7 +53,7 @@ std::string json_of(const TileOptions& options, const std::vector<float>& weight
       {"head", options.head}, {"rows", {rows.begin, rows.end}}, {"keys", {keys.begin, keys.end}}};
   json["value_weighted"] = options.value_weighted;
   json["weights"] = std::move(lines);
-  return json.dump() + "\n";
+  return json_text(json, -1);
 }
 
 std::string table_of(const std::vector<float>& weights, int64_t columns) {

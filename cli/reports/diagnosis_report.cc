@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "bareattn/files.h"
+#include "reports/json_text.h"
 
 namespace bareattn::cli {
 namespace {
@@ -127,9 +128,7 @@ std::string sarif(const Diagnosis& diagnosis, const std::string& subject) {
                   {"runs", Json::array({run})}});
 }
 
-std::string text_of(const Json& document) {
-  return document.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
-}
+std::string text_of(const Json& document) { return json_text(document); }
 
 void print_findings(const Terminal& terminal, const Diagnosis& diagnosis) {
   const auto& findings = diagnosis.findings;

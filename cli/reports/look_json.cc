@@ -6,6 +6,7 @@
 
 #include "bareattn/highlights.h"
 #include "reports/agreement_report.h"
+#include "reports/json_text.h"
 #include "reports/look_report.h"
 #include "reports/sweep_json.h"
 
@@ -163,7 +164,7 @@ std::string look_json(const LookReport& report) {
       {"last_token", last_json(report)},
       {"page", report.page.empty() ? Json(nullptr) : Json(report.page)},
   };
-  return document.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json_text(document);
 }
 
 }  // namespace bareattn::cli

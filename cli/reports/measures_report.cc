@@ -11,6 +11,7 @@
 
 #include "bareattn/files.h"
 #include "console/terminal.h"
+#include "reports/json_text.h"
 #include "reports/sweep_json.h"
 
 namespace bareattn::cli {
@@ -241,7 +242,7 @@ std::string measures_json(const MeasuresReport& r) {
                       {"value_weighted", r.value_weighted},
                       {"measures", infos_json(r)},
                       {"heads", heads}};
-  return document.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json_text(document);
 }
 
 std::string measures_text(const MeasuresReport& r) {

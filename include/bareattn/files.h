@@ -29,5 +29,7 @@ void check_writable(const std::string& path);
 /// Valid UTF-8 that cannot act on a terminal or reorder a line: controls, bidi and invisible formatting characters are
 /// spelled out (as `\n`, `\x1b`, `\u{202e}`), invalid bytes become U+FFFD. keep_newlines lets newline and tab pass.
 std::string printable(std::string_view text, bool keep_newlines = false);
+/// JSON for a terminal: the same value, with such characters escaped as JSON does (`\u202e`).
+std::string printable_json(std::string_view json);
 
 }  // namespace bareattn

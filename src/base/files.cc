@@ -3,8 +3,10 @@
 #include "bareattn/files.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <deque>
@@ -33,6 +35,11 @@ std::string read_file(const std::string& path, int64_t limit, const std::functio
   } while (file.fd < 0 && again());
   if (file.fd < 0) refuse(std::string("cannot be opened: ") + std::strerror(errno));
   std::string content;
+  struct stat status {};
+  // Room for a file's size at once: a string that grows by doubling has twice what it needs, and the old half beside
+  // it.
+  if (fstat(file.fd, &status) == 0 && S_ISREG(status.st_mode))
+    content.reserve(static_cast<size_t>(std::min<int64_t>(status.st_size, limit) + 1));
   char part[65536];
   for (;;) {
     const ssize_t count = read(file.fd, part, sizeof part);
@@ -50,11 +57,8 @@ void write_file(const std::string& path, std::string_view content) { base::write
 
 void write_files(std::span<const Output> outputs) {
   std::deque<base::AtomicFile> files;
-  for (const Output& output : outputs) {
-    files.emplace_back(output.path).write(output.content);
-    files.back().finish();
-  }
-  for (base::AtomicFile& file : files) file.commit();
+  for (const Output& output : outputs) files.emplace_back(output.path).write(output.content);
+  base::commit_all(files);
 }
 
 void check_writable(const std::string& path) { base::check_writable(path); }
@@ -62,5 +66,7 @@ void check_writable(const std::string& path) { base::check_writable(path); }
 std::string printable(std::string_view text, bool keep_newlines) {
   return base::escape_for_terminal(text, keep_newlines ? base::Newlines::keep : base::Newlines::escape);
 }
+
+std::string printable_json(std::string_view json) { return base::escape_json(json); }
 
 }  // namespace bareattn

@@ -95,6 +95,29 @@ std::string to_valid_utf8(std::string_view text) {
   return result;
 }
 
+std::string escape_json(std::string_view json) {
+  std::string result;
+  result.reserve(json.size());
+  const auto unit = [&result](char32_t c) {
+    const std::string digits = hex(c);
+    result.append("\\u").append(4 - digits.size(), '0').append(digits);
+  };
+  for (size_t i = 0; i < json.size();) {
+    const Utf8Step step = decode_utf8(json, i);
+    const char32_t c = step.code_point;
+    if (!is_invisible_or_reordering(c)) {
+      append_utf8(result, c);
+    } else if (c < 0x10000) {
+      unit(c);
+    } else {
+      unit(0xD800 + ((c - 0x10000) >> 10));
+      unit(0xDC00 + ((c - 0x10000) & 0x3FF));
+    }
+    i += step.length;
+  }
+  return result;
+}
+
 std::string escape_for_terminal(std::string_view text, Newlines newlines) {
   std::string result;
   result.reserve(text.size());

@@ -34,4 +34,7 @@ enum class Newlines { escape, keep };
 /// With Newlines::keep, newline and tab pass.
 std::string escape_for_terminal(std::string_view text, Newlines newlines = Newlines::escape);
 
+/// JSON that means the same, with those characters written as JSON can, \u202e; its own line ends and ASCII stay.
+std::string escape_json(std::string_view json);
+
 }  // namespace bareattn::base
