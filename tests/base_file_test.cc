@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <deque>
 #include <filesystem>
 #include <fstream>
 
@@ -148,6 +149,35 @@ TEST_F(Files, WithoutCommitTheTargetIsAsItWas) {
   { AtomicFile(path("out")).write("half"); }
   EXPECT_EQ(content(path("out")), "before");
   EXPECT_EQ(entries(), 1);
+}
+
+// The second cannot be put in place: a folder has taken its name since. The first is as it was, whether it was there or
+// not.
+TEST_F(Files, OfSeveralFilesAllAreNewOrNone) {
+  for (const bool was_there : {true, false}) {
+    const std::string first = path("first"), second = path("second");
+    if (was_there) make("first", "old");
+    {
+      std::deque<AtomicFile> files;
+      files.emplace_back(first).write("new");
+      files.emplace_back(second).write("new");
+      fs::create_directory(second);
+      EXPECT_CONTAINS(error_of<OutputError>([&] { commit_all(files); }), "second: cannot be put in place");
+    }
+    EXPECT_EQ(fs::exists(first), was_there);
+    if (was_there) EXPECT_EQ(content(first), "old");
+    EXPECT_EQ(entries(), was_there ? 2u : 1u) << "a temporary file is left";
+    fs::remove(second);
+    std::deque<AtomicFile> files;
+    files.emplace_back(first).write("new");
+    files.emplace_back(second).write("new");
+    commit_all(files);
+    EXPECT_EQ(content(first) + content(second), "newnew");
+    files.clear();
+    EXPECT_EQ(entries(), 2u);
+    fs::remove(first);
+    fs::remove(second);
+  }
 }
 
 TEST_F(Files, KeepsPermissionsAndFollowsLinks) {

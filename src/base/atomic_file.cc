@@ -53,13 +53,17 @@ std::string directory_of(const std::string& target) {
   return parent.empty() ? "." : parent;
 }
 
+/// A short name of its own: the target's name may already be as long as the file system allows.
+std::string temporary_name(const std::string& target) {
+  static std::atomic<unsigned> serial{0};
+  return directory_of(target) + "/.bareattn-" + std::to_string(getpid()) + "-" + std::to_string(serial++) + ".tmp";
+}
+
 /// Creates the temporary file beside the target; `name` receives its path.
 int create_temporary(const std::string& path, const std::string& target, std::string& name) {
-  static std::atomic<unsigned> serial{0};
   for (int attempt = 0; attempt < 100; ++attempt) {
-    // A short name of its own: the target's name may already be as long as the file system allows. Created by open()
-    // and not by mkstemp(), so that it gets the permissions of any new file (umask).
-    name = directory_of(target) + "/.bareattn-" + std::to_string(getpid()) + "-" + std::to_string(serial++) + ".tmp";
+    // By open() and not by mkstemp(), so that it gets the permissions of any new file (umask).
+    name = temporary_name(target);
     const int fd = open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (fd >= 0) return fd;
     if (errno == ENOENT) throw OutputError(path + ": the directory does not exist");
@@ -87,7 +91,8 @@ AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(resolve_t
 
 AtomicFile::~AtomicFile() {
   if (fd_ >= 0) close(fd_);
-  if (!temporary_.empty()) unlink(temporary_.c_str());
+  for (const std::string* name : {&temporary_, &old_})
+    if (!name->empty()) unlink(name->c_str());
 }
 
 void AtomicFile::put(uint64_t offset, const char* data, size_t size) {
@@ -138,13 +143,48 @@ void AtomicFile::finish() {
 
 void AtomicFile::commit() {
   finish();
+  place();
+}
+
+void AtomicFile::place() {
   if (rename(temporary_.c_str(), target_.c_str()) != 0) fail(path_, "cannot be put in place", errno);
   temporary_.clear();
+  placed_ = true;
   // The name itself is on disk only when the directory is. Some file systems refuse this; the content is safe then.
   const int directory = open(directory_of(target_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (directory >= 0) {
     (void)fsync(directory);
     close(directory);
+  }
+}
+
+void AtomicFile::keep_old() {
+  struct stat status {};
+  if (lstat(target_.c_str(), &status) != 0) return;
+  const std::string name = temporary_name(target_);
+  had_old_ = true;
+  if (link(target_.c_str(), name.c_str()) == 0) old_ = name;  // where there are no links, it cannot be kept
+}
+
+void AtomicFile::undo() noexcept {
+  if (!placed_) return;
+  if (!old_.empty()) {
+    if (rename(old_.c_str(), target_.c_str()) == 0) old_.clear();
+  } else if (!had_old_) {
+    unlink(target_.c_str());
+  }
+}
+
+void commit_all(std::deque<AtomicFile>& files) {
+  for (AtomicFile& file : files) file.finish();
+  try {
+    for (AtomicFile& file : files) {
+      if (&file != &files.back()) file.keep_old();  // nothing can fail after the last
+      file.place();
+    }
+  } catch (...) {
+    for (AtomicFile& file : files) file.undo();
+    throw;
   }
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,18 +35,30 @@ class AtomicFile {
   /// All that can fail for want of room; commit() is then a rename.
   void finish();
   void commit();
+  /// Where the bytes are until then: after finish() the file can be read there, and checked.
+  const std::string& temporary() const { return temporary_; }
 
  private:
+  friend void commit_all(std::deque<AtomicFile>& files);
+  void place();
+  void keep_old();
+  void undo() noexcept;
   void flush();
   void put(uint64_t offset, const char* data, size_t size);
 
   std::string path_;       // as given, for messages
   std::string target_;     // links resolved
   std::string temporary_;  // empty: none left to remove
+  std::string old_;        // what the target was, under a second name; empty: there was none, or it is not kept
+  bool had_old_ = false, placed_ = false;
   int fd_ = -1;
   uint64_t position_ = 0;
   std::string buffer_;
 };
+
+/// All are finished, then all are put in place; where one cannot be, those before it are as they were. (Should the
+/// process be killed between two renames, the first is new and the second old: no file system here does better.)
+void commit_all(std::deque<AtomicFile>& files);
 
 /// The whole content at once.
 void write_file(const std::string& path, std::string_view content);

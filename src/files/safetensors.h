@@ -6,6 +6,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -71,12 +72,15 @@ class SafetensorsWriter {
   void write(const StoredTensor& tensor, uint64_t offset, std::span<const std::byte> bytes);
   /// The header with the metadata, as the file will have it.
   std::string header(const std::map<std::string, std::string>& metadata) const;
-  /// The file appears. What was never written is zero.
-  void commit(const std::map<std::string, std::string>& metadata);
+  /// The file appears. What was never written is zero. `check` is asked about the whole file first, by the name it has
+  /// until then; what it throws leaves everything as it was.
+  void commit(const std::map<std::string, std::string>& metadata,
+              const std::function<void(const std::string& path)>& check = {});
 
  private:
   base::AtomicFile file_;
   std::vector<StoredTensor> tensors_;
+  std::map<std::string, size_t, std::less<>> index_;
   uint64_t header_bytes_ = 0;  // the 8 bytes of length not counted
 };
 

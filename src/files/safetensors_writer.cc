@@ -38,6 +38,7 @@ SafetensorsWriter::SafetensorsWriter(const std::string& path, std::vector<Stored
     throw InputError(path + ": the header takes " + std::to_string(size) + " bytes; at most " +
                      std::to_string(max_header_bytes) + " are written (shorten titles and lists of spans)");
   }
+  for (size_t i = 0; i < tensors_.size(); ++i) index_.emplace(tensors_[i].name, i);
   header_bytes_ = (8 + size + alignment - 1) / alignment * alignment - 8;
   if (at != base::CheckedSize(0)) {  // the file's full size at once: what is never written reads as zero
     const std::byte last{};
@@ -46,8 +47,8 @@ SafetensorsWriter::SafetensorsWriter(const std::string& path, std::vector<Stored
 }
 
 const StoredTensor& SafetensorsWriter::tensor(std::string_view name) const {
-  for (const StoredTensor& t : tensors_)
-    if (t.name == name) return t;
+  const auto at = index_.find(name);
+  if (at != index_.end()) return tensors_[at->second];
   throw std::out_of_range("no tensor '" + std::string(name) + "' was announced");
 }
 
@@ -66,12 +67,15 @@ std::string SafetensorsWriter::header(const std::map<std::string, std::string>& 
   return text;
 }
 
-void SafetensorsWriter::commit(const std::map<std::string, std::string>& metadata) {
+void SafetensorsWriter::commit(const std::map<std::string, std::string>& metadata,
+                               const std::function<void(const std::string& path)>& check) {
   const std::string text = header(metadata);
   std::byte length[8];
   for (int i = 0; i < 8; ++i) length[i] = static_cast<std::byte>(header_bytes_ >> (8 * i));
   file_.write_at(0, length);
   file_.write_at(8, std::as_bytes(std::span(text)));
+  file_.finish();
+  if (check) check(file_.temporary());
   file_.commit();
 }
 

@@ -327,7 +327,14 @@ void TraceWriter::commit(const TraceRun& run) {
   self.file.write(tensor, 0, padded);
   Metadata metadata = metadata_of(self.facts);
   metadata["digest"] = trace_digest(self.file.header(metadata), metadata["digest"], padded);
-  self.file.commit(metadata);
+  self.file.commit(metadata, [](const std::string& made) {
+    try {
+      static_cast<void>(Trace::open(made));
+    } catch (const InputError& error) {
+      throw OutputError(std::string("the trace that was made cannot be read, and was not put in place: ") +
+                        error.what());
+    }
+  });
 }
 
 void write_trace(const std::string& path, const std::shared_ptr<const Model>& model, std::vector<int32_t> tokens,
