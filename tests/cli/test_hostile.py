@@ -8,10 +8,11 @@ import resource
 import signal
 import subprocess
 import time
+import unicodedata
 
 import pytest
 
-from test_cli import BIN, MODEL, SHORT, TOM, refused, run
+from test_cli import BIN, HOSTILE, MODEL, SHORT, TOM, refused, run
 
 SENTENCE = re.compile(rb"bareattn: [^\n]+\n")
 
@@ -94,6 +95,37 @@ def test_two_outputs_are_written_or_none(tmp_path):
     done = limited(resource.RLIMIT_FSIZE, sum(sizes) // 2, *arguments)
     assert sizes[0] < sizes[1] and done.returncode == 1 and SENTENCE.fullmatch(done.stderr), (sizes, done.stderr)
     assert [file.read_text() for file in outputs] == ["old", "old"] and len(list(tmp_path.iterdir())) == 2
+
+
+def test_json_holds_nothing_that_acts_on_a_terminal(tmp_path):
+    """Bidi overrides, zero-width characters and C1 controls are there, but as JSON escapes."""
+    text, trace = f"a{HOSTILE}\x9b\ufeff\U000e0041é", tmp_path / "run"
+    assert run("trace", "--text", text, "-o", trace, "--title", text).returncode == 0
+    pieces = []
+    for arguments in (("look", "--text", text, "--json"), ("row", trace, "0.0", "20", "--top", "30", "--json"),
+                      ("tile", trace, "0.0", "0:9", "0:9", "--json"), ("diff", MODEL, MODEL, "--text", text, "--json"),
+                      ("measures", trace, "--json"), ("diagnose", "--text", text, "--json", "--fast")):
+        done = run(*arguments)
+        assert done.returncode in (0, 1) and done.stdout, (arguments, done.stderr)
+        acting = {c for c in done.stdout.decode() if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") and c != "\n"}
+        assert not acting, (arguments, acting)
+        pieces.append(json.dumps(json.loads(done.stdout), ensure_ascii=False))
+    assert "\u202e" in pieces[0] and "é" in pieces[0]  # nothing is lost
+
+
+def test_a_default_tour_that_the_model_cannot_take_is_left_out(tmp_path):
+    content = MODEL.read_bytes()
+    at = content.index(b"llama.context_length") + len(b"llama.context_length")
+    assert content[at:at + 4] == b"\x04\0\0\0"  # u32
+    small, page = tmp_path / "small.gguf", tmp_path / "page.html"
+    small.write_bytes(content[:at + 4] + (8).to_bytes(4, "little") + content[at + 8:])
+    done = run("look", "-m", small, "Tom is a cat.", "-o", page, model=None)
+    assert done.returncode == 0 and b"warning: the page has no tour" in done.stderr, done.stderr
+    assert '"lesson"' not in page.read_text()
+    page.unlink()
+    refused(run("look", "-m", small, "Tom is a cat.", "-o", page, "--lesson", "The cat sat on the mat because it was tired.",
+                model=None), 2, "--lesson", "context holds")
+    assert [p.name for p in tmp_path.iterdir()] == ["small.gguf"]
 
 
 def test_a_text_after_the_groups_is_the_text(tmp_path):
