@@ -12,6 +12,7 @@
 #include "bareattn/files.h"               // files read and written whole, text made safe to print
 #include "bareattn/head_roles.h"          // what every head is for, by recipes: induction, retrieval, copying, ...
 #include "bareattn/highlights.h"          // which heads to look at first
+#include "bareattn/interrupt.h"           // a long call that can be ended
 #include "bareattn/length.h"              // past the trained context, windows
 #include "bareattn/lesson.h"              // one head on a short sentence, every number of it: the page's tour
 #include "bareattn/model.h"               // a model, a run of it, generation

@@ -43,6 +43,14 @@ def whole(name, value, least=0, most=MOST):
     return number
 
 
+def pairs_of(name, spans):
+    """[(begin, end)] of tokens."""
+    try:
+        return [(whole(name, begin), whole(name, end)) for begin, end in spans]
+    except TypeError:
+        raise ValueError(f"{name} {spans!r}: spans (begin, end) are needed") from None
+
+
 def spans_of(spans):
     """["NAME=BEGIN:END" or "NAME=REGEX"], as --span of the command takes them, from the same; or from (name, begin, end) or
     (name, where), in a list, or {name: where}; `where` is (begin, end), a list of such, or the text after the `=`."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-_HALF_NAMES = ("float32", "float16", "bfloat16")
+from . import _native
 
 
 def library(x: Any) -> str:
@@ -41,9 +41,13 @@ def dtype_name(x: Any) -> str:
 
 
 def readable(x: Any, name: str) -> Any:
-    """What the native module takes for x: x itself, or a view of it."""
+    """What the native module takes for x, a view of it: an exact NumPy array, or the native module's own hold of another
+    library's. Its shape and type are those of the memory, whatever the attributes of x say."""
     kind = library(x)
+    if kind == "torch":
+        return _numpy_of(on_cpu(x, name).detach())
     if kind == "numpy":
+        x = unmasked(x, name)
         name_of_type = dtype_name(x)
         if name_of_type == "bfloat16":  # DLPack of NumPy has no such type: its bits
             x = x.view(np.uint16)
@@ -54,16 +58,82 @@ def readable(x: Any, name: str) -> Any:
         if not x.dtype.isnative:
             raise TypeError(f"{name}: given {x.dtype.str}; needed the byte order of this computer")
         return x
-    if kind == "torch":
-        if x.device.type != "cpu":
-            raise TypeError(f"{name}: given a tensor on {x.device}; needed one on the CPU")
-        return _numpy_of(x.detach())
-    if kind == "other" and not hasattr(x, "__dlpack__") and not isinstance(x, (memoryview,)):
+    if kind == "other" and not hasattr(x, "__dlpack__"):
         try:
             memoryview(x)
         except TypeError:
             raise TypeError(f"{name}: given {type(x).__name__}; needed an array (NumPy, PyTorch, JAX)") from None
+    return _native.take(x, name)
+
+
+def unmasked(x: Any, name: str) -> np.ndarray:
+    """A NumPy array of no other class; TypeError where a mask hides something of it, which nothing here would heed."""
+    if isinstance(x, np.ma.MaskedArray):
+        if np.ma.is_masked(x):
+            raise TypeError(f"{name}: given a masked array; needed one without a mask (attn_mask is what hides keys)")
+        x = x.data
+    return np.asarray(x)
+
+
+def on_cpu(x: Any, name: str) -> Any:
+    if x.device.type != "cpu":
+        raise TypeError(f"{name}: given a tensor on {x.device}; needed one on the CPU")
     return x
+
+
+def without_gradient(function: str, arrays: dict[str, Any]) -> None:
+    """ValueError where a PyTorch tensor wants a gradient of what has none: it would be missing from the sum in silence."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.is_grad_enabled():
+        return
+    for name, x in arrays.items():
+        if isinstance(x, torch.Tensor) and x.requires_grad:
+            raise ValueError(f"{name}: given a tensor that requires a gradient, and {function} has none of it; needed "
+                             f"{name}.detach(), or torch.no_grad() around the call")
+
+
+def numpy_of(x: Any, name: str, dtype: Any = None) -> np.ndarray:
+    """A NumPy array of anything: of a list, and of the tensors of PyTorch, bfloat16 included."""
+    if library(x) == "torch":
+        x = on_cpu(x, name).detach()
+        x = (x.float() if dtype_name(x) == "bfloat16" else x).numpy()
+    elif isinstance(x, np.ndarray):
+        x = unmasked(x, name)
+    return np.asarray(x, dtype)
+
+
+_WIDTH = {"float16": 1, "bfloat16": 1, "float32": 2, "float64": 3}
+
+
+def of_one_type(arrays: dict[str, Any]) -> tuple[Any, ...]:
+    """The arrays in the widest of their types; float16 beside bfloat16 is float32."""
+    names = {name: _type_of(x) for name, x in arrays.items()}
+    kinds = set(names.values())
+    if len(kinds) == 1 or not kinds <= _WIDTH.keys():
+        return tuple(arrays.values())  # what is none of them is refused where it is read
+    widest = max(kinds, key=_WIDTH.get)
+    if _WIDTH[widest] == 1:
+        widest = "float32"
+    return tuple(x if names[name] == widest else _as_type(x, widest, name) for name, x in arrays.items())
+
+
+def _type_of(x: Any) -> str:
+    """The type's name; of another library's array what its memory says."""
+    name = dtype_name(x)
+    if name == "bfloat16" or library(x) != "other" or not (hasattr(x, "__dlpack__") or isinstance(x, memoryview)):
+        return name
+    return _native.take(x, "array").dtype
+
+
+def _as_type(x: Any, dtype: str, name: str) -> Any:
+    kind = library(x)
+    if kind == "torch":
+        return x.to(getattr(sys.modules["torch"], dtype))  # autograd takes the gradient back to x's own type
+    if kind == "jax":
+        return x.astype(dtype)
+    if kind == "other":
+        x = np.from_dlpack(x) if hasattr(x, "__dlpack__") else np.asarray(x)
+    return unmasked(x, name).astype(dtype)
 
 
 def _numpy_of(tensor: Any) -> Any:
@@ -82,7 +152,7 @@ class Result:
 
     def __init__(self, like: Any, shape: tuple[int, ...], dtype: str | None = None, fill: float | None = None):
         self._kind = library(like)
-        name = dtype or dtype_name(like)
+        name = dtype or _type_of(like)
         if self._kind == "torch":
             import torch
 

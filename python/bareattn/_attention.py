@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import operator
+import sys
 from typing import Any, Sequence
 
 import numpy as np
 
 from . import _native
-from ._arrays import Result, dtype_name, is_bf16, library, readable
+from ._arguments import MOST_INT, whole
+from ._arrays import Result, dtype_name, is_bf16, library, numpy_of, of_one_type, readable, without_gradient
 
 Array = Any
 
@@ -27,6 +30,9 @@ def _layout(layout: str | None, q: Array, cu_seqlens: Any) -> str:
 def _how(q: Array, layout: str, num_heads: int | None, num_kv_heads: int | None, reference: bool = False) -> dict:
     if layout == "packed" and num_heads is None:
         raise ValueError("num_heads: given None; needed the number of query heads with layout='packed'")
+    for name, heads in (("num_heads", num_heads), ("num_kv_heads", num_kv_heads)):
+        if heads is not None:
+            whole(name, heads, 1, MOST_INT)
     return {
         "bf16": is_bf16(q),
         "reference": reference,
@@ -70,25 +76,35 @@ def _numbers(x: Any, name: str, kind: type) -> list | None:
     if x is None:
         return None
     try:
-        flat = np.asarray(x.detach() if library(x) == "torch" else x)
+        flat = numpy_of(x, name)
         if flat.ndim != 1:
             raise ValueError(f"{name}: given shape {flat.shape}; needed one axis")
-        if kind is int and flat.dtype.kind not in "iu" and flat.size:
+        if kind is int and flat.size and not (flat.dtype.kind in "iu" or all(type(value) is int for value in flat.tolist())):
             raise TypeError(f"{name}: given {flat.dtype}; needed integers")
-        return [kind(value) for value in flat.tolist()]
+        numbers = [kind(value) for value in flat.tolist()]
     except (TypeError, ValueError) as error:
         if str(error).startswith(name):
             raise
         raise TypeError(f"{name}: given {type(x).__name__}; needed a sequence of numbers") from None
+    for number in numbers if kind is int else ():
+        whole(name, number, -(2**63), 2**63 - 1)
+    return numbers
+
+
+_INTEGERS = {"offset": 64, "left_window": 64, "right_window": 64, "threads": 32}  # bits that the library takes
 
 
 def _options(**given: Any) -> dict:
     mask = given.get("attn_mask")
     if mask is not None:
-        given["attn_mask"] = readable(mask, "attn_mask")
+        native = given["attn_mask"] = readable(mask, "attn_mask")
         given["mask_bf16"] = is_bf16(mask)
-        if dtype_name(mask) not in ("bool", "float32", "float16", "bfloat16"):
-            raise TypeError(f"attn_mask: given {dtype_name(mask)}; needed bool, float32, float16 or bfloat16")
+        kind = "bfloat16" if is_bf16(mask) else dtype_name(native)
+        if kind not in ("bool", "float32", "float16", "bfloat16"):
+            raise TypeError(f"attn_mask: given {kind}; needed bool, float32, float16 or bfloat16")
+    for name, bits in _INTEGERS.items():
+        if isinstance(given.get(name), int) and not -(1 << bits - 1) <= given[name] < 1 << bits - 1:
+            raise ValueError(f"{name}: given {given[name]}; needed a number of {bits} bits")
     for name, kind in (("alibi_slopes", float), ("sinks", float), ("cu_seqlens_q", int), ("cu_seqlens_k", int),
                        ("kv_lengths", int)):
         if given.get(name) is not None:
@@ -106,15 +122,14 @@ class _Returns:
         self.native: dict[str, Any] = {}
         self._made: dict[str, Result] = {}
         self._column_sums: np.ndarray | None = None
-        for name in names:
+        for name in dict.fromkeys(names):
             if name in ROW_STATISTICS:
                 self._add(like, name, (batch, heads, rows), "int32" if name == "max_key" else "float32")
             elif name == "column_sums":
                 self._column_sums = np.zeros((batch, heads, keys), np.uint64)
                 self.native["column_sums"] = self._column_sums
             elif name == "top_k":
-                if top_k < 1:
-                    raise ValueError(f"top_k: given {top_k}; needed 1 or more with return_='top_k'")
+                top_k = whole("top_k", top_k, 1, MOST_INT)
                 self._add(like, "top_keys", (batch, heads, rows, top_k), "int32")
                 self._add(like, "top_weights", (batch, heads, rows, top_k), "float32")
             elif name == "full_rows":
@@ -147,6 +162,8 @@ class _Returns:
 def _attention(reference: bool, q: Array, k: Array, v: Array, return_: Sequence[str], top_k: int, full_rows: Any,
                layout: str | None, num_heads: int | None, num_kv_heads: int | None, options: dict) -> Any:
     layout = _layout(layout, q, options.get("cu_seqlens_q"))
+    q, k, v = of_one_type({"q": q, "k": k, "v": v})
+    how = _how(q, layout, num_heads, num_kv_heads, reference)
     nq, nk, nv = readable(q, "q"), readable(k, "k"), readable(v, "v")
     batch, heads, rows, _ = _sizes(nq, layout, num_heads, "q")
     kv_heads = num_kv_heads or num_heads
@@ -154,17 +171,17 @@ def _attention(reference: bool, q: Array, k: Array, v: Array, return_: Sequence[
     dim = _sizes(nv, layout, kv_heads, "v")[3]
     o = Result(q, _output_shape(layout, batch, heads, rows, dim))
     returns = _Returns(q, return_, (batch, heads, rows, keys), top_k, full_rows)
-    _native.attention(nq, nk, nv, o.native, _how(q, layout, num_heads, num_kv_heads, reference), _options(**options),
-                      returns.native)
+    _native.attention(nq, nk, nv, o.native, how, _options(**options), returns.native)
     return (o.finished(), returns.finished()) if return_ else o.finished()
 
 
-def _wants_gradient(*arrays: Array) -> bool:
-    if library(arrays[0]) != "torch":
+def _wants_gradient(arrays: dict[str, Array]) -> bool:
+    if "torch" not in sys.modules or library(arrays["q"]) != "torch":
+        without_gradient("attention() of a q that is no tensor", arrays)
         return False
     import torch
 
-    return torch.is_grad_enabled() and any(library(x) == "torch" and x.requires_grad for x in arrays)
+    return torch.is_grad_enabled() and any(library(x) == "torch" and x.requires_grad for x in arrays.values())
 
 
 def attention(q: Array, k: Array, v: Array, *, is_causal: bool = False, causal_align: str = "top_left",
@@ -178,8 +195,9 @@ def attention(q: Array, k: Array, v: Array, *, is_causal: bool = False, causal_a
     Shapes, with layout "bhsd" (the default): q [B, Hq, Sq, D], k [B, Hkv, Sk, D], v [B, Hkv, Sk, Dv], result
     [B, Hq, Sq, Dv]. Hkv divides Hq; query head h reads key-value head h // (Hq // Hkv). Other layouts: "bshd"
     ([B, S, H, D]), "packed" ([B, S, H * D], with num_heads and num_kv_heads), "thd" ([T, H, D], sequences one after the
-    other; the default for rank 3 with cu_seqlens). Any strides. All three in one of float32, float16, bfloat16; NumPy
-    (bfloat16 of ml_dtypes), PyTorch and JAX arrays are read in place and the result is of q's library and type.
+    other; the default for rank 3 with cu_seqlens). Any strides. float32, float16, bfloat16: where q, k and v differ in
+    type they are computed in the widest of them (float16 beside bfloat16: float32), and that is the result's. NumPy
+    (bfloat16 of ml_dtypes), PyTorch and JAX arrays are read in place and the result is of q's library.
 
     is_causal: key j is seen by a row at position p if j <= p. Row i stands at position first + i with first = offset, or
         0 (causal_align="top_left"), or Sk - Sq ("bottom_right"; of its own kv_length where those are given).
@@ -200,14 +218,17 @@ def attention(q: Array, k: Array, v: Array, *, is_causal: bool = False, causal_a
         [B, Hq, len(full_rows), Sk].
 
     A row that sees no key is 0 with lse -inf. PyTorch tensors that require gradients get them: q, k, v,
-    an additive attn_mask and sinks; what return_ names has none.
-    TypeError for a wrong type, ValueError for what does not fit, naming what was given and what was needed.
+    an additive attn_mask and sinks; once, for the gradient has none of its own. What else requires one is refused, and
+    what return_ names raises where a loss is made of it: detach() it.
+    Ctrl-C ends a call in KeyboardInterrupt. TypeError for a wrong type, ValueError for what does not fit, naming what was
+    given and what was needed.
     """
     options = dict(is_causal=is_causal, causal_align=causal_align, offset=offset, scale=scale, left_window=left_window,
                    right_window=right_window, softcap=softcap, attn_mask=attn_mask, alibi_slopes=alibi_slopes,
                    sinks=sinks, cu_seqlens_q=cu_seqlens_q, cu_seqlens_k=cu_seqlens_k, kv_lengths=kv_lengths,
                    compute=compute, threads=threads)
-    if _wants_gradient(q, k, v, attn_mask, sinks):
+    without_gradient("attention()", {"alibi_slopes": alibi_slopes, "scale": scale, "softcap": softcap})
+    if _wants_gradient({"q": q, "k": k, "v": v, "attn_mask": attn_mask, "sinks": sinks}):
         from ._autograd import attention_with_gradient
 
         return attention_with_gradient(q, k, v, return_, top_k, full_rows, layout, num_heads, num_kv_heads, options)
@@ -229,6 +250,7 @@ def reference_attention(q: Array, k: Array, v: Array, *, return_: Sequence[str] 
                         num_kv_heads: int | None = None, **options: Any) -> Any:
     """attention() in float64, slow and clear: the oracle. Also takes float64 arrays; same arguments and results."""
     check_options("reference_attention", options)
+    without_gradient("reference_attention()", {"q": q, "k": k, "v": v, **options})
     return _attention(True, q, k, v, return_, top_k, full_rows, layout, num_heads, num_kv_heads, options)
 
 
@@ -244,35 +266,51 @@ def weights(q: Array, k: Array, *, rows: tuple[int, int] | None = None, keys: tu
     Other arguments are attention()'s, but for what it returns. TypeError for one that there is not.
     """
     check_options("weights", options)
+    without_gradient("weights()", {"q": q, "k": k, "max_logit": max_logit, "row_sum": row_sum, **options})
     if stage not in STAGES:
         raise ValueError(f"stage: given {stage!r}; needed one of {', '.join(STAGES)}")
     layout = _layout(layout, q, options.get("cu_seqlens_q"))
+    q, k = of_one_type({"q": q, "k": k})
+    how = _how(q, layout, num_heads, num_kv_heads)
     nq, nk = readable(q, "q"), readable(k, "k")
     batch, heads, row_count, _ = _sizes(nq, layout, num_heads, "q")
     key_count = _sizes(nk, layout, num_kv_heads or num_heads, "k")[2]
-    a, b = (0, row_count) if rows is None else rows
-    c, d = (0, key_count) if keys is None else keys
+    (a, b), (c, d) = _part("rows", rows, row_count), _part("keys", keys, key_count)
     rectangle: dict[str, Any] = {"row_begin": a, "row_end": b, "key_begin": c, "key_end": d, "stage": STAGES.index(stage)}
-    if not (0 <= a <= b <= row_count and 0 <= c <= d <= key_count):
-        raise ValueError(f"rows, keys: given {(a, b)}, {(c, d)}; needed ranges in [0, {row_count}] and [0, {key_count}]")
     if (max_logit is None) != (row_sum is None):
         raise ValueError("max_logit, row_sum: given one of them; needed both or none")
     if max_logit is not None:
         for name, value in (("max_logit", max_logit), ("row_sum", row_sum)):
-            value = np.ascontiguousarray(value, np.float32)
+            value = np.ascontiguousarray(numpy_of(value, name, np.float32))
             if value.shape != (batch, heads, b - a):
                 raise ValueError(f"{name}: given shape {value.shape}; needed {(batch, heads, b - a)}")
             rectangle[name] = value
     out = Result(q, (batch, heads, b - a, d - c), "float32")
-    _native.weights(nq, nk, out.native, _how(q, layout, num_heads, num_kv_heads), _options(**options), rectangle)
+    _native.weights(nq, nk, out.native, how, _options(**options), rectangle)
     return out.finished()
+
+
+def _part(name: str, given: Any, count: int) -> tuple[int, int]:
+    """(begin, end) of `count` rows or keys."""
+    if given is None:
+        return 0, count
+    try:
+        begin, end = (operator.index(number) for number in given)
+    except (TypeError, ValueError):
+        begin, end = 0, -1
+    if not 0 <= begin <= end <= count:
+        raise ValueError(f"{name}: given {given}; needed a range (begin, end) in [0, {count}]")
+    return begin, end
 
 
 def merge_partial(o1: Array, lse1: Array, o2: Array, lse2: Array) -> tuple[np.ndarray, np.ndarray]:
     """Results over disjoint sets of keys become one: o [..., Dv] and lse [...] (natural log), float32."""
+    given = {"o1": o1, "lse1": lse1, "o2": o2, "lse2": lse2}
+    without_gradient("merge_partial()", given)
+    arrays = [numpy_of(x, name, np.float32) for name, x in given.items()]
     # In C order: a reshape of any other one is a copy, and what is merged into a copy is lost.
-    o, lse = np.array(o1, np.float32, order="C"), np.array(lse1, np.float32, order="C")
-    other, other_lse = np.asarray(o2, np.float32), np.asarray(lse2, np.float32)
+    o, lse = (np.array(x, order="C") for x in arrays[:2])
+    other, other_lse = arrays[2:]
     if o.shape != other.shape or lse.shape != other_lse.shape or o.shape[:-1] != lse.shape:
         raise ValueError(f"o1, lse1, o2, lse2: given shapes {o.shape}, {lse.shape}, {other.shape}, {other_lse.shape}; "
                          "needed [..., Dv], [...] twice")

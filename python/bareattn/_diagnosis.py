@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import _native
-from ._arguments import names_of
+from ._arguments import MOST_INT, names_of, pairs_of, whole
+from ._arrays import numpy_of
 from ._model import Model
 from ._run import Run
 from ._steering import interventions_of, text_of
@@ -55,10 +56,10 @@ def diagnose(what, *, model=None, against=None, irrelevant=(), steering=None, wi
         window, sinks = what.facts["window"], what.facts["sinks"]
     if against is not None and not isinstance(against, Run):
         against = Trace(against)
-    how = {"window": -1 if window is None else int(window), "sinks": int(sinks),
-           "document": [] if document is None else [int(d) for d in document],
-           "irrelevant": [tuple(map(int, span)) for span in irrelevant], "checks": names_of(checks), "probes": bool(probes),
-           "threads": int(threads), "bf16": isinstance(what, Trace) and what.store == "bf16"}
+    how = {"window": -1 if window is None else whole("window", window, -1), "sinks": whole("sinks", sinks),
+           "document": [] if document is None else [whole("document", d, -1, MOST_INT) for d in numpy_of(document, "document")],
+           "irrelevant": pairs_of("irrelevant", irrelevant), "checks": names_of(checks), "probes": bool(probes),
+           "threads": whole("threads", threads, most=MOST_INT), "bf16": isinstance(what, Trace) and what.store == "bf16"}
     control = None if against is None else against._run
     if finished:
         found = _native.diagnose_run(what._run, None if model is None else model._model, text_of(steering), control, how)

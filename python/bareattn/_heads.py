@@ -1,9 +1,8 @@
 """What a run says of its heads by a look at every weight, or at what they write: agreement, sweeps, value weighting."""
 
-import operator
-
 from . import _native
 from ._arguments import MOST, MOST_INT, names_of, whole
+from ._pick import head_of, of_every_head, takes_head
 
 
 _GROUPS = ("coverage", "scores", "repeats", "offsets")
@@ -13,14 +12,7 @@ class Heads:
     """The part of a Run (_run.py) that native/heads.cc makes."""
 
     def _head(self, layer, head):
-        """The two as they are; ValueError where the model has no such head, whatever they are."""
-        layers, heads = self.model["layers"], self.model["heads"]
-        try:
-            if 0 <= operator.index(layer) < layers and 0 <= operator.index(head) < heads:
-                return layer, head
-        except TypeError:
-            pass
-        raise ValueError(f"head {layer}.{head}: the model has {layers} layers of {heads} heads, numbered from 0")
+        return head_of(layer, head, self.model["layers"], self.model["heads"])
 
     def _range(self, part):
         if isinstance(part, slice):
@@ -31,18 +23,22 @@ class Heads:
         begin, end = part
         return whole("begin", begin, -MOST), whole("end", end, -MOST)
 
+    @takes_head
     def tile(self, layer, head, rows=slice(None), keys=slice(None)):
         """Weights [rows, keys], float32; rows and keys are slices or (begin, end). 0 where a key is not seen."""
         return _native.tile(self._run, *self._head(layer, head), self._range(rows), self._range(keys))
 
+    @takes_head
     def scores(self, layer, head, rows=slice(None), keys=slice(None)):
         """The same cells before the softmax; -inf where a key is not seen."""
         return _native.scores(self._run, *self._head(layer, head), self._range(rows), self._range(keys))
 
+    @of_every_head
     def carried(self, layer, head):
         """|v W_O| of each key, [N]: what a weight of one on it writes. ValueError where it was not measured."""
         return _native.carried(self._run, *self._head(layer, head))
 
+    @takes_head
     def value_weighted(self, layer, head, rows=slice(None), keys=slice(None)):
         """|p v W_O|, [rows, keys]: weights times what the keys carry."""
         begin, end = self._range(keys)
@@ -71,30 +67,37 @@ class Heads:
         return _native.sweep(self._run, names_of(groups), whole("rows", rows), whole("threads", threads, most=MOST_INT),
                              bool(value_weighted))
 
+    @of_every_head
     def swept_rows(self, measure, layer, head):
         """One of them of every row, [N]: "keys_90", "min_logit", "logit_mean", ..., "induction_weight"."""
         return _native.swept_rows(self._run, str(measure), *self._head(layer, head))
 
+    @of_every_head
     def stripes(self, layer, head, most):
         """Mean weight at distance 0, 1, ... most, [most + 1]."""
         return _native.stripes(self._run, *self._head(layer, head), whole("most", most, most=MOST_INT))
 
+    @of_every_head
     def laplacian_eigenvalues(self, layer, head, count=10):
         """The largest eigenvalues of the attention Laplacian D - A."""
         return _native.laplacian_eigenvalues(self._run, *self._head(layer, head), whole("count", count, most=MOST_INT))
 
+    @of_every_head
     def span_mass(self, name, layer, head):
         """Weight of every row on a named span, [N]."""
         return _native.span_mass(self._run, name, *self._head(layer, head))
 
+    @of_every_head
     def span_flow(self, source, target, layer, head):
         """Mean weight of the rows of one named span on another."""
         return _native.span_flow(self._run, source, target, *self._head(layer, head))
 
+    @of_every_head
     def lookback_ratio(self, context, fresh, layer, head):
         """c / (c + f), weights per token of two named spans, mean over the rows of the second."""
         return _native.lookback_ratio(self._run, context, fresh, *self._head(layer, head))
 
+    @of_every_head
     def focus_score(self, instruction, data, layer, head):
         """Of what the last row gives to two named spans, the share of the first."""
         return _native.focus_score(self._run, instruction, data, *self._head(layer, head))

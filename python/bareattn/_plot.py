@@ -1,27 +1,31 @@
-"""Pictures of a trace for papers, by matplotlib (pip install bareattn[plot]). Every function returns a Figure of its own (no
+"""Pictures of a run for papers, by matplotlib (pip install bareattn[plot]). Every function returns a Figure of its own (no
 pyplot, no global state): a notebook shows it, savefig("x.pdf") writes it as vectors with fonts that journals take."""
 
+import functools
 import io
 import math
 import unicodedata
 
 import numpy as np
 
+from ._pick import takes_head
+
 try:
     import matplotlib
     import matplotlib.ticker
     from matplotlib.colors import LogNorm, Normalize
     from matplotlib.figure import Figure
-    from matplotlib.font_manager import FontProperties
+    from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
     from matplotlib.patches import Rectangle
     from matplotlib.textpath import text_to_path
 except ImportError as error:
-    raise ImportError("trace.plot needs matplotlib: pip install bareattn[plot]") from error
+    raise ImportError("plot needs matplotlib: pip install bareattn[plot]") from error
 
+# Sizes for the columns of a paper, where rcParams are matplotlib's own; what the user has set there stands.
 STYLE = {
     "font.size": 7, "axes.titlesize": 8, "axes.labelsize": 7, "xtick.labelsize": 6, "ytick.labelsize": 6,
     "axes.linewidth": 0.5, "xtick.major.width": 0.5, "ytick.major.width": 0.5, "xtick.major.size": 2,
-    "ytick.major.size": 2, "font.family": ["DejaVu Sans"],
+    "ytick.major.size": 2,
     "pdf.fonttype": 42, "ps.fonttype": 42,  # TrueType, not Type 3: what journals take
     "svg.fonttype": "none",  # text stays text
     "text.hinting": "none",  # words stand where they were measured
@@ -32,11 +36,52 @@ LABELS = 32  # tokens that are written along an axis at most
 LOWEST = 1e-4  # of a weight on the log scale
 
 
+def _style(text=""):
+    """STYLE where the user has set nothing else, and families that have the characters of the text."""
+    default, now = matplotlib.rcParamsDefault, matplotlib.rcParams
+    style = {name: value for name, value in STYLE.items() if now[name] == default[name]}
+    return {**style, "font.family": _families(frozenset(text))}
+
+
+def _families(characters):
+    """The families that rcParams name, and after them installed ones for the characters that those do not have."""
+    families = []
+    for family in matplotlib.rcParams["font.family"]:
+        families += matplotlib.rcParams.get(f"font.{family}", [family])  # "sans-serif" is a list of its own
+    have, missing = [], set(c for c in characters if not c.isspace())
+    for family in dict.fromkeys(name for name in families if f"font.{name}" not in matplotlib.rcParams):
+        try:
+            font = get_font(findfont(FontProperties(family=[family]), fallback_to_default=False))
+        except (ValueError, OSError, RuntimeError):
+            continue  # it is not installed
+        have.append(family)
+        missing = {c for c in missing if not font.get_char_index(ord(c))}
+    return (have or ["DejaVu Sans"]) + list(_others_with(frozenset(missing)))
+
+
+@functools.lru_cache(maxsize=64)
+def _others_with(missing):
+    """Installed families that have the characters together, as few as come first in the alphabet."""
+    chosen, left = [], set(missing)
+    for entry in sorted(fontManager.ttflist, key=lambda e: (e.style != "normal", e.name, e.fname)) if missing else ():
+        if not left or entry.name in chosen:
+            continue
+        try:
+            font = get_font(entry.fname)
+            found = {c for c in left if font.get_char_index(ord(c))}
+        except (OSError, RuntimeError):  # a font of bitmaps, which matplotlib does not draw
+            continue
+        if found:
+            chosen.append(entry.name)
+            left -= found
+    return tuple(chosen)
+
+
 class Picture(Figure):
     """A matplotlib Figure that notebooks show and that saves with our fonts."""
 
     def savefig(self, *args, **kwargs):
-        with matplotlib.rc_context(STYLE):
+        with matplotlib.rc_context(_style()):
             super().savefig(*args, **{"dpi": 300, "bbox_inches": "tight", "pad_inches": 0.02, **kwargs})
 
     def _repr_png_(self):
@@ -82,10 +127,10 @@ def _figure(width, height):
 
 
 class Plot:
-    """trace.plot"""
+    """run.plot, trace.plot"""
 
     def __init__(self, trace):
-        self._trace = trace
+        self._trace, self.model = trace, trace.model
 
     def _range(self, part):
         begin, end = self._trace._range(slice(None) if part is None else part)
@@ -93,6 +138,7 @@ class Plot:
             raise IndexError(f"{begin}:{end} is no range of the {len(self._trace)} tokens")
         return begin, end
 
+    @takes_head
     def head(self, layer, head, rows=None, keys=None, scale="log", cmap="viridis", width=COLUMN):
         """The map of one head: each row is a token that looks, each column one that is looked at.
 
@@ -100,9 +146,10 @@ class Plot:
         is a block's share of its rows' weight, and the picture says of how many tokens. Up to 32 tokens the tokens are
         written along the axes. scale: "log" from 0.01 % on, or "linear".
         """
+        trace = self._trace
+        layer, head = trace._head(layer, head)
         if scale not in ("log", "linear"):
             raise ValueError(f"scale {scale!r}: 'log' or 'linear' is needed")
-        trace = self._trace
         (r0, r1), (k0, k1) = rows, keys = self._range(rows), self._range(keys)
         size = 1
         while max(r1 - r0, k1 - k0) > CELLS * size:
@@ -115,7 +162,8 @@ class Plot:
         last_row = np.minimum(r0 + size * (np.arange(values.shape[0]) + 1), r1) - 1
         first_key = k0 + size * np.arange(values.shape[1])
         values = np.ma.masked_where(first_key[None, :] > last_row[:, None], values)
-        with matplotlib.rc_context(STYLE):
+        written = [shown(t) for begin, end in (rows, keys) if end - begin <= LABELS for t in trace.texts[begin:end]]
+        with matplotlib.rc_context(_style("".join(written))):
             figure = _figure(width, width * 0.86)
             axes = figure.add_subplot()
             norm = LogNorm(LOWEST, 1) if scale == "log" else Normalize(0, float(values.max()) or 1)
@@ -146,7 +194,7 @@ class Plot:
     def grid(self, measure="first_mass", cmap="cividis", width=FULL):
         """One measure (docs/measures.md) of every head, mean over the text: layers across, heads down."""
         values = self._trace.mean(measure)
-        with matplotlib.rc_context(STYLE):
+        with matplotlib.rc_context(_style()):
             layers, heads = values.shape
             figure = _figure(width, max(1.1, width * 0.92 * heads / layers * 0.9 + 0.5))
             axes = figure.add_subplot()
@@ -169,14 +217,16 @@ class Plot:
     def text(self, row, layer=None, head=None, keys=None, cmap="Oranges", width=COLUMN):
         """The running text, coloured by where one token looks.
 
-        row: the token, counted from 0 (negative: from the end). layer, head: of one head; only layer: mean of its heads;
-        neither: mean of all. keys: which part of the text is written, by default the last 300 tokens up to the row. What
+        row: the token, counted from 0 (negative: from the end). layer, head: of one head ("5.3" too); only layer: mean of
+        its heads; neither: mean of all. keys: which part of the text is written, by default the last 300 tokens up to the row. What
         is not written, and what its weight is, stands below: nothing is left out unsaid.
         """
         trace = self._trace
         row = range(len(trace))[row]
         if head is not None and layer is None:
             raise ValueError("head was given without its layer")
+        if head is not None or isinstance(layer, (str, tuple, list)):
+            layer, head = trace._head(layer, head)
         model = trace.model
         heads = [(l, h) for l in (range(model["layers"]) if layer is None else [layer])
                  for h in (range(model["heads"]) if head is None else [head])]
@@ -197,7 +247,8 @@ class Plot:
         note = f"strongest: {listed}"
         if others:
             note += f"\n{others:,} tokens not written here: {weights.sum() - weights[begin:end].sum():.1%}"
-        with matplotlib.rc_context(STYLE):
+        written = "".join(shown(t) for t in trace.texts[begin:row + 1]) + note
+        with matplotlib.rc_context(_style(written)):
             return _running_text(trace.texts[begin:end], weights[begin:end] / top if top > 0 else weights[begin:end],
                                  row - begin, f"Row {row} \u2018{shown(trace.texts[row]).strip()}\u2019, {who}; "
                                  f"full colour: {top:.1%}", note, cmap, width)
@@ -207,7 +258,7 @@ def _running_text(tokens, strengths, focus, title, note, cmap, width):
     """Lines of words on coloured ground. strengths: 1 is full colour; what is above (the first token) stays full."""
     size, line = 7.5, 12.5  # points
     figure = Picture(figsize=(width, 1))
-    font = FontProperties(family=STYLE["font.family"], size=size)
+    font = FontProperties(size=size)  # of the families in force
 
     def measured(text):
         # In points and not in pixels, between two bars, so that spaces at the ends count.

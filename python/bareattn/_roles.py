@@ -5,7 +5,9 @@ import json
 import numpy as np
 
 from . import _native
+from ._arguments import MOST_INT, utf8, whole
 from ._model import Model
+from ._pick import head_of
 from ._run import Run
 
 
@@ -22,10 +24,10 @@ class Roles:
     def __repr__(self):
         return f"<bareattn.Roles of {self.names.size} heads, {self.data['samples']} samples>"
 
-    def of(self, layer, head):
-        """One head: its role, whether that is sure, all roles, the evidence and every score with its interval."""
-        if not (0 <= layer < self._shape[0] and 0 <= head < self._shape[1]):
-            raise IndexError(f"head {layer}.{head}: the model has {self._shape[0]} layers of {self._shape[1]} heads")
+    def of(self, layer, head=None):
+        """One head, named as in a Run: its role, whether that is sure, all roles, the evidence and every score with its
+        interval."""
+        layer, head = head_of(layer, head, *self._shape)
         return self.data["heads"][layer * self._shape[1] + head]
 
     def _recipe(self, recipe):
@@ -57,5 +59,7 @@ def roles(of, samples=30, seed=0, draws=10, corpus="", cache=True, threads=0):
         found = _native.cached_roles(of._run)
         return None if found is None else Roles(json.loads(found))
     model = of if isinstance(of, Model) else Model(of, threads=threads)
-    found = _native.find_roles(model._model, samples, seed, draws, corpus, cache, threads or model.threads)
+    found = _native.find_roles(model._model, whole("samples", samples, 4, MOST_INT), whole("seed", seed, most=2**64 - 1),
+                               whole("draws", draws, most=MOST_INT), utf8(corpus), bool(cache),
+                               whole("threads", threads, most=MOST_INT) or model.threads)
     return Roles(json.loads(found))

@@ -1,4 +1,4 @@
-"""show(): the page of a trace in a notebook. The page is the one file that `bareattn page` writes, in a frame that may run
+"""show(): the page of a run in a notebook. The page is the one file that `bareattn page` writes, in a frame that may run
 its script and hand files to the browser to be saved, nothing else: no access to the notebook, no forms, no navigation, no
 network (docs/pictures.md)."""
 
@@ -7,6 +7,7 @@ import html
 from . import _native
 from ._arguments import path_of, utf8, whole
 from ._model import Model
+from ._trace import Trace
 
 
 class Page:
@@ -29,22 +30,30 @@ class Page:
                 f'head" style="width: 100%; height: {self.height}px; border: 0" srcdoc="{html.escape(self.html)}"></iframe>')
 
 
-def show(trace, title=None, height=760, budget=12_000_000, model=None, lesson=_native.lesson_sentence):
-    """The page of a trace, to stand at the end of a notebook's cell.
+def show(run, title=None, height=760, budget=12_000_000, model=None, lesson=_native.lesson_sentence):
+    """The page of a Run or a Trace, to stand at the end of a notebook's cell.
 
-    title: of the page, by default the trace's, or the name of its file. height: of the frame, in pixels. budget: most
+    title: of the page, by default the trace's, or the name of its file, or how the text begins. height: of the frame, in pixels. budget: most
     bytes of the page, which the notebook then holds: heads that do not fit exactly are there as pooled maps. model: the
-    one that the trace was made with, a Model or the path of its file; with it the page has its tour, "How it works", over
+    one that the run was made with, a Model or the path of its file; with it the page has its tour, "How it works", over
     the sentence `lesson` of at most 16 tokens ("": no tour). ValueError for another model and for a sentence that is too
     long.
     """
     if isinstance(height, bool) or not isinstance(height, int) or not 100 <= height <= 10_000:
         raise ValueError(f"height {height!r}: a number of pixels from 100 to 10000 is needed")
     if model is not None and not isinstance(model, Model):  # as the trace was made
-        model = Model(model, trace.facts["model"]["precision"], attention=trace.facts["model"]["attention"])
-    if model is not None and model.facts["sha256"] != trace.facts["model"]["sha256"]:
-        raise ValueError(f"the trace was made with another model than {model.facts['file']}, by its hash")
-    title = trace.title if title is None else utf8(title)
-    made = _native.render_page(trace._trace, title, whole("budget", budget, most=2**63 - 1), model and model._model,
+        model = Model(model, run.model["precision"], attention=run.model["attention"])
+    if model is not None and model.facts["sha256"] != run.model["sha256"]:
+        raise ValueError(f"the run was made with another model than {model.facts['file']}, by its hash")
+    title = run.title if title is None else utf8(title)
+    if not title and not isinstance(run, Trace):
+        title = _beginning("".join(run.texts))
+    made = _native.render_page(run._run, title, whole("budget", budget, most=2**63 - 1), model and model._model,
                                utf8(lesson))
     return Page(made, height)
+
+
+def _beginning(text):
+    """How a text begins, on one line: what a page of a text without a name is called."""
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else line[:59].rstrip() + "\u2026"

@@ -5,7 +5,7 @@ import json
 import os
 
 from . import _native
-from ._arguments import names_of, path_of
+from ._arguments import names_of, pairs_of, path_of
 
 
 def load_steering(path):
@@ -26,7 +26,7 @@ def calibrate(control, spans, heads=("*",)):
     control: a run of the same documents with a query that means nothing (2406.16008). spans: [(begin, end)] of its
     tokens. Heads are named as in a steering file.
     """
-    return interventions_of(_native.calibrate(control._run, [tuple(map(int, s)) for s in spans], names_of(heads)))
+    return interventions_of(_native.calibrate(control._run, pairs_of("spans", spans), names_of(heads)))
 
 
 def adaptive_temperature(run):

@@ -6,7 +6,7 @@ from ._run import Run, by_name
 
 
 class Trace(Run):
-    """A file made by Model.trace() or `bareattn trace`. Heads are (layer, head), both from 0; arrays are new.
+    """A file made by Model.trace() or `bareattn trace`. Heads are asked for as in a Run.
 
     OSError for a file that is none, was cut, altered, or written by a newer version; IndexError for tokens outside the
     text; ValueError for heads and measures that there are not.
@@ -24,12 +24,6 @@ class Trace(Run):
     title = property(lambda self: self._facts["title"])
     spans = property(lambda self: by_name(self._facts["spans"]), doc="name: [(begin, end)], as they were given")
     facts = property(lambda self: dict(self._facts), doc="everything the file says about the run")
-
-    @property
-    def plot(self):
-        """Pictures for papers, by matplotlib: plot.head(l, h), plot.grid(measure), plot.text(row)."""
-        from ._plot import Plot
-        return Plot(self)
 
     def check_model(self, path):
         """OSError unless the trace was made with this model file."""

@@ -94,14 +94,25 @@ Tensor arranged(const char* name, Tensor t, Layout layout, int64_t heads) {
 }
 
 template <class A>
-A import(const char* name, nb::handle object, const char* what) {
+A import_as(const char* name, nb::handle object, const char* what) {
   A array;
   if (!nb::try_cast<A>(object, array, false))
     throw nb::type_error((std::string(name) + ": given " + kind_of(object) + "; needed " + what).c_str());
   return array;
 }
 
+ReadOnly imported(const char* name, nb::handle object) {
+  if (const Taken * taken; nb::try_cast(object, taken, false) && taken != nullptr) return taken->array;
+  return import_as<ReadOnly>(name, object, "an array in this computer's memory (NumPy, PyTorch, JAX)");
+}
+
 }  // namespace
+
+nb::object take_array(nb::handle object, const std::string& name) {
+  return nb::cast(Taken{imported(name.c_str(), object)});
+}
+
+std::string type_of(const ReadOnly& array) { return dtype_text(array.dtype()); }
 
 std::string kind_of(nb::handle object) { return nb::cast<std::string>(nb::str(object.type().attr("__name__"))); }
 
@@ -114,12 +125,12 @@ Layout layout_of(const std::string& name) {
 }
 
 ConstTensor Arrays::any(const char* name, nb::handle object, bool bf16) {
-  read_.push_back(import <ReadOnly>(name, object, "an array in this computer's memory (NumPy, PyTorch, JAX)"));
+  read_.push_back(imported(name, object));
   return view_of(name, read_.back(), bf16);
 }
 
 MutableTensor Arrays::output(const char* name, nb::handle object, bool bf16) {
-  written_.push_back(import <Array>(name, object, "a writable array in this computer's memory"));
+  written_.push_back(import_as<Array>(name, object, "a writable array in this computer's memory"));
   return view_of(name, written_.back(), bf16);
 }
 

@@ -16,6 +16,14 @@ namespace nb = nanobind;
 using Array = nb::ndarray<nb::device::cpu>;
 using ReadOnly = nb::ndarray<nb::ro, nb::device::cpu>;
 
+/// An array of a library that Python has no business with, taken once: shape and type are what its own memory says, not
+/// what attributes of the object do.
+struct Taken {
+  ReadOnly array;
+};
+nb::object take_array(nb::handle object, const std::string& name);
+std::string type_of(const ReadOnly& array);  // "float32", ...
+
 enum class Layout : uint8_t { bhsd, bshd, packed, thd };
 Layout layout_of(const std::string& name);
 

@@ -2,8 +2,10 @@
 #include <nanobind/stl/string.h>
 
 #include "bareattn/attention_backward.h"
+#include "bareattn/interrupt.h"
 #include "bind.h"
 #include "options.h"
+#include "values.h"
 
 namespace bareattn::python {
 namespace {
@@ -49,6 +51,7 @@ void call_backward(nb::dict forward, nb::dict gradients, nb::dict how, nb::dict 
     wanted.d_mask = gradient("d_mask", arrays.output("d_mask", gradients["d_mask"], false));
   const Options parsed(options, nb::dict());
   const nb::gil_scoped_release release;
+  const Interruption ended_by_ctrl_c(signals_looked_at());
   attention_backward(given, d_o, wanted, parsed.params);
 }
 

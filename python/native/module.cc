@@ -5,9 +5,11 @@
 #include <nanobind/stl/vector.h>
 
 #include "bareattn/attention_cache.h"
+#include "bareattn/interrupt.h"
 #include "bareattn/weights.h"
 #include "bind.h"
 #include "options.h"
+#include "values.h"
 
 namespace bareattn::python {
 namespace {
@@ -49,6 +51,7 @@ void call(nb::handle q, nb::handle k, nb::handle v, nb::handle o, nb::dict how, 
   const MutableTensor to = arrays.output_four("o", o, bf16, heads.layout, heads.q);
   const Options given(options, returns);
   const nb::gil_scoped_release release;
+  const Interruption ended_by_ctrl_c(signals_looked_at());
   reference ? reference_attention(tq, tk, tv, to, given.params) : attention(tq, tk, tv, to, given.params);
 }
 
@@ -78,6 +81,7 @@ void call_weights(nb::handle q, nb::handle k, nb::handle out, nb::dict how, nb::
     part.row_sum = row_sum.data();
   }
   const nb::gil_scoped_release release;
+  const Interruption ended_by_ctrl_c(signals_looked_at());
   weights(tq, tk, to, part, given.params);
 }
 
@@ -123,6 +127,7 @@ void call_cache(const AttentionCache& cache, nb::handle q, nb::handle o, nb::dic
   const MutableTensor to = arrays.output_four("o", o, bf16, heads.layout, heads.q);
   const Options given(options, returns);
   const nb::gil_scoped_release release;
+  const Interruption ended_by_ctrl_c(signals_looked_at());
   attention(tq, cache, to, given.params);
 }
 
@@ -147,6 +152,15 @@ void call_merge(nb::handle o1, nb::handle lse1, nb::handle o2, nb::handle lse2) 
 }  // namespace
 
 NB_MODULE(_native, module) {
+  nb::class_<Taken>(module, "Taken")
+      .def_prop_ro("shape",
+                   [](const Taken& taken) {
+                     nb::list sizes;
+                     for (size_t axis = 0; axis < taken.array.ndim(); ++axis) sizes.append(taken.array.shape(axis));
+                     return nb::tuple(sizes);
+                   })
+      .def_prop_ro("dtype", [](const Taken& taken) { return type_of(taken.array); });
+  module.def("take", &take_array, "object"_a, "name"_a);
   module.def("attention", &call, "q"_a, "k"_a, "v"_a, "o"_a, "how"_a, "options"_a, "returns"_a);
   module.def("weights", &call_weights, "q"_a, "k"_a, "out"_a, "how"_a, "options"_a, "rectangle"_a);
   module.def("merge_partial", &call_merge, "o1"_a, "lse1"_a, "o2"_a, "lse2"_a);

@@ -8,6 +8,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <chrono>
 #include <string_view>
 
 #include "bareattn/error.h"
@@ -51,6 +52,15 @@ Progress interruptible() {
   return [](int64_t, int64_t) {
     const nb::gil_scoped_acquire held;
     return PyErr_CheckSignals() == 0;
+  };
+}
+
+std::function<void()> signals_looked_at() {
+  using Clock = std::chrono::steady_clock;
+  return [last = Clock::now()]() mutable {
+    if (Clock::now() - last < std::chrono::milliseconds(20)) return;
+    if (!interruptible()(0, 0)) throw Cancelled{};
+    last = Clock::now();
   };
 }
 
@@ -148,6 +158,15 @@ void bind_observation(nb::module_& module) {
                for (const NamedSpan& one : set.ranges) spans.append(nb::make_tuple(set.name, one.begin, one.end));
              return spans;
            })
+      .def("measures",
+           [](const Observation& o) {
+             nb::list names;
+             for (int m = 0; m < measure_count; ++m)
+               if (const auto measure = static_cast<Measure>(m); o.measured().has(measure))
+                 names.append(measure_info(measure).id);
+             return names;
+           })
+      .def("has_roles", [](const Observation& o) { return o.measured().for_roles(); })
       .def("role", [](const Observation& o, int layer, int head) {
         check_head(o, layer, head);
         const Role role = o.role({layer, head});

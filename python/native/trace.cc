@@ -61,7 +61,7 @@ void bind_trace(nb::module_& module) {
     RunDiff found;
     {
       const nb::gil_scoped_release free;
-      found = diff(a, b, {.top = top, .threads = threads, .value_weighted = value_weighted});
+      found = diff(a, b, {.top = top, .threads = threads, .value_weighted = value_weighted}, interruptible());
     }
     const ModelConfig& config = a.model().config();
     const auto grid = [&](auto value) {
@@ -85,18 +85,21 @@ void bind_trace(nb::module_& module) {
   });
   module.def(
       "render_page",
-      [](const Trace& t, const std::string& title, int64_t budget, const std::shared_ptr<Model>& model,
+      [](const Observation& t, const std::string& title, int64_t budget, const std::shared_ptr<Model>& model,
          const std::string& lesson) {
         PageOptions options;
         if (model) options.lesson = make_lesson(model, lesson);
-        options.title = !title.empty() ? title : printable(t.path().substr(t.path().rfind('/') + 1));  // as the command
+        const auto* const file = dynamic_cast<const Trace*>(&t);
+        options.title = title;
+        if (title.empty() && file != nullptr)
+          options.title = printable(file->path().substr(file->path().rfind('/') + 1));  // as the command
         options.size_budget = budget;
         options.telling = telling_heads(t);
         if (auto known = cached_roles(t.model())) options.recipe_roles = std::make_shared<HeadRoles>(std::move(*known));
         if (t.measured().agreement) options.agreement = std::make_shared<const Agreement>(head_agreement(t));
         return render_page(t, options);
       },
-      "trace"_a, "title"_a, "budget"_a, "model"_a.none(), "lesson"_a, release);
+      "run"_a, "title"_a, "budget"_a, "model"_a.none(), "lesson"_a, release);
   module.attr("lesson_sentence") = Lesson::sentence;
   module.def(
       "open_trace", [](const std::string& path) { return std::const_pointer_cast<Trace>(Trace::open(path)); }, "path"_a,

@@ -3,6 +3,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <string>
@@ -36,5 +37,7 @@ std::shared_ptr<const ScoreTable> table_of(const std::string& steering, const Mo
 
 /// Stops the run where the user pressed Ctrl-C; Cancelled then becomes KeyboardInterrupt.
 Progress interruptible();
+/// The same for what has no Progress: an Interruption (interrupt.h) that looks every 20 ms.
+std::function<void()> signals_looked_at();
 
 }  // namespace bareattn::python

@@ -21,7 +21,7 @@ def check(error, words, *args, **options):
     ("words", "args"),
     [
         (["q", "float64", "float32"], (Q.astype(np.float64), K.astype(np.float64), V.astype(np.float64))),
-        (["k", "float16", "float32"], (Q, K.astype(np.float16), V)),
+        (["q", "float64", "float32"], (Q, K.astype(np.float64), V)),  # the widest of the three
         (["v", "int32"], (Q, K, V.astype(np.int32))),
         (["q", "list", "array"], ([[1.0]], K, V)),
         (["q", "uint16", "bfloat16"], (Q.astype(np.uint16), K, V)),

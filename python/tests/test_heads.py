@@ -148,7 +148,8 @@ def test_roles(model, trace, tmp_path, monkeypatch):
     assert induction == sorted(induction, key=lambda head: -scores[head]) and scores[induction[-1]] >= 0.4
     with pytest.raises(ValueError, match="induction"):
         found.scores("dreaming")
-    with pytest.raises(IndexError):
+    assert found.of("18.6") == found.of((18, 6)) == found.of(18, 6)
+    with pytest.raises(ValueError, match="30.0"):
         found.of(30, 0)
     with pytest.raises(ValueError):
         bareattn.roles(model, samples=1)

@@ -80,7 +80,7 @@ def test_a_steered_run_is_that_of_the_command(model, tmp_path):
     bareattn.save_steering(tmp_path / "table", STEERING)
     command(tmp_path / "command", "--table", tmp_path / "table", "--store", "f32")
     for table in (STEERING, [STEERING], tmp_path / "table", str(tmp_path / "table")):
-        trace = model.trace(TEXT, tmp_path / "python", table=table, store="f32")
+        trace = model.trace(TEXT, tmp_path / "python", steering=table, store="f32")
         same(tmp_path / "python", tmp_path / "command")
     assert np.array_equal(trace.rows("lse", 29, 8), model.run(TEXT, STEERING).rows("lse", 29, 8))
 
@@ -218,8 +218,8 @@ def test_the_pooled_map(model, tmp_path, block):
         ({"threads": -1}, "threads -1"),
         ({"threads": 10**12}, "threads 1000000000000"),
         ({"measures": "everything"}, "'everything'"),
-        ({"table": {"kind": "window", "value": 3}}, "window"),
-        ({"table": {"kind": "boos"}}, "boos"),
+        ({"steering": {"kind": "window", "value": 3}}, "window"),
+        ({"steering": {"kind": "boos"}}, "boos"),
         ({"text": ""}, "empty"),
         ({"text": []}, "empty"),
         ({"text": [10**6]}, "vocabulary"),
@@ -250,7 +250,7 @@ def test_places_that_cannot_be_written(model, tmp_path):
         model.trace(TEXT, tmp_path / "model")
     bareattn.save_steering(tmp_path / "table", STEERING)
     with pytest.raises(ValueError, match="would replace"):
-        model.trace(TEXT, tmp_path / "table", table=tmp_path / "table")
+        model.trace(TEXT, tmp_path / "table", steering=tmp_path / "table")
     assert bareattn.load_steering(tmp_path / "table") and MODEL.stat().st_mtime == before.st_mtime
     with pytest.raises(OSError, match="directory"):
         model.trace(TEXT, tmp_path)

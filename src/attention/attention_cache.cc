@@ -51,10 +51,10 @@ void check_pages(const PagedKeyValues& pages, int64_t batch) {
   if (static_cast<int64_t>(pages.lengths.size()) != batch)
     refuse("pages.lengths", text(static_cast<int64_t>(pages.lengths.size())) + " lengths", text(batch));
   for (int64_t b = 0; b < batch; ++b) {
-    const int64_t length = pages.lengths[static_cast<size_t>(b)];
-    if (length < 0 || (length + page - 1) / page > pages.table.shape[1])
+    const int64_t length = pages.lengths[static_cast<size_t>(b)], used = length / page + (length % page != 0 ? 1 : 0);
+    if (length < 0 || used > pages.table.shape[1])
       refuse("pages.lengths", text(length), "0 to " + text(pages.table.shape[1] * page) + ", what the table holds");
-    for (int64_t i = 0; i < (length + page - 1) / page; ++i)
+    for (int64_t i = 0; i < used; ++i)
       if (pages.table.at(b, i) < 0 || pages.table.at(b, i) >= pages.k.shape[0])
         refuse("pages.table", "page " + text(pages.table.at(b, i)), "0 to " + text(pages.k.shape[0] - 1));
   }
@@ -76,6 +76,7 @@ AttentionCache::AttentionCache(AttentionCache&&) noexcept = default;
 AttentionCache& AttentionCache::operator=(AttentionCache&&) noexcept = default;
 
 void AttentionCache::append(const ConstTensor& k, const ConstTensor& v, std::span<const int64_t> counts) {
+  const base::DefaultFloatEnvironment environment;
   check_types(k, v);
   for (const auto& [what, tensor, dim] : {std::tuple{"k", &k, head_dim()}, {"v", &v, value_dim()}}) {
     check_axis(what, *tensor, 0, batch(), "batch");
@@ -100,6 +101,7 @@ void AttentionCache::append(const ConstTensor& k, const ConstTensor& v, std::spa
 }
 
 void AttentionCache::append(const PagedKeyValues& pages) {
+  const base::DefaultFloatEnvironment environment;
   check_pages(pages, batch());
   check_axis("pages.k", pages.k, 1, kv_heads(), "key-value heads");
   check_axis("pages.v", pages.v, 1, kv_heads(), "key-value heads");

@@ -49,10 +49,14 @@ void check_scalars(const AttentionParams& params) {
     refuse("softcap", std::to_string(params.softcap), "0 (off) or a finite positive number");
   if (params.threads < 0 || params.threads > max_threads)
     refuse("threads", text(params.threads), "0 (all cores) to " + text(max_threads));
-  constexpr int64_t limit = int64_t{1} << 40;
+  // What is measured of a row counts its distance from a block of keys in 32 bits.
+  constexpr int64_t limit = int64_t{1} << 30;
   if (params.offset && (*params.offset > limit || *params.offset < -limit))
-    refuse("offset", text(*params.offset), "-2^40 to 2^40");
+    refuse("offset", text(*params.offset), "-2^30 to 2^30");
 }
+
+// A width that no two positions are apart is none; so that a position and a width can be added without a look.
+int64_t window_of(int64_t given) { return given > (int64_t{1} << 62) ? Window::unbounded : given; }
 
 std::vector<int64_t> checked_bounds(const char* name, std::span<const int64_t> bounds, int64_t total) {
   std::vector<int64_t> list(bounds.begin(), bounds.end());
@@ -134,6 +138,8 @@ void check_bias(const Call& call) {
   if (bias == nullptr) return;
   check_per_head("bias.head_scale", bias->head_scale.size(), call.heads);
   if (bias->value.empty()) return;
+  for (const auto& [name, count] : {std::pair{"bias.row_spans", bias->row_spans}, {"bias.key_spans", bias->key_spans}})
+    if (count < 1 || count > 256) refuse(name, text(count), "1 to 256");
   const int64_t values = call.heads * bias->row_spans * bias->key_spans;
   if (static_cast<int64_t>(bias->value.size()) != values)
     refuse("bias.value", text(static_cast<int64_t>(bias->value.size())) + " values",
@@ -184,8 +190,8 @@ void finish(Call& call, const AttentionParams& params, std::span<const int64_t> 
   check_per_head("sinks", params.sinks.size(), call.heads);
   const double dim = static_cast<double>(std::max<int64_t>(1, call.dim));  // D = 0: every score is 0
   call.scale = params.scale ? *params.scale : static_cast<float>(1.0 / std::sqrt(dim));
-  call.window.left = params.left_window;
-  call.window.right = params.is_causal ? 0 : params.right_window;
+  call.window.left = window_of(params.left_window);
+  call.window.right = params.is_causal ? 0 : window_of(params.right_window);
   if (!params.kv_lengths.empty()) {
     if (static_cast<int64_t>(params.kv_lengths.size()) != call.batch)
       refuse("kv_lengths", text(static_cast<int64_t>(params.kv_lengths.size())) + " lengths",

@@ -9,6 +9,8 @@
 #include "attention/modify.h"
 #include "attention/returns.h"
 #include "attention/widen.h"
+#include "bareattn/interrupt.h"
+#include "base/float_environment.h"
 
 namespace bareattn {
 namespace attend {
@@ -138,6 +140,7 @@ void key_statistics(const AttentionStatistics& out, const Row& row) {
 
 void reference_attention(const ConstTensor& q, const ConstTensor& k, const ConstTensor& v, const MutableTensor& o,
                          const AttentionParams& params) {
+  const base::DefaultFloatEnvironment environment;
   using namespace attend;  // NOLINT: the floor's own names
   const Call call = make_call(q, k, &v, params, Types::reference);
   const NamedTensor inputs[] = {{"q", &q}, {"k", &k}, {"v", &v}, {"attn_mask", &params.attn_mask}};
@@ -150,6 +153,7 @@ void reference_attention(const ConstTensor& q, const ConstTensor& k, const Const
     RowCollector collector(call, piece, 0);
     for (int64_t head = 0; head < call.heads; ++head)
       for (int64_t r = 0; r < piece.rows; ++r) {
+        Interruption::point();
         Row row{head, r, piece.first_row + r, 0, piece.visible, -infinity, 0, {}, {}};
         if (call.window.left >= 0) row.begin = std::max(row.begin, row.position - call.window.left);
         if (call.window.right >= 0) row.end = std::min(row.end, row.position + call.window.right + 1);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "bareattn/interrupt.h"
 #include "base/float_environment.h"
 
 #if defined(__x86_64__)
@@ -51,7 +52,10 @@ ThreadPool::~ThreadPool() {
 void ThreadPool::run(int64_t tasks, const std::function<void(int64_t, int)>& body) {
   if (tasks <= 0) return;
   if (threads_.empty() || tasks == 1) {
-    for (int64_t task = 0; task < tasks; ++task) body(task, 0);
+    for (int64_t task = 0; task < tasks; ++task) {
+      Interruption::point();
+      body(task, 0);
+    }
     return;
   }
   {
@@ -78,7 +82,11 @@ void ThreadPool::run(int64_t tasks, const std::function<void(int64_t, int)>& bod
 
 void ThreadPool::work(int worker) {
   try {
-    for (int64_t task; (task = next_.fetch_add(1, std::memory_order_relaxed)) < tasks_;) (*body_)(task, worker);
+    for (int64_t task;;) {
+      if (worker == 0) Interruption::point();  // before a task is taken: one that is taken may be waited for by others
+      if ((task = next_.fetch_add(1, std::memory_order_relaxed)) >= tasks_) break;
+      (*body_)(task, worker);
+    }
   } catch (...) {
     next_.store(tasks_, std::memory_order_relaxed);
     std::lock_guard lock(mutex_);

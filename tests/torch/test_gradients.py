@@ -55,3 +55,90 @@ def test_repeated_backward_has_the_same_bits():
         (g,) = torch.autograd.grad(bareattn.attention(q, q, q, is_causal=True, threads=threads).sum(), q)
         grads.append(g)
     assert all(torch.equal(grads[0], g) for g in grads)
+
+
+def leaves():
+    torch.manual_seed(5)
+    return [torch.randn(1, 2, 5, 8, requires_grad=True) for _ in range(3)]
+
+
+def test_second_derivatives_are_refused():
+    """Were they not, a Hessian would be zeros and a gradient penalty a wrong gradient."""
+    q, k, v = leaves()
+    refused = pytest.raises(RuntimeError, match="first derivatives only")
+    with refused:
+        torch.autograd.functional.hessian(lambda x: bareattn.attention(x, k, v).square().sum(), q)
+    for function in (torch.autograd.functional.hvp, torch.autograd.functional.vhp):
+        with refused:
+            function(lambda x: bareattn.attention(x, k, v).sum(), q, torch.ones_like(q))  # the loss itself is linear in O
+    for wanted in ((q,), (k, v), (q, k, v)):
+        o = bareattn.attention(q, k, v)
+        grads = torch.autograd.grad(o.sum(), wanted, create_graph=True)
+        with refused:
+            (o.sum() + sum(g.square().sum() for g in grads)).backward()
+    mask, sinks = torch.randn(1, 2, 5, 5, requires_grad=True), torch.randn(2, requires_grad=True)
+    (g,) = torch.autograd.grad(bareattn.attention(q, k, v, attn_mask=mask, sinks=sinks).sum(), sinks, create_graph=True)
+    with refused:
+        g.square().sum().backward()
+
+
+def test_first_derivatives_with_a_graph_are_those_without():
+    q, k, v = leaves()
+    plain = torch.autograd.grad(bareattn.attention(q, k, v).sum(), (q, k, v))
+    graph = torch.autograd.grad(bareattn.attention(q, k, v).sum(), (q, k, v), create_graph=True)
+    assert all(torch.equal(a, b) for a, b in zip(plain, graph))
+
+
+def test_statistics_in_a_loss_are_refused():
+    q, k, v = leaves()
+    names = tuple(bareattn.STATISTICS)
+    o, seen = bareattn.attention(q, k, v, return_=names, top_k=2, full_rows=[1])
+    alone = bareattn.attention(q.detach(), k.detach(), v.detach(), return_=names, top_k=2, full_rows=[1])[1]
+    assert seen.keys() == alone.keys()
+    for name, value in seen.items():
+        assert torch.equal(value.detach(), alone[name]), name
+        if value.is_floating_point():
+            with pytest.raises(RuntimeError, match="has no gradient: detach"):
+                (o.sum() + value.sum()).backward(retain_graph=True)
+    (mine,) = torch.autograd.grad((o.sum() + seen["entropy"].detach().sum()), q, retain_graph=True)
+    assert torch.equal(mine, torch.autograd.grad(bareattn.attention(q, k, v).sum(), q)[0])
+
+
+def test_what_has_no_gradient_says_so():
+    q, k, v = leaves()
+    plain = [x.detach() for x in (q, k, v)]
+    o, seen = bareattn.attention(*plain, return_=("lse", "max_logit", "row_sum"))
+    cache = bareattn.AttentionCache(1, 2, 8)
+    cache.append(*plain[1:])
+    wanted = torch.ones(2, requires_grad=True)
+    calls = {
+        "q": lambda: cache.attention(q),
+        "k": lambda: cache.append(k, plain[2]),
+        "v": lambda: bareattn.reference_attention(*plain[:2], v),
+        "k_pages": lambda: cache.append_pages(k, v, [[0]], [5]),
+        "sinks": lambda: cache.attention(plain[0], sinks=wanted),
+        "o1": lambda: bareattn.merge_partial(o.clone().requires_grad_(), seen["lse"], o, seen["lse"]),
+        "lse2": lambda: bareattn.merge_partial(o, seen["lse"], o, seen["lse"].clone().requires_grad_()),
+        "alibi_slopes": lambda: bareattn.attention(*plain, alibi_slopes=wanted),
+        "scale": lambda: bareattn.attention(*plain, scale=wanted[0]),
+        "softcap": lambda: bareattn.attention(*plain, softcap=wanted[0]),
+    }
+    for name, call in calls.items():
+        with pytest.raises(ValueError, match=f"{name}: given a tensor that requires a gradient"):
+            call()
+        with torch.no_grad():
+            call() if name not in ("k", "k_pages") else None
+    with pytest.raises(ValueError, match="q: given a tensor that requires a gradient"):
+        bareattn.weights(q, plain[1])
+    with pytest.raises(ValueError, match="k: given a tensor that requires a gradient"):
+        bareattn.attention(plain[0].numpy(), k, v)
+
+
+@pytest.mark.parametrize("dtypes", [(torch.float32, torch.float32, torch.bfloat16), (torch.bfloat16, torch.float32, torch.float16)])
+def test_gradients_of_mixed_types(dtypes):
+    mixed = [x.detach().to(t).requires_grad_() for x, t in zip(leaves(), dtypes)]
+    wide = [x.detach().float().requires_grad_() for x in mixed]
+    o, same = bareattn.attention(*mixed), bareattn.attention(*wide)
+    assert o.dtype == torch.float32 and torch.equal(o, same)
+    for a, b, t in zip(torch.autograd.grad(o.sum(), mixed), torch.autograd.grad(same.sum(), wide), dtypes, strict=True):
+        assert a.dtype == t and torch.equal(a, b.to(t))

@@ -54,3 +54,31 @@ def test_another_device_is_refused():
     q = torch.empty(1, 1, 1, 1, device="meta")
     with pytest.raises(TypeError, match="meta"):
         bareattn.attention(q, q, q)
+
+
+def test_sinks_in_bfloat16():
+    """As gpt-oss is published."""
+    q, sinks = make(1, 4, 9, 16, dtype=torch.bfloat16), make(4, dtype=torch.bfloat16)
+    assert torch.equal(bareattn.attention(q, q, q, sinks=sinks), bareattn.attention(q, q, q, sinks=sinks.float()))
+    learned = sinks.clone().requires_grad_()
+    bareattn.attention(q, q, q, sinks=learned).sum().backward()
+    assert learned.grad.dtype == torch.bfloat16 and bool(learned.grad.abs().sum() > 0)
+
+
+def test_under_autocast():
+    """Rotary positions leave q and k in float32 beside a v in bfloat16."""
+    layer, x = torch.nn.Linear(16, 16), make(1, 2, 9, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        v = layer(x)
+        assert v.dtype == torch.bfloat16
+        o = bareattn.attention(x, x, v)
+        layer(o).sum().backward()
+    assert torch.equal(o, bareattn.attention(x, x, v.float())) and bool(layer.weight.grad.abs().sum() > 0)
+
+
+def test_merge_partial_of_tensors():
+    q, k = make(1, 2, 5, 16), make(1, 2, 8, 16)
+    parts = [bareattn.attention(q, k[:, :, a:b], k[:, :, a:b], return_="lse") for a, b in ((0, 3), (3, 8))]
+    o, _ = bareattn.merge_partial(parts[0][0], parts[0][1]["lse"], parts[1][0].bfloat16().float(), parts[1][1]["lse"])
+    np.testing.assert_allclose(o, bareattn.attention(q, k, k).numpy(), atol=0.02)
+    bareattn.merge_partial(parts[0][0].bfloat16(), parts[0][1]["lse"], parts[1][0], parts[1][1]["lse"])
