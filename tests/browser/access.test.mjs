@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { after, test } from 'node:test';
+import { after } from 'node:test';
 import { closeAll, open, page, settled } from './open.mjs';
+import { soon, test } from './testing.mjs';
 
 after(closeAll);
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -48,28 +49,28 @@ test('by keyboard alone: from the grid to a cell and back', async () => {
   for (let i = 0; i < 40 && !(await p.evaluate(() => document.activeElement?.matches('[data-head]'))); ++i) {
     await p.keyboard.press('Tab');
   }
-  assert.match(await focused(), /^Layer 0, head 0/);
+  await soon(async () => assert.match(await focused(), /^Layer 0, head 0/));
   await p.keyboard.press('ArrowRight');
-  assert.match(await focused(), /^Layer 1, head 0/);
+  await soon(async () => assert.match(await focused(), /^Layer 1, head 0/));
   await p.keyboard.press('ArrowDown');
-  assert.match(await focused(), /^Layer 1, head 1/);
+  await soon(async () => assert.match(await focused(), /^Layer 1, head 1/));
   const ring = await p.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
   assert.equal(ring, 'solid', 'the focus is visible');
   await p.keyboard.press('Enter');
   await p.waitForSelector('#map-how');
-  assert.equal(await p.evaluate(() => getComputedStyle(document.querySelector('main')).outlineStyle), 'none');
+  await soon(async () => assert.equal(await p.evaluate(() => getComputedStyle(document.querySelector('main')).outlineStyle), 'none'));
   for (let i = 0; i < 40 && !(await p.evaluate(() => document.activeElement?.matches('.map-over'))); ++i) {
     await p.keyboard.press('Tab');
   }
-  assert.match(await focused(), /^Map of layer 1, head 1/);
+  await soon(async () => assert.match(await focused(), /^Map of layer 1, head 1/));
   await p.keyboard.press('Enter'); // to the cells
   await p.waitForFunction(() => /at=/.test(location.hash));
   await p.keyboard.press('ArrowUp');
   await p.keyboard.press('Home');
-  assert.match(await p.locator('#readout').textContent(), /^1,998 .*\u2192 0 /);
+  await soon(async () => assert.match(await p.locator('#readout').textContent(), /^1,998 .*\u2192 0 /));
   await p.keyboard.press('End');
   await p.keyboard.press('ArrowLeft');
-  assert.match(await p.locator('#readout').textContent(), /^1,998 .*\u2192 1,997 /);
+  await soon(async () => assert.match(await p.locator('#readout').textContent(), /^1,998 .*\u2192 1,997 /));
   await p.waitForFunction(() => /^row 1,998 .* %/.test(document.querySelector('#live-row').textContent));
   const said = await p.locator('#live-row').textContent();
   assert.match(
@@ -100,7 +101,7 @@ test('below the last row of heads there is none', async () => {
   const last = Math.max(...heads.map((h) => Number(h.split('.')[1])));
   await p.locator(`[data-head="1.${last}"]`).focus();
   await p.keyboard.press('ArrowDown');
-  assert.equal(await p.evaluate(() => document.activeElement?.dataset.head), `1.${last}`);
+  await soon(async () => assert.equal(await p.evaluate(() => document.activeElement?.dataset.head), `1.${last}`));
   await o.close();
 });
 
@@ -114,18 +115,18 @@ test('the browser\u2019s own keys are left to it', async () => {
   const focused = () => p.evaluate(() => document.activeElement?.dataset.head);
   await p.locator('[data-head="1.1"]').focus();
   for (const key of ['Alt+ArrowLeft', 'Meta+ArrowLeft', 'Control+ArrowLeft']) await p.keyboard.press(key);
-  assert.equal(await focused(), '1.1');
+  await soon(async () => assert.equal(await focused(), '1.1'));
   await p.keyboard.press('Control+Home');
-  assert.equal(await focused(), '0.0');
+  await soon(async () => assert.equal(await focused(), '0.0'));
   await p.keyboard.press('Enter');
   await settled(p);
   const row = () => p.evaluate(() => document.querySelector('.text .focused').dataset.i);
   const before = await row();
   await p.locator('.text').focus();
   for (const key of ['Alt+ArrowLeft', 'Meta+ArrowLeft', 'Control+ArrowUp', 'Alt+Home']) await p.keyboard.press(key);
-  assert.equal(await row(), before);
+  await soon(async () => assert.equal(await row(), before));
   // Of all of these Control+Home alone is the page's.
-  assert.equal((await p.evaluate(() => window.taken)).filter(Boolean).length, 1);
+  await soon(async () => assert.equal((await p.evaluate(() => window.taken)).filter(Boolean).length, 1));
   await o.close();
 });
 
@@ -135,7 +136,7 @@ test('a link to a view opens that view', async () => {
   await settled(o.page);
   const checked = await o.page.locator('input:checked').evaluateAll((all) => all.map((i) => i.value));
   assert.deepEqual(checked, ['max', 'rank', 'hidden', 'row']);
-  assert.match(await o.page.locator('#readout').textContent(), /^812 .*\u2192 640 /);
+  await soon(async () => assert.match(await o.page.locator('#readout').textContent(), /^812 .*\u2192 640 /));
   await o.page.getByRole('radio', { name: 'Log' }).check();
   await o.page.waitForFunction(() => !/scale=/.test(location.hash));
   const now = await o.page.evaluate(() => location.hash);
@@ -146,7 +147,7 @@ test('a link to a view opens that view', async () => {
 test('the theme can be switched, and the real page is accessible', async () => {
   const o = await open(page('real.html'), { colorScheme: 'light', bypassCSP: true });
   await o.page.getByRole('button', { name: 'Dark theme' }).click();
-  assert.equal(await o.page.evaluate(() => getComputedStyle(document.body).backgroundColor), 'rgb(14, 16, 20)');
+  await soon(async () => assert.equal(await o.page.evaluate(() => getComputedStyle(document.body).backgroundColor), 'rgb(14, 16, 20)'));
   await o.page.evaluate(axe);
   const result = await o.page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
   assert.deepEqual(

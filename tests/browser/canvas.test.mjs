@@ -1,8 +1,9 @@
 // The map's canvases over time: another picture in the same place, a graphics chip that gives up, a screen of another
 // density, cells after blocks. None of it leaves the map blank, blurred or of the wrong colours.
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
+import { after } from 'node:test';
 import { closeAll, expected, open, page, settled } from './open.mjs';
+import { soon, test } from './testing.mjs';
 
 after(closeAll);
 const clean = async (o) => {
@@ -36,17 +37,17 @@ for (const draw of ['', '&draw=webgl'])
     await o.page.waitForFunction(() => document.querySelectorAll('.map-over').length === 2);
     await settled(o.page);
     const before = await renderer(o.page);
-    for (const which of [0, 1]) assert.ok((await coloursOf(o.page, which)) > 20, `map ${which} is blank`);
+    for (const which of [0, 1]) await soon(async () => assert.ok((await coloursOf(o.page, which)) > 20, `map ${which} is blank`));
     await o.page.getByRole('radio', { name: 'Difference' }).check();
     await o.page.waitForFunction(() => document.querySelectorAll('.map-over').length === 1);
     await settled(o.page);
-    assert.ok((await coloursOf(o.page)) > 20, `the difference is blank (${before}, then ${await renderer(o.page)})`);
-    assert.equal(await gone(o.page), false, 'the difference cannot be drawn');
+    await soon(async () => assert.ok((await coloursOf(o.page)) > 20, `the difference is blank (${before}, then ${await renderer(o.page)})`));
+    await soon(async () => assert.equal(await gone(o.page), false, 'the difference cannot be drawn'));
     await o.page.getByRole('radio', { name: 'Side by side' }).check();
     await o.page.waitForFunction(() => document.querySelectorAll('.map-over').length === 2);
     await settled(o.page);
-    for (const which of [0, 1]) assert.ok((await coloursOf(o.page, which)) > 20, `map ${which} is blank afterwards`);
-    assert.equal(await gone(o.page), false, 'a map cannot be drawn afterwards');
+    for (const which of [0, 1]) await soon(async () => assert.ok((await coloursOf(o.page, which)) > 20, `map ${which} is blank afterwards`));
+    await soon(async () => assert.equal(await gone(o.page), false, 'a map cannot be drawn afterwards'));
     await clean(o);
   });
 
@@ -61,8 +62,8 @@ test('a graphics chip that gives up: the map goes on in 2D, where it was', async
   });
   await o.page.waitForFunction(() => document.querySelector('#map-how').dataset.renderer === 'Canvas 2D');
   await settled(o.page);
-  assert.ok((await coloursOf(o.page)) > full / 2, 'the map is blank');
-  assert.match(await o.page.evaluate(() => decodeURIComponent(location.hash)), /at=60(\.\d+)?,60(\.\d+)?,(40|39)/);
+  await soon(async () => assert.ok((await coloursOf(o.page)) > full / 2, 'the map is blank'));
+  await soon(async () => assert.match(await o.page.evaluate(() => decodeURIComponent(location.hash)), /at=60(\.\d+)?,60(\.\d+)?,(40|39)/));
   await clean(o);
 });
 
@@ -82,7 +83,7 @@ test('on a screen of another density every pixel is used, and the pointer names 
   await o.page.emulateMedia({ colorScheme: 'dark' }); // whatever is drawn next
   await o.page.waitForFunction((w) => Math.abs(document.querySelector('.map-cells').width - 2 * w) <= 1, before[0]);
   (await widths()).forEach((w, i) => assert.ok(Math.abs(w - 2 * before[i]) <= 1, `${w} pixels, ${before[i]} before`));
-  assert.equal(await over(), said);
+  await soon(async () => assert.equal(await over(), said));
   await clean(o);
 });
 
@@ -99,7 +100,7 @@ test('linear: of single cells the strongest in sight is the brightest, however l
   await o.page.evaluate((h) => (location.hash = h), `#head=${layer}.${head}&scale=linear&row=${row}&at=${key},${row},16`);
   await o.page.waitForFunction((b) => parseFloat([...document.querySelectorAll('.ticks span')].at(-1).textContent) !== b, blocks);
   await settled(o.page);
-  assert.ok((await end()) >= 100 * weights[key] - 0.1, `the scale ends at ${await end()} %, a cell has ${100 * weights[key]} %`);
+  await soon(async () => assert.ok((await end()) >= 100 * weights[key] - 0.1, `the scale ends at ${await end()} %, a cell has ${100 * weights[key]} %`));
   await clean(o);
 });
 

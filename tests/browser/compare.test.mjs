@@ -1,8 +1,9 @@
 // Comparing and switching: two heads side by side and subtracted move together and say what both give; shares of keys and
 // weights times what keys carry are those that the engine's weights make; links hold it all.
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
+import { after } from 'node:test';
 import { closeAll, expected, open, page, settled } from './open.mjs';
+import { soon, test } from './testing.mjs';
 
 after(closeAll);
 const clean = async (o) => {
@@ -24,13 +25,15 @@ test('two heads side by side move together', async () => {
   const o = await open(page('hostile.html'), { hash: '#head=0.1&with=0.2' });
   await o.page.waitForFunction(() => document.querySelectorAll('.map-over').length === 2);
   await settled(o.page);
-  assert.deepEqual(await o.page.locator('.map-caption').allTextContents(), ['layer 0, head 1', 'layer 0, head 2']);
+  await soon(async () => assert.deepEqual(await o.page.locator('.map-caption').allTextContents(), ['layer 0, head 1', 'layer 0, head 2']));
   await o.page.locator('.map-over').nth(1).focus();
   await o.page.keyboard.press('Enter'); // the second map goes to the cells, the first follows
   await o.page.waitForFunction(() => /at=/.test(location.hash));
   await settled(o.page);
-  const rows = await table(o.page);
-  assert.ok(rows.length >= 10 && rows.every((r) => cellOf(r)[0] > 90), 'the first map did not follow');
+  await soon(async () => {
+    const rows = await table(o.page);
+    assert.ok(rows.length >= 10 && rows.every((r) => cellOf(r)[0] > 90), 'the first map did not follow');
+  });
   // What both say about the row.
   const all = await o.page
     .locator('.compare-panel tbody tr')
@@ -89,7 +92,7 @@ test('a head with itself has everything in common', async () => {
   const o = await open(page('hostile.html'), { hash: '#head=0.1&with=0.2' });
   await o.page.waitForSelector('#agreement');
   await o.page.getByLabel('Compare with').selectOption({ label: 'no other head' });
-  assert.equal(await o.page.locator('.compare-panel').count(), 0);
+  await soon(async () => assert.equal(await o.page.locator('.compare-panel').count(), 0));
   await o.page.evaluate(() => (location.hash = '#head=0.1&with=0.1')); // refused: nothing to compare
   await o.page.waitForFunction(() => document.querySelectorAll('.map-over').length === 1);
   await clean(o);
@@ -107,7 +110,7 @@ test('by key: each cell is its part of all that the key receives', async () => {
   for (const row of [118, 119]) {
     await o.page.evaluate((r) => (location.hash = `#head=0.1&norm=key&row=${r}&key=118`), row);
     await o.page.waitForFunction((r) => document.querySelector('#readout').textContent.startsWith(`${r} `), row);
-    assert.match(await o.page.locator('#readout').textContent(), /of what the key receives/);
+    await soon(async () => assert.match(await o.page.locator('#readout').textContent(), /of what the key receives/));
     parts.push(Number(await o.page.locator('#cell-weight').getAttribute('value')));
   }
   assert.ok(Math.abs(parts[0] + parts[1] - 1) < 1e-3, `parts ${parts}`);
@@ -118,7 +121,7 @@ const real = expected().real;
 test('times what is carried: the largest cells are weights times sizes', { skip: real ? false : 'no model' }, async () => {
   const o = await open(page('real.html'), { hash: '#head=11.2&row=200&key=200&value=weighted&at=195,197,8' });
   await settled(o.page);
-  assert.equal(await o.page.locator('input[value=carried]').isChecked(), true);
+  await soon(async () => assert.equal(await o.page.locator('input[value=carried]').isChecked(), true));
   const { weights } = real.rows[200];
   const top = Math.max(...real.sizes);
   const rows = (await table(o.page)).filter((r) => cellOf(r)[0] === 200);
@@ -133,7 +136,7 @@ test('times what is carried: the largest cells are weights times sizes', { skip:
 
 test('a page without V cannot weigh by it, and says so', async () => {
   const o = await open(page('hostile.html'), { hash: '#head=0.1&value=weighted' });
-  assert.equal(await o.page.locator('input[value=carried]').isDisabled(), true);
-  assert.equal(await o.page.locator('input[value=row]').isChecked(), true);
+  await soon(async () => assert.equal(await o.page.locator('input[value=carried]').isDisabled(), true));
+  await soon(async () => assert.equal(await o.page.locator('input[value=row]').isChecked(), true));
   await clean(o);
 });

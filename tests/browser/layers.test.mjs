@@ -7,10 +7,11 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before } from 'node:test';
 import { closeAll, open, page, settled } from './open.mjs';
 import { csv, finish, save, texts } from './saving.mjs';
-import { bin, endAll, model, serve, visit } from './serving.mjs';
+import { bin, model, serve, visit } from './serving.mjs';
+import { soon, test } from './testing.mjs';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const folder = mkdtempSync(join(tmpdir(), 'bareattn-layers-'));
@@ -33,7 +34,6 @@ before(() => {
 });
 after(async () => {
   await closeAll();
-  await endAll();
   rmSync(folder, { recursive: true });
 });
 
@@ -65,8 +65,8 @@ test('within a layer: the divergence that agree finds, made here from every weig
     assert.equal(near(found.get(place), js, 1e-3), '', place);
     assert.equal(found.get(place), found.get(place.split(',').reverse().join()));
   }
-  assert.match(await how(o), /^Exact: made here from every weight/);
-  assert.ok(await o.page.getByRole('radio', { name: 'Outputs' }).isDisabled());
+  await soon(async () => assert.match(await how(o), /^Exact: made here from every weight/));
+  await soon(async () => assert.ok(await o.page.getByRole('radio', { name: 'Outputs' }).isDisabled()));
   await finish(o);
 });
 
@@ -76,18 +76,20 @@ test('the engine\u2019s own figures where the page has them, what the heads writ
     const { output_cosine } = agreed.get(place.split(',').sort().join());
     assert.equal(near(v, output_cosine), '', place);
   }
-  assert.match(await how(o), /^Exact, by the engine: of all rows/);
+  await soon(async () => assert.match(await how(o), /^Exact, by the engine: of all rows/));
   await o.page.getByRole('radio', { name: 'Divergence' }).check();
+  await soon(async () => assert.match(await how(o), /^Exact, by the engine: every weight of \d+ rows/));
   for (const [place, v] of await matrix(o)) {
     const { js } = agreed.get(place.split(',').sort().join());
     assert.equal(near(v, js), '', place);
   }
-  assert.match(await how(o), /^Exact, by the engine: every weight of \d+ rows/);
   // The least alike are listed by what they write: the contrary ones first.
   await o.page.getByRole('radio', { name: 'Outputs' }).check();
   const least = Math.min(...[...agreed.values()].map((p) => p.output_cosine));
-  const listed = await o.page.locator('.pairs').nth(1).locator('li b').first().textContent();
-  assert.equal(near(Number(listed.match(/[\d.]+$/)[0]), Math.abs(least)), '', listed);
+  await soon(async () => {
+    const listed = await o.page.locator('.pairs').nth(1).locator('li b').first().textContent();
+    assert.equal(near(Number(listed.match(/[\d.]+$/)[0]), Math.abs(least)), '', listed);
+  });
   await finish(o);
   // Made up for the page, so that nothing but the page's section can be the source.
   const made = await open(page('hostile.html'), { hash: '#layers=2,2&like=js' });
@@ -102,7 +104,7 @@ test('by keyboard from the grid into two layers, and by Escape back', async () =
   await o.page.getByRole('button', { name: 'Compare layers' }).focus();
   await o.page.keyboard.press('Enter');
   await there(o);
-  assert.ok(await o.page.evaluate(() => document.activeElement.matches('.layers')), 'the focus is in the view');
+  await soon(async () => assert.ok(await o.page.evaluate(() => document.activeElement.matches('.layers')), 'the focus is in the view'));
   await o.page.keyboard.press('Escape');
   await o.page.waitForSelector('[role=grid][aria-label^="All heads"]');
   await finish(o);
@@ -133,7 +135,7 @@ test('of two layers: what both have in common, of all and without the first toke
       const want = (2 * lesser) / all;
       assert.equal(near(found.get(place), want, 1e-3), '', place);
     }
-    assert.equal(/does not go to the first token/.test(await how(o)), hidden);
+    await soon(async () => assert.equal(/does not go to the first token/.test(await how(o)), hidden));
     await finish(o);
   }
 });
@@ -142,13 +144,15 @@ test('pooled maps give bounds, and say so', async () => {
   const exact = await visitFile('plain.html', '#layers=5,12');
   const pooled = await visitFile('pooled.html', '#layers=5,12');
   const [a, b] = [await matrix(exact), await matrix(pooled)];
-  assert.match(await how(pooled), /^From pooled maps, 2 \u00D7 2 tokens a block: at most this much/);
+  await soon(async () => assert.match(await how(pooled), /^From pooled maps, 2 \u00D7 2 tokens a block: at most this much/));
   // A block's share is known to within 2.78 %, and the first row counts here.
   for (const [place, v] of b) assert.ok(v >= a.get(place) - 0.04, `${place}: ${v}, less than ${a.get(place)}`);
   for (const o of [exact, pooled]) await o.page.getByRole('radio', { name: 'Divergence' }).check();
   await pooled.page.waitForFunction(() => /at least/.test(document.querySelector('#likeness-how').textContent));
-  const [x, y] = [await matrix(exact), await matrix(pooled)];
-  for (const [place, v] of y) assert.ok(v <= x.get(place) + 0.015, `${place}: ${v}, more than ${x.get(place)}`);
+  await soon(async () => {
+    const [x, y] = [await matrix(exact), await matrix(pooled)];
+    for (const [place, v] of y) assert.ok(v <= x.get(place) + 0.015, `${place}: ${v}, more than ${x.get(place)}`);
+  });
   await finish(exact);
   await finish(pooled);
 });
@@ -163,36 +167,36 @@ test('from the grid and back by keys alone; a pair opens as two maps', async () 
   await o.page.waitForFunction(() => /layers=7%2C7|layers=7,7/.test(location.hash));
   const focused = () => o.page.evaluate(() => document.activeElement.getAttribute('aria-label'));
   await o.page.locator('.likeness button[tabindex="0"]').focus();
-  assert.match(await focused(), /^7\.0 and 7\.1: [\d.]+ % in common$/);
+  await soon(async () => assert.match(await focused(), /^7\.0 and 7\.1: [\d.]+ % in common$/));
   await o.page.keyboard.press('ArrowDown'); // over the head with itself
-  assert.match(await focused(), /^7\.2 and 7\.1: /);
+  await soon(async () => assert.match(await focused(), /^7\.2 and 7\.1: /));
   await o.page.keyboard.press('ArrowRight');
-  assert.match(await focused(), /^7\.2 and 7\.3: /);
-  assert.match(await o.page.locator('.pair-shown p').textContent(), /^7\.2 and 7\.3: /);
-  assert.equal(await o.page.locator('.likeness button[tabindex="0"]').count(), 1);
+  await soon(async () => assert.match(await focused(), /^7\.2 and 7\.3: /));
+  await soon(async () => assert.match(await o.page.locator('.pair-shown p').textContent(), /^7\.2 and 7\.3: /));
+  await soon(async () => assert.equal(await o.page.locator('.likeness button[tabindex="0"]').count(), 1));
   await o.page.keyboard.press('Enter');
   await settled(o.page);
-  assert.match(await o.page.evaluate(() => location.hash), /head=7\.2&.*with=7\.3/);
-  assert.equal(await o.page.locator('.map-over').count(), 2);
+  await soon(async () => assert.match(await o.page.evaluate(() => location.hash), /head=7\.2&.*with=7\.3/));
+  await soon(async () => assert.equal(await o.page.locator('.map-over').count(), 2));
   await o.page.goBack();
   await there(o);
   await o.page.locator('.likeness button').first().focus();
   await o.page.keyboard.press('Escape');
   await o.page.waitForSelector('[role=gridcell]');
-  assert.ok(!/layers/.test(await o.page.evaluate(() => location.hash)));
+  await soon(async () => assert.ok(!/layers/.test(await o.page.evaluate(() => location.hash))));
   await finish(o);
 });
 
 test('an address that fits no layer is the grid; the head\u2019s page leads here', async () => {
   for (const hash of ['#layers=30,1', '#layers=1', '#layers=a,b', '#layers=1.5,2', '#layers=-1,2']) {
     const o = await visitFile('plain.html', hash);
-    assert.ok(await o.page.getByRole('heading', { name: 'All 270 heads' }).isVisible(), hash);
+    await soon(async () => assert.ok(await o.page.getByRole('heading', { name: 'All 270 heads' }).isVisible(), hash));
     await finish(o);
   }
   const o = await visitFile('plain.html', '#head=7.1');
   await o.page.getByRole('button', { name: 'all of them' }).click();
   await there(o);
-  assert.match(await o.page.locator('h2').first().textContent(), /layer 7/);
+  await soon(async () => assert.match(await o.page.locator('h2').first().textContent(), /layer 7/));
   await finish(o);
 });
 
@@ -247,10 +251,10 @@ test('served, the engine compares when asked', async () => {
   await o.page.getByRole('button', { name: 'all of them' }).click();
   await there(o);
   await o.page.getByRole('radio', { name: 'Divergence' }).check();
+  await soon(async () => assert.match(await how(o), /^Exact, by the engine/));
   for (const [place, v] of await matrix(o)) {
     const { js } = agreed.get(place.split(',').sort().join());
     assert.equal(near(v, js), '', place);
   }
-  assert.match(await how(o), /^Exact, by the engine/);
   await o.clean();
 });

@@ -7,10 +7,11 @@ import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { closeAll, open, settled } from './open.mjs';
-import { bin, endAll, model, serve, visit } from './serving.mjs';
+import { bin, model, serve, visit } from './serving.mjs';
+import { soon, test } from './testing.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const LONG = Number(process.env.BAREATTN_LONG ?? 12_000);
@@ -25,7 +26,6 @@ process.on('exit', free);
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));
 after(async () => {
   await closeAll();
-  await endAll();
   free();
 });
 
@@ -76,7 +76,7 @@ async function inSight(page, row) {
       const token = document.querySelector('.text .focused').getBoundingClientRect();
       return token.top >= pane.top && token.top + 12 <= pane.bottom;
     });
-  assert.ok(await seen(), `token ${row} is out of sight`);
+  await soon(async () => assert.ok(await seen(), `token ${row} is out of sight`));
 }
 
 /// Jumps, single steps and keys held down, each of which leaves the focused token in sight.
@@ -139,7 +139,7 @@ test(`${LONG.toLocaleString('en')} tokens served: from the whole text to single 
   await page.keyboard.press('Enter');
   await page.waitForSelector('#map-how');
   await settled(page);
-  assert.equal(await page.locator('.text span').count(), server.tokens);
+  await soon(async () => assert.equal(await page.locator('.text span').count(), server.tokens));
   await movesStayInSight(page, '7.1', server.tokens);
 
   const across = async () => Number(new URLSearchParams(await page.evaluate(() => location.hash.slice(1))).get('at')?.split(',')[2] ?? server.tokens);
@@ -149,9 +149,9 @@ test(`${LONG.toLocaleString('en')} tokens served: from the whole text to single 
       await page.waitForTimeout(700); // the flight, and the address written when the hand is still
       if ((await across()) < 40) break;
     }
-    assert.ok((await across()) < 40, `${await across()} tokens across`);
+    await soon(async () => assert.ok((await across()) < 40, `${await across()} tokens across`));
     await settled(page);
-    assert.match(await page.locator('#map-how').textContent(), /exact, computed by the server$/);
+    await soon(async () => assert.match(await page.locator('#map-how').textContent(), /exact, computed by the server$/));
   };
   const start = async (row) => {
     await page.evaluate((hash) => (location.hash = hash), `#head=7.1&row=${row}&key=${row - 3}`);

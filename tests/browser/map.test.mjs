@@ -5,9 +5,10 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { after } from 'node:test';
 import { closeAll, expected, open, page, settled } from './open.mjs';
 import { bin, model } from './serving.mjs';
+import { soon, test } from './testing.mjs';
 
 const folder = mkdtempSync(join(tmpdir(), 'bareattn-map-'));
 after(async () => {
@@ -65,37 +66,44 @@ const STEP = 1.5 / 127; // of the legend's bar, and the table's own
 test('log: each cell has the colour of its weight on the legend', async () => {
   const o = await flat(`#head=${name}`);
   await settled(o.page);
-  const bar = await barOf(o.page);
-  (await colours(o.page, n, line)).forEach((c, k) =>
-    near(placeOn(bar, c), Math.max(0, 1 + Math.log2(last[k]) / 16), STEP + 0.002, `key ${k} of ${last[k]}`),
-  );
+  await soon(async () => {
+    const bar = await barOf(o.page);
+    (await colours(o.page, n, line)).forEach((c, k) =>
+      near(placeOn(bar, c), Math.max(0, 1 + Math.log2(last[k]) / 16), STEP + 0.002, `key ${k} of ${last[k]}`),
+    );
+  });
   await clean(o);
 });
 
 test('linear: the colour is in proportion to the weight, up to the legend\u2019s end', async () => {
   const o = await flat(`#head=${name}&scale=linear`);
   await settled(o.page);
-  const bar = await barOf(o.page);
-  const top = parseFloat((await o.page.locator('.ticks span').allTextContents()).at(-1)) / 100;
-  assert.ok(top > 0 && top <= 1, `the legend ends at ${top}`);
-  const drawn = (await colours(o.page, n, line)).map((c) => placeOn(bar, c));
-  drawn.forEach((t, k) => near(t, Math.min(1, last[k] / top), STEP + 0.006, `key ${k} of ${last[k]}`));
-  assert.ok(Math.max(...drawn) - Math.min(...drawn) > 0.1, 'one colour only');
+  await soon(async () => {
+    const bar = await barOf(o.page);
+    const top = parseFloat((await o.page.locator('.ticks span').allTextContents()).at(-1)) / 100;
+    assert.ok(top > 0 && top <= 1, `the legend ends at ${top}`);
+    const drawn = (await colours(o.page, n, line)).map((c) => placeOn(bar, c));
+    drawn.forEach((t, k) => near(t, Math.min(1, last[k] / top), STEP + 0.006, `key ${k} of ${last[k]}`));
+    assert.ok(Math.max(...drawn) - Math.min(...drawn) > 0.1, 'one colour only');
+  });
   await clean(o);
 });
 
 test('rank: a stronger cell is never darker, and all of the bar is used', async () => {
   const o = await flat(`#head=${name}&scale=rank`);
   await settled(o.page);
-  await o.page.waitForTimeout(300); // counted once more when the cells are there
-  const bar = await barOf(o.page);
-  const drawn = (await colours(o.page, n, line)).map((c, k) => ({ t: placeOn(bar, c), w: last[k] }));
-  drawn.sort((a, b) => a.w - b.w);
-  for (let i = 1; i < drawn.length; ++i) assert.ok(drawn[i].t >= drawn[i - 1].t - STEP, JSON.stringify(drawn.slice(i - 1, i + 1)));
-  // Half of all cells lie below the middle of the bar.
-  const all = (await colours(o.page, n, Array.from({ length: n }, (_, r) => Array.from({ length: r + 1 }, (_, k) => [r, k])).flat())).map((c) => placeOn(bar, c));
-  near(all.filter((t) => t < 0.5).length / all.length, 0.5, 0.05, 'cells below the middle');
-  assert.deepEqual(await o.page.locator('.ticks span').allTextContents(), ['weakest', 'middle', 'strongest']);
+  const whole = Array.from({ length: n }, (_, r) => Array.from({ length: r + 1 }, (_, k) => [r, k])).flat();
+  // Ranks are counted once more when the cells are there.
+  await soon(async () => {
+    const bar = await barOf(o.page);
+    const drawn = (await colours(o.page, n, line)).map((c, k) => ({ t: placeOn(bar, c), w: last[k] }));
+    drawn.sort((a, b) => a.w - b.w);
+    for (let i = 1; i < drawn.length; ++i) assert.ok(drawn[i].t >= drawn[i - 1].t - STEP, JSON.stringify(drawn.slice(i - 1, i + 1)));
+    // Half of all cells lie below the middle of the bar.
+    const all = (await colours(o.page, n, whole)).map((c) => placeOn(bar, c));
+    near(all.filter((t) => t < 0.5).length / all.length, 0.5, 0.05, 'cells below the middle');
+  });
+  await soon(async () => assert.deepEqual(await o.page.locator('.ticks span').allTextContents(), ['weakest', 'middle', 'strongest']));
   await clean(o);
 });
 
@@ -104,43 +112,46 @@ for (const scale of ['linear', 'rank']) {
     const o = await flat(`#head=1.2&with=0.2&scale=${scale}&first=hidden&pool=max`);
     await o.page.waitForFunction(() => document.querySelectorAll('.map-over').length === 2);
     await settled(o.page);
-    await o.page.waitForTimeout(300);
-    const bar = await barOf(o.page);
-    const said = [];
-    for (const row of [n - 1, 90, 60]) {
-      await o.page.evaluate((r) => (location.hash = location.hash.replace(/&row=\d+/, '') + `&row=${r}`), row);
-      await o.page.waitForFunction((r) => document.querySelector('#row-title-other')?.textContent.includes(`Row ${r} `), row);
-      for (const which of [0, 1]) {
-        const keys = await o.page
-          .locator('.row-panel:not(.compare-panel)').nth(which).locator('li')
-          .evaluateAll((all) => all.map((li) => [Number(li.querySelector('.at').textContent), Number(li.querySelector('data').value)]));
-        const seen = keys.filter(([k]) => k > 0);
-        const drawn = await colours(o.page, n, seen.map(([k]) => [row, k]), which);
-        seen.forEach(([, w], i) => said.push({ which, w, t: placeOn(bar, drawn[i]) }));
-      }
-    }
-    said.sort((a, b) => a.w - b.w);
-    let mixed = 0;
-    for (let i = 1; i < said.length; ++i) {
-      assert.ok(said[i].t >= said[i - 1].t - STEP, JSON.stringify(said.slice(i - 1, i + 1)));
-      mixed += said[i].which !== said[i - 1].which;
-    }
-    assert.ok(mixed > 5, `the two maps have no weights alike: ${mixed}`);
-    assert.match(await o.page.locator('.scale .what').textContent(), /alike in both maps/);
+    await soon(() => sameColours(o));
+    await soon(async () => assert.match(await o.page.locator('.scale .what').textContent(), /alike in both maps/));
     await clean(o);
   });
+}
+
+/// Of two maps side by side, cells of equal colours are of equal weights.
+async function sameColours(o) {
+  const bar = await barOf(o.page);
+  const said = [];
+  for (const row of [n - 1, 90, 60]) {
+    await o.page.evaluate((r) => (location.hash = location.hash.replace(/&row=\d+/, '') + `&row=${r}`), row);
+    await o.page.waitForFunction((r) => document.querySelector('#row-title-other')?.textContent.includes(`Row ${r} `), row);
+    for (const which of [0, 1]) {
+      const keys = await o.page
+        .locator('.row-panel:not(.compare-panel)').nth(which).locator('li')
+        .evaluateAll((all) => all.map((li) => [Number(li.querySelector('.at').textContent), Number(li.querySelector('data').value)]));
+      const seen = keys.filter(([k]) => k > 0);
+      const drawn = await colours(o.page, n, seen.map(([k]) => [row, k]), which);
+      seen.forEach(([, w], i) => said.push({ which, w, t: placeOn(bar, drawn[i]) }));
+    }
+  }
+  said.sort((a, b) => a.w - b.w);
+  let mixed = 0;
+  for (let i = 1; i < said.length; ++i) {
+    assert.ok(said[i].t >= said[i - 1].t - STEP, JSON.stringify(said.slice(i - 1, i + 1)));
+    mixed += said[i].which !== said[i - 1].which;
+  }
+  assert.ok(mixed > 5, `the two maps have no weights alike: ${mixed}`);
 }
 
 test('the first token can be hidden, and nothing else goes with it', async () => {
   const o = await flat(`#head=${name}`);
   await settled(o.page);
   const alpha = async () => (await colours(o.page, n, [[n - 1, 0], [60, 0], [n - 1, 1], [n - 1, n - 1]])).map((c) => c[3]);
-  assert.deepEqual(await alpha(), [255, 255, 255, 255]);
+  await soon(async () => assert.deepEqual(await alpha(), [255, 255, 255, 255]));
   await o.page.locator('input[value=hidden]').check();
   await settled(o.page);
-  await o.page.waitForTimeout(200);
-  assert.deepEqual(await alpha(), [0, 0, 255, 255]);
-  assert.match(await o.page.locator('.text-note').textContent(), /the first token is left out/);
+  await soon(async () => assert.deepEqual(await alpha(), [0, 0, 255, 255]));
+  await soon(async () => assert.match(await o.page.locator('.text-note').textContent(), /the first token is left out/));
   await clean(o);
 });
 
@@ -154,10 +165,12 @@ test('the wheel zooms, and what is under the pointer stays there', async () => {
   const before = await said();
   for (let i = 0; i < 5; ++i) await o.page.mouse.wheel(0, -240);
   await o.page.waitForFunction(() => /at=/.test(location.hash));
-  const [, , span] = await viewOf(o.page);
-  assert.ok(span < n / 3, `${span} tokens across`);
+  await soon(async () => {
+    const [, , span] = await viewOf(o.page);
+    assert.ok(span < n / 3, `${span} tokens across`);
+  });
   await o.page.mouse.move(at.x + 1, at.y + 1);
-  assert.equal(await said(), before);
+  await soon(async () => assert.equal(await said(), before));
   for (let i = 0; i < 9; ++i) await o.page.mouse.wheel(0, 240);
   await o.page.waitForFunction(() => !/at=/.test(location.hash));
   await clean(o);
@@ -174,17 +187,18 @@ test('two fingers zoom, one does not', async () => {
   for (let d = 0; d <= 40; d += 8) await touch('touchMove', d);
   await touch('touchEnd');
   await o.page.waitForTimeout(400);
-  assert.equal(await viewOf(o.page), null);
+  await soon(async () => assert.equal(await viewOf(o.page), null));
   await touch('touchStart', -10, 10);
   for (let d = 10; d <= 50; d += 5) await touch('touchMove', -d, d);
   await touch('touchEnd');
   await o.page.waitForFunction(() => /at=/.test(location.hash));
-  const [, , span] = await viewOf(o.page);
   const box = await o.page.locator('.map-cells').boundingBox();
-  near(span, n / 5, n / 20, 'tokens across');
-  const cell = await viewOf(o.page).then(([vx, vy]) => [vx + (x - box.x - box.width / 2) * (span / box.width), vy + (y - box.y - box.height / 2) * (span / box.width)]);
-  near(cell[0], 40.5, 1, 'the key between the fingers');
-  near(cell[1], 80.5, 1, 'the row between the fingers');
+  await soon(async () => {
+    const [vx, vy, span] = await viewOf(o.page);
+    near(span, n / 5, n / 20, 'tokens across');
+    near(vx + (x - box.x - box.width / 2) * (span / box.width), 40.5, 1, 'the key between the fingers');
+    near(vy + (y - box.y - box.height / 2) * (span / box.width), 80.5, 1, 'the row between the fingers');
+  });
   await clean(o);
 });
 
@@ -194,10 +208,12 @@ test('a click in the minimap moves there', async () => {
   const box = await o.page.locator('.map-mini').boundingBox();
   await o.page.mouse.click(box.x + box.width * 0.25, box.y + box.height * 0.75);
   await o.page.waitForFunction(() => /at=(?!20)/.test(decodeURIComponent(location.hash)));
-  const [x, y, span] = await viewOf(o.page);
-  near(x, n * 0.25, 1.5, 'key');
-  near(y, n * 0.75, 1.5, 'row');
-  near(span, 24, 0.1, 'as near as before');
+  await soon(async () => {
+    const [x, y, span] = await viewOf(o.page);
+    near(x, n * 0.25, 1.5, 'key');
+    near(y, n * 0.75, 1.5, 'row');
+    near(span, 24, 0.1, 'as near as before');
+  });
   await clean(o);
 });
 
@@ -211,13 +227,13 @@ test('the pointer over a row colours the text by that row, for as long as it is 
   const { x, y } = await pointOf(o.page, n, 5, here);
   await o.page.mouse.move(x, y);
   await o.page.waitForFunction(() => /row 5 gives/.test(document.querySelector('.text-note').textContent));
-  assert.notEqual(await ground(here), resting);
-  assert.match(await ground(here), /rgb/);
-  assert.equal(await ground(60), '', 'row 5 does not see token 60');
-  assert.match(await o.page.locator('#readout').textContent(), new RegExp(`^5 .*\u2192 ${here} `));
+  await soon(async () => assert.notEqual(await ground(here), resting));
+  await soon(async () => assert.match(await ground(here), /rgb/));
+  await soon(async () => assert.equal(await ground(60), '', 'row 5 does not see token 60'));
+  await soon(async () => assert.match(await o.page.locator('#readout').textContent(), new RegExp(`^5 .*\u2192 ${here} `)));
   await o.page.mouse.move(2, 2);
   await o.page.waitForFunction(() => /row 119 gives/.test(document.querySelector('.text-note').textContent));
-  assert.equal(await ground(here), resting);
+  await soon(async () => assert.equal(await ground(here), resting));
   await clean(o);
 });
 
@@ -269,7 +285,7 @@ test('on a phone the map comes first, and nothing is wider than the screen', asy
       const map = await o.page.locator('.map').first().boundingBox();
       assert.ok(map.y <= 300, `${view} at ${width}: the map begins at ${map.y}`);
       await o.page.locator('.switches summary').click();
-      assert.ok(await o.page.getByLabel('Compare with').isVisible());
+      await soon(async () => assert.ok(await o.page.getByLabel('Compare with').isVisible()));
       const over = await o.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert.ok(over <= 0, `${view}: ${over} px wider than ${width}`);
       await clean(o);
@@ -287,7 +303,7 @@ test('how exact it is is said of what is drawn, of each of two maps', async () =
   assert.match(one, /^layer 1, head 1: exact, recomputed here from Q, K and LSE; (\d) \u00D7 \1 tokens a cell$/);
   assert.match(two, /^layer 29, head 8: pooled 16 \u00D7 16: /);
   assert.match(cells, /^For its cells make the page with --exact 29\.8, or/);
-  assert.equal(await o.page.locator('#map-how.exact').count(), 0);
+  await soon(async () => assert.equal(await o.page.locator('#map-how.exact').count(), 0));
   await o.page.getByRole('button', { name: 'Cells' }).click();
   await o.page.waitForFunction(() => /LSE$/.test(document.querySelector('#map-how > span').textContent));
   // Both are listed, once the view is still.
@@ -313,7 +329,7 @@ test('moving by keyboard tells the cell: from, to, weight and rank', async () =>
     near(w / 100, last[key], 2e-3, text);
     near(Number(rank), 1 + last.filter((v) => v > last[key]).length, 1, text); // binary16 may swap two that are alike
   }
-  assert.equal(await o.page.locator('#live-cell').getAttribute('aria-live'), 'polite');
+  await soon(async () => assert.equal(await o.page.locator('#live-cell').getAttribute('aria-live'), 'polite'));
   await clean(o);
 });
 
@@ -329,10 +345,10 @@ test('of two maps both are told, and each is described by its own row', async ()
   assert.match(first[1], /^layer 0, head 1: row 100 /);
   assert.match(second[1], /^layer 0, head 2: row 100 /);
   assert.notEqual(first[1].slice(16), second[1].slice(16));
-  assert.deepEqual(await o.page.locator('.row-panel .who').allTextContents(), ['layer 0, head 1 ', 'layer 0, head 2 ']);
+  await soon(async () => assert.deepEqual(await o.page.locator('.row-panel .who').allTextContents(), ['layer 0, head 1 ', 'layer 0, head 2 ']));
   await o.page.locator('input[value=difference]').check();
   await o.page.waitForFunction(() => /0\.1 \u2212 0\.2/.test(document.querySelector('#live-row').textContent));
-  assert.match(await o.page.locator('#live-cell').textContent(), /: 0\.1 \u2212 0\.2 \u2212?[\d.< ]+ %; layer 0, head 1 weight/);
+  await soon(async () => assert.match(await o.page.locator('#live-cell').textContent(), /: 0\.1 \u2212 0\.2 \u2212?[\d.< ]+ %; layer 0, head 1 weight/));
   await clean(o);
 });
 
@@ -372,7 +388,7 @@ test('a token that is written from right to left does not turn the readout', asy
 
 test('what stands at the edges of the map is named', async () => {
   const o = await open(page('hostile.html'), { hash: `#head=${name}` });
-  assert.match(await o.page.locator('.edges').textContent(), /entropy.*each key receives.*Outlined/);
+  await soon(async () => assert.match(await o.page.locator('.edges').textContent(), /entropy.*each key receives.*Outlined/));
   await clean(o);
 });
 
@@ -394,8 +410,8 @@ test('of a short text the pooled map is cell by cell: rounded, and said so', asy
     if (exact === 'all') assert.equal(how, 'exact, recomputed here from Q, K and LSE');
     else {
       assert.match(how, /^single weights, each to within 3 %For its cells make the page with --exact 13\.8,/);
-      assert.match(await o.page.locator('#readout').textContent(), /to within 3 % of it$/);
-      assert.match(await o.page.locator('#row-title').textContent(), /^Row 3 .* looks at$/);
+      await soon(async () => assert.match(await o.page.locator('#readout').textContent(), /to within 3 % of it$/));
+      await soon(async () => assert.match(await o.page.locator('#row-title').textContent(), /^Row 3 .* looks at$/));
       await o.page.waitForFunction(() => /: weight [\d.]+ %, to within 3 % of it, rank \d+ of 4$/.test(document.querySelector('#live-cell').textContent));
       // Its figures stand in its cells.
       const ink = await o.page.evaluate(() => {

@@ -1,8 +1,9 @@
 // Scores by recipes colour the grid like any measure, and say that they are of the model and not of this text.
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
+import { after } from 'node:test';
 import { closeAll, open, page } from './open.mjs';
 import { csv, finish, save, texts } from './saving.mjs';
+import { soon, test } from './testing.mjs';
 
 after(closeAll);
 
@@ -11,8 +12,8 @@ test('the grid by the induction recipe', async () => {
   await o.page.getByLabel('Colour by').selectOption({ label: 'Recipe: induction' });
   const label = (head) => o.page.locator(`[data-head="${head}"]`).getAttribute('aria-label');
   await o.page.waitForFunction(() => /Recipe: induction/.test(document.querySelector('[data-head="0.0"]').ariaLabel));
-  assert.match(await label('2.1'), /Recipe: induction 0\.51/);
-  assert.match(await label('1.2'), /Recipe: induction not a number/);
+  await soon(async () => assert.match(await label('2.1'), /Recipe: induction 0\.51/));
+  await soon(async () => assert.match(await label('1.2'), /Recipe: induction not a number/));
   const read = await o.page.locator('.read').textContent();
   assert.match(read, /token after the earlier copy/);
   assert.match(read, /on texts made for it: it says what the head can do, not what it does on this text/);
@@ -24,12 +25,12 @@ test('the grid by the induction recipe', async () => {
   const said = texts((await save(o, 'the grid as SVG')).bytes.toString()).map((t) => t.said);
   assert.ok(said.includes('All 12 heads, coloured by recipe: induction'));
   await o.page.getByLabel('By measure').check();
-  assert.match(await o.page.locator('.grid .cell button').first().getAttribute('data-head'), /^3\.2$/);
+  await soon(async () => assert.match(await o.page.locator('.grid .cell button').first().getAttribute('data-head'), /^3\.2$/));
   await finish(o);
 });
 
 test('where the page knows no recipes there are none to choose', async () => {
   const o = await open(page('long.html'));
-  assert.equal(await o.page.getByLabel('Colour by').locator('option', { hasText: 'Recipe' }).count(), 0);
+  await soon(async () => assert.equal(await o.page.getByLabel('Colour by').locator('option', { hasText: 'Recipe' }).count(), 0));
   await finish(o);
 });

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { chromium } from 'playwright-core';
+import { closes } from './testing.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -61,6 +62,13 @@ export async function launch(kind) {
   return browsers.get(kind);
 }
 
+/// A context of that browser, closed at the end of the test that asked for it.
+export async function fresh(kind, options = {}) {
+  const context = await (await launch(kind)).newContext(options);
+  closes(() => context.close());
+  return context;
+}
+
 export async function closeAll() {
   for (const b of browsers.values()) await b.close();
   browsers.clear();
@@ -69,9 +77,7 @@ export async function closeAll() {
 /// Opens a page file. `wrong` gathers console errors, exceptions, policy violations and every request but the file.
 export async function open(file, options = {}) {
   const { hash = '', kind = 'gpu', width = 1400, height = 900, ...context } = options;
-  const c = await (
-    await launch(kind)
-  ).newContext({ viewport: { width, height }, reducedMotion: 'reduce', ...context });
+  const c = await fresh(kind, { viewport: { width, height }, reducedMotion: 'reduce', ...context });
   const p = await c.newPage();
   const wrong = [];
   const url = pathToFileURL(file).href;
@@ -99,10 +105,10 @@ export async function open(file, options = {}) {
   return { page: p, wrong, close: () => c.close() };
 }
 
-/// Until the exact patches in view are all there.
+/// Until the exact patches in view are all there, and the keys of the row.
 export const settled = (p) =>
   p.waitForFunction(() => {
     const how = document.querySelector('#map-how');
-    const rows = document.querySelectorAll('.map-panel table tbody tr').length;
-    return how?.getAttribute('data-pending') === '0' && rows > 0;
+    const there = (what) => document.querySelector(what) !== null;
+    return how?.getAttribute('data-pending') === '0' && there('.map-panel table tbody tr') && there('.row-panel .keys li');
   });

@@ -1,14 +1,65 @@
-// npm test: makes the pages under test once for all files, and runs every *.test.mjs, or those named.
-import { spawnSync } from 'node:child_process';
+// npm test: makes the pages under test once for all files, and runs every *.test.mjs, or those named, one after the
+// other. Each file is a process group with a time limit: one that is passed is named, killed with all it started, and
+// counted as a failure, so that the runner ends whatever a page or a server does. The limit of a test: testing.mjs.
+import { spawn } from 'node:child_process';
 import { readdirSync, rmSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { pages } from './open.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const named = process.argv.slice(2);
 const files = named.length ? named : readdirSync(here).filter((name) => name.endsWith('.test.mjs')).sort();
+// Minutes of one file; the longest takes a tenth of it on two cores.
+const LIMIT = Number(process.env.BAREATTN_FILE_MINUTES ?? (process.env.BAREATTN_LONG ? 120 : 20));
+const totals = { tests: 0, pass: 0, fail: 0, cancelled: 0, skipped: 0, todo: 0 };
+const failed = [];
+let running = null;
+
+const end = (signal) => {
+  try {
+    if (running) process.kill(-running.pid, signal);
+  } catch {
+    // It has ended by itself.
+  }
+};
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
+  process.once(signal, () => {
+    end('SIGKILL');
+    process.exit(1);
+  });
+
+/// Runs a file; its lines are passed on, but for the totals, which are added up.
+async function run(file) {
+  running = spawn(process.execPath, ['--test-reporter=spec', file], { cwd: here, stdio: ['ignore', 'pipe', 'inherit'], detached: true });
+  const timer = setTimeout(() => {
+    console.log(`\u2716 ${file} did not end within ${LIMIT} minutes`);
+    end('SIGKILL');
+  }, LIMIT * 60_000);
+  const before = totals.fail + totals.cancelled;
+  createInterface({ input: running.stdout }).on('line', (line) => {
+    const [, key, n] = line.match(/^\S+ (tests|pass|fail|cancelled|skipped|todo) (\d+)$/) ?? [];
+    if (key) totals[key] += Number(n);
+    else if (!/^\S+ (suites|duration_ms) [\d.]+$/.test(line)) console.log(line);
+  });
+  const status = await new Promise((done) => running.on('close', done));
+  clearTimeout(timer);
+  running = null;
+  if (status === 0) return;
+  failed.push(file);
+  if (totals.fail + totals.cancelled === before) ++totals.fail; // it did not come to its tests, or not to their end
+}
+
 const given = process.env.BAREATTN_PAGES;
 process.env.BAREATTN_PAGES = pages();
-const done = spawnSync(process.execPath, ['--test', '--test-concurrency=1', ...files], { cwd: here, stdio: 'inherit' });
+for (const file of files) {
+  const begun = performance.now();
+  console.log(`\n${file}`);
+  await run(file);
+  console.log(`${file}: ${((performance.now() - begun) / 1e3).toFixed(0)} s`);
+}
 if (!given) rmSync(process.env.BAREATTN_PAGES, { recursive: true });
-process.exit(done.status ?? 1);
+console.log();
+for (const [key, n] of Object.entries(totals)) console.log(`\u2139 ${key} ${n}`);
+for (const file of failed) console.log(`FAILED: ${file}`);
+process.exit(failed.length ? 1 : 0);

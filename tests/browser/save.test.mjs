@@ -2,9 +2,10 @@
 // alone with both maps, labels, figures and colour bars, all heads as a picture, and rows whose numbers are the engine's
 // under headers that name them. No cell is run as a formula, and nothing is asked of a network.
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
+import { after } from 'node:test';
 import { closeAll, expected, open, page, settled } from './open.mjs';
 import { csv, drawn, finish, inBox, save, texts } from './saving.mjs';
+import { test } from './testing.mjs';
 
 after(closeAll);
 

@@ -7,10 +7,11 @@ import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { closeAll, launch, settled } from './open.mjs';
-import { bin, endAll, model, serve, visit } from './serving.mjs';
+import { closeAll, fresh, settled } from './open.mjs';
+import { bin, model, serve, visit } from './serving.mjs';
+import { closes, soon, test } from './testing.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -22,7 +23,6 @@ before(() => {
 });
 after(async () => {
   await closeAll();
-  await endAll();
   rmSync(folder, { recursive: true });
 });
 
@@ -30,7 +30,7 @@ test('the served page shows what the command prints, exactly', async () => {
   const server = await serve(trace);
   const o = await visit(server, { hash: 'head=16.0&row=1500&at=1500,1500,60' });
   await settled(o.page);
-  assert.match(await o.page.locator('#map-how').textContent(), /exact, computed by the server/);
+  await soon(async () => assert.match(await o.page.locator('#map-how').textContent(), /exact, computed by the server/));
   const truth = JSON.parse(execFileSync(bin, ['row', trace, '16.0', '1500', '--top', '10', '--json']));
   const shown = await o.page
     .locator('.keys li')
@@ -43,7 +43,7 @@ test('the served page shows what the command prints, exactly', async () => {
   });
   const text = (await o.page.locator('.text span').allTextContents()).join('');
   assert.equal(text, readFileSync(join(root, 'examples', 'text', 'alice.txt'), 'utf8'));
-  assert.ok(!(await o.page.evaluate(() => location.href)).includes(server.token));
+  await soon(async () => assert.ok(!(await o.page.evaluate(() => location.href)).includes(server.token)));
   await o.page.reload();
   await o.page.waitForSelector('#map-how');
   await settled(o.page);
@@ -59,12 +59,13 @@ test('from the whole map to a cell: tiles come from the server, and leaving free
     await o.page.waitForTimeout(60);
   }
   await settled(o.page);
-  const { cache_bytes: kept } = await server.status();
-  assert.ok(kept > 256 * 256 * 2, `${kept} bytes of tiles`);
+  await soon(async () => {
+    const { cache_bytes: kept } = await server.status();
+    assert.ok(kept > 256 * 256 * 2, `${kept} bytes of tiles`);
+  });
   assert.deepEqual(await o.page.evaluate(() => window.violations), []);
   await o.page.goto('about:blank'); // leaves the page
-  for (let i = 0; i < 200 && (await server.status()).cache_bytes > 0; ++i) await new Promise((r) => setTimeout(r, 100));
-  assert.equal((await server.status()).cache_bytes, 0);
+  await soon(async () => assert.equal((await server.status()).cache_bytes, 0));
   await o.page.context().close();
 });
 
@@ -85,11 +86,11 @@ test('a typed text runs, and the page begins anew with it; axe finds nothing', a
   await o.page.waitForSelector('[role=gridcell]');
   await o.page.locator('[role=gridcell] button').first().click();
   await o.page.waitForSelector('.text span');
-  assert.equal((await o.page.locator('.text span').allTextContents()).join(''), text);
+  await soon(async () => assert.equal((await o.page.locator('.text span').allTextContents()).join(''), text));
   // What keys carry was kept, of this text too.
   await o.page.getByRole('radio', { name: '\u00D7 value' }).check();
   await settled(o.page);
-  assert.match(await o.page.locator('#cell-weight').textContent(), /, carrying [\d.]+$/);
+  await soon(async () => assert.match(await o.page.locator('#cell-weight').textContent(), /, carrying [\d.]+$/));
   await o.clean();
 });
 
@@ -107,16 +108,16 @@ test('where another text is shown by now the page says so and begins anew with i
   await o.page.getByLabel('Temperature').focus();
   await o.page.keyboard.press('End');
   await o.page.getByText(/It was not run: .*410/).waitFor();
-  assert.equal((await server.status()).against, null);
+  await soon(async () => assert.equal((await server.status()).against, null));
   await o.page.evaluate(() => (location.hash = '#head=7.1&row=4'));
   const alert = o.page.getByRole('alert');
-  assert.match(await alert.textContent(), /Another text is shown now/);
+  await soon(async () => assert.match(await alert.textContent(), /Another text is shown now/));
   await alert.getByRole('button', { name: 'Reload' }).click();
   await o.page.getByRole('heading', { name: 'Once upon a time' }).waitFor();
   await o.page.locator('[role=gridcell] button').first().click();
   await o.page.waitForSelector('.text span');
-  assert.equal((await o.page.locator('.text span').allTextContents()).join(''), 'Once upon a time there was a fox.');
-  assert.equal(await alert.count(), 0);
+  await soon(async () => assert.equal((await o.page.locator('.text span').allTextContents()).join(''), 'Once upon a time there was a fox.'));
+  await soon(async () => assert.equal(await alert.count(), 0));
   await other.clean();
   await o.page.context().close();
 });
@@ -130,13 +131,13 @@ test('a long run shows its progress and can be stopped', async () => {
   await o.page.getByRole('button', { name: 'Run it' }).click();
   await o.page.getByRole('button', { name: 'Stop' }).click();
   await o.page.getByText('Stopped.').waitFor();
-  assert.equal((await server.status()).running, false);
+  await soon(async () => assert.equal((await server.status()).running, false));
   await o.clean();
 });
 
 test('the address of a new start, pasted into the open tab, is followed', async () => {
   const first = await serve('-m', model, '--text', 'The cat sat on the mat.');
-  const context = await (await launch('gpu')).newContext();
+  const context = await fresh('gpu');
   const p = await context.newPage();
   await p.goto(first.url);
   await p.getByRole('heading', { name: 'The cat sat on the mat.' }).waitFor();
@@ -148,18 +149,19 @@ test('the address of a new start, pasted into the open tab, is followed', async 
   await p.getByRole('heading', { name: 'The dog lay down.' }).waitFor();
   await p.locator('[role=gridcell] button').first().click();
   await p.waitForSelector('#map-how');
-  assert.ok(!(await p.evaluate(() => location.href)).includes(second.token));
+  await soon(async () => assert.ok(!(await p.evaluate(() => location.href)).includes(second.token)));
   await context.close();
 });
 
 test('without the token, and from another site, there is nothing to see', async () => {
   const server = await serve(trace);
-  const context = await (await launch('gpu')).newContext();
+  const context = await fresh('gpu');
   const p = await context.newPage();
   await p.goto(`http://127.0.0.1:${server.port}/`);
-  assert.match(await p.getByRole('alert').textContent(), /token is missing or wrong/);
+  await soon(async () => assert.match(await p.getByRole('alert').textContent(), /token is missing or wrong/));
   // A site of somebody else's, in the same browser, that has even learned the token.
   const site = createServer((_, answer) => answer.setHeader('Content-Type', 'text/html').end('<p>evil</p>'));
+  closes(() => (site.closeAllConnections(), site.close()));
   await new Promise((done) => site.listen(0, '127.0.0.1', done));
   const q = await context.newPage();
   await q.goto(`http://localhost:${site.address().port}/`);
@@ -189,7 +191,6 @@ test('without the token, and from another site, there is nothing to see', async 
   for (const name of ['simple', 'withToken', 'opaque', 'post']) assert.match(got[name], /refused|opaque 0/, name);
   assert.equal(got.frame, 'closed');
   const framed = q.frames().find((f) => f.url().includes(`:${server.port}`) || f.url().startsWith('chrome-error'));
-  if (framed) assert.equal(await framed.locator('[role=gridcell]').count(), 0);
+  if (framed) await soon(async () => assert.equal(await framed.locator('[role=gridcell]').count(), 0));
   await context.close();
-  site.close();
 });

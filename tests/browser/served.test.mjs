@@ -4,9 +4,10 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { after, test } from 'node:test';
+import { after } from 'node:test';
 import { inflateSync } from 'node:zlib';
-import { closeAll, launch, page, settled } from './open.mjs';
+import { closeAll, fresh, page, settled } from './open.mjs';
+import { closes, soon, test } from './testing.mjs';
 
 after(closeAll);
 const html = readFileSync(page('hostile.html'), 'utf8');
@@ -72,10 +73,12 @@ function tile(layer, head, z, x, y) {
   return Buffer.from(Uint16Array.from([...sum, ...max], toHalf).buffer);
 }
 
-/// `asked`: every request. `slow`: milliseconds that a tile takes. `broken`: tiles are refused. `blocks`: a
-/// side of its small pictures, which are then all alike.
-async function serve({ token = 'secret', slow = 0, broken = false, blocks = data.thumbs.size } = {}) {
+/// `asked`: every request, and whether it was given up. `held`: tiles wait until `letGo` is called. `broken`: tiles are
+/// refused. `blocks`: a side of its small pictures, which are then all alike.
+async function serve({ token = 'secret', held = false, broken = false, blocks = data.thumbs.size } = {}) {
   const asked = [];
+  let letGo;
+  const gate = new Promise((done) => (letGo = done));
   const given = JSON.stringify({ schema_version: 1, source: { base: '/api' } });
   const shell = html
     .replace(/(id="page-data">).*?(<\/script>)/s, (_, a, b) => a + given + b)
@@ -83,7 +86,8 @@ async function serve({ token = 'secret', slow = 0, broken = false, blocks = data
     .replace("default-src 'none';", "default-src 'none'; connect-src 'self';");
   const handle = async (request, answer) => {
     const url = new URL(request.url, 'http://127.0.0.1');
-    const entry = { path: url.pathname + url.search, done: false };
+    const entry = { path: url.pathname + url.search, givenUp: false };
+    answer.on('close', () => (entry.givenUp = !answer.writableEnded));
     asked.push(entry);
     if (url.pathname === '/') return answer.setHeader('Content-Type', 'text/html').end(shell);
     if (url.pathname === '/favicon.ico') return answer.writeHead(204).end();
@@ -91,8 +95,7 @@ async function serve({ token = 'secret', slow = 0, broken = false, blocks = data
       return answer.writeHead(403).end(JSON.stringify({ error: 'no token' }));
     }
     const [, , kind, ...rest] = url.pathname.split('/');
-    if (kind === 'tile' && slow) await new Promise((done) => setTimeout(done, slow));
-    entry.done = !answer.destroyed;
+    if (kind === 'tile' && held) await gate;
     if (kind === 'text') return answer.end(JSON.stringify({ ...data, thumbs: { size: blocks }, source: { base: '/api', tiles } }));
     const body =
       rest[0] === 'thumbs' && blocks !== data.thumbs.size
@@ -114,15 +117,17 @@ async function serve({ token = 'secret', slow = 0, broken = false, blocks = data
     return server.address().port;
   };
   const close = async () => {
+    letGo();
     server.closeAllConnections();
     await new Promise((done) => server.close(done));
   };
+  closes(close);
   const port = await start(0);
-  return { url: `http://127.0.0.1:${port}/`, asked, close, again: () => start(port) };
+  return { url: `http://127.0.0.1:${port}/`, asked, close, letGo, again: () => start(port) };
 }
 
 async function visit(url) {
-  const context = await (await launch('gpu')).newContext({ viewport: { width: 1400, height: 900 } });
+  const context = await fresh('gpu', { viewport: { width: 1400, height: 900 } });
   const p = await context.newPage();
   const wrong = [];
   p.on('console', (m) => m.type() === 'error' && wrong.push(m.text()));
@@ -132,19 +137,22 @@ async function visit(url) {
   return { page: p, wrong, close: () => context.close() };
 }
 
+const keys = (o) =>
+  o.page
+    .locator('.keys li')
+    .evaluateAll((all) => all.map((li) => [li.querySelector('.at').textContent, li.querySelector('data').value]));
+
 test('a served page shows what the file shows, and keeps the token out of the address', async () => {
   const server = await serve();
   const o = await visit(`${server.url}#token=secret&head=0.1&row=90&at=60,60,20`);
   await o.page.waitForSelector('#map-how');
   await settled(o.page);
-  assert.match(await o.page.locator('#map-how').textContent(), /exact, computed by the server/);
+  await soon(async () => assert.match(await o.page.locator('#map-how').textContent(), /exact, computed by the server/));
   const truth = weights(0, 1)[90];
-  const shown = await o.page
-    .locator('.keys li')
-    .evaluateAll((all) => all.map((li) => [li.querySelector('.at').textContent, li.querySelector('data').value]));
+  const shown = await keys(o);
   assert.equal(shown.length, 10);
   for (const [key, w] of shown) assert.ok(Math.abs(w - truth[key]) < 1e-6, `${key}: ${w}, not ${truth[key]}`);
-  assert.equal(await o.page.locator('table tbody tr').count(), 20);
+  await soon(async () => assert.equal(await o.page.locator('table tbody tr').count(), 20));
   const url = await o.page.evaluate(() => location.href);
   assert.ok(!url.includes('secret'), url);
   await o.page.reload();
@@ -152,22 +160,23 @@ test('a served page shows what the file shows, and keeps the token out of the ad
   assert.ok(server.asked.some((a) => /^\/api\/tile\/0\/1\/0\/0\/0\?pool=both$/.test(a.path)));
   assert.deepEqual(o.wrong, []);
   await o.close();
-  server.close();
+  await server.close();
 });
 
 test('while its tiles are coming, and where they are refused, the map does not call itself exact', async () => {
   const said = (o) => o.page.locator('#map-how').textContent();
   for (const broken of [false, true]) {
-    const server = await serve({ slow: 1200, broken });
+    const server = await serve({ held: true, broken });
     const o = await visit(`${server.url}#token=secret&head=0.1&at=60,60,20`);
     await o.page.waitForFunction(() => document.querySelector('#map-how')?.textContent);
-    assert.match(await said(o), /^pooled 16 \u00D7 16: .*; exact cells are on their way$/);
-    assert.equal(await o.page.locator('#map-how.exact').count(), 0);
+    await soon(async () => assert.match(await said(o), /^pooled 16 \u00D7 16: .*; exact cells are on their way$/));
+    await soon(async () => assert.equal(await o.page.locator('#map-how.exact').count(), 0));
+    server.letGo();
     await settled(o.page);
-    if (broken) assert.match(await said(o), /^pooled 16 \u00D7 16: .*; exact cells could not be had$/);
-    else assert.equal(await said(o), 'exact, computed by the server');
+    if (broken) await soon(async () => assert.match(await said(o), /^pooled 16 \u00D7 16: .*; exact cells could not be had$/));
+    else await soon(async () => assert.equal(await said(o), 'exact, computed by the server'));
     await o.close();
-    server.close();
+    await server.close();
   }
 });
 
@@ -177,36 +186,31 @@ test('heads are not called alike by a few wide blocks', async () => {
     const o = await visit(`${server.url}#token=secret&head=0.1`);
     await o.page.waitForSelector('#map-how');
     await settled(o.page);
-    await o.page.waitForTimeout(300);
-    assert.equal(await o.page.locator('.alike').count(), blocks < 8 ? 0 : 1);
+    await soon(async () => assert.equal(await o.page.locator('.alike').count(), blocks < 8 ? 0 : 1));
     await o.close();
-    server.close();
+    await server.close();
   }
 });
 
 test('without the token the page says what the server said', async () => {
   const server = await serve();
   const o = await visit(server.url);
-  assert.match(await o.page.getByRole('alert').textContent(), /refused text: 403 no token/);
+  await soon(async () => assert.match(await o.page.getByRole('alert').textContent(), /refused text: 403 no token/));
   await o.close();
-  server.close();
+  await server.close();
 });
 
 test('leaving a head aborts its tiles', async () => {
-  const server = await serve({ slow: 1500 });
+  const server = await serve({ held: true });
   const o = await visit(`${server.url}#token=secret&head=0.1&at=60,60,20`);
   await o.page.waitForSelector('#map-how');
   const tiles = () => server.asked.filter((a) => a.path.startsWith('/api/tile/0/1'));
-  while (!tiles().length) await new Promise((done) => setTimeout(done, 20));
+  await soon(() => assert.ok(tiles().length, 'no tile was asked for'));
   await o.page.getByRole('button', { name: 'All heads' }).click();
   await o.page.waitForSelector('[role=grid]');
-  await new Promise((done) => setTimeout(done, 2000));
-  assert.deepEqual(
-    tiles().map((t) => t.done),
-    tiles().map(() => false),
-  );
+  await soon(() => assert.ok(tiles().every((t) => t.givenUp), JSON.stringify(tiles())));
   await o.close();
-  server.close();
+  await server.close();
 });
 
 test('a server that is gone is said, and what failed meanwhile comes when it is back', async () => {
@@ -214,27 +218,25 @@ test('a server that is gone is said, and what failed meanwhile comes when it is 
   const o = await visit(`${server.url}#token=secret&head=0.1&row=90&at=60,60,20`);
   await o.page.waitForSelector('#map-how');
   await settled(o.page);
-  assert.equal(await o.page.getByRole('alert').count(), 0);
+  await soon(async () => assert.equal(await o.page.getByRole('alert').count(), 0));
   await server.close();
   // A row, tiles of another place, and another head: each alone would have failed without a word.
   await o.page.evaluate(() => (location.hash = '#head=0.1&row=70&at=60,60,20'));
   const alert = o.page.getByRole('alert');
-  assert.match(await alert.textContent(), /The server does not answer/);
-  assert.match(await o.page.locator('#row-title').textContent(), /^Row 90 /); // what was there stays
+  await soon(async () => assert.match(await alert.textContent(), /The server does not answer/));
+  await soon(async () => assert.match(await o.page.locator('#row-title').textContent(), /^Row 90 /)); // what was there stays
   await o.page.evaluate(() => (location.hash = '#head=1.2&row=70&at=60,60,20'));
   await alert.getByRole('button', { name: 'Retry' }).click();
   await o.page.waitForFunction(() => document.querySelector('.trouble button')?.disabled === false);
-  assert.match(await alert.textContent(), /The server does not answer/);
+  await soon(async () => assert.match(await alert.textContent(), /The server does not answer/));
   await server.again();
   await alert.getByRole('button', { name: 'Retry' }).click();
   await o.page.waitForFunction(() => /^Row 70 /.test(document.querySelector('#row-title')?.textContent));
   await settled(o.page);
-  assert.equal(await alert.count(), 0);
-  assert.match(await o.page.locator('h2').first().textContent(), /Layer 1, head 2/);
+  await soon(async () => assert.equal(await alert.count(), 0));
+  await soon(async () => assert.match(await o.page.locator('h2').first().textContent(), /Layer 1, head 2/));
   const truth = weights(1, 2)[70];
-  const shown = await o.page
-    .locator('.keys li')
-    .evaluateAll((all) => all.map((li) => [li.querySelector('.at').textContent, li.querySelector('data').value]));
+  const shown = await keys(o);
   for (const [key, w] of shown) assert.ok(Math.abs(w - truth[key]) < 1e-6, `${key}: ${w}, not ${truth[key]}`);
   // Without a hand too: whatever is answered next ends it.
   await server.close();
@@ -254,7 +256,7 @@ async function retried(o) {
   await o.page.unroute('**/api/row/**');
   await o.page.getByRole('button', { name: 'Retry' }).click();
   await o.page.waitForFunction(() => /^Row 90 /.test(document.querySelector('#row-title')?.textContent));
-  assert.equal(await o.page.getByRole('alert').count(), 0);
+  await soon(async () => assert.equal(await o.page.getByRole('alert').count(), 0));
 }
 
 test('a server that takes requests and answers none is said too', async () => {
@@ -267,7 +269,7 @@ test('a server that takes requests and answers none is said too', async () => {
   });
   await o.page.route('**/api/row/**', () => undefined);
   await o.page.evaluate(() => (location.hash = '#head=0.1&row=90'));
-  assert.match(await o.page.getByRole('alert').textContent(), /The server does not answer/);
+  await soon(async () => assert.match(await o.page.getByRole('alert').textContent(), /The server does not answer/));
   await retried(o);
   await o.close();
   await server.close();
@@ -281,7 +283,7 @@ test('what the server refuses is said in its own words', async () => {
     route.fulfill({ status: 500, body: JSON.stringify({ error: 'the trace was altered' }) }),
   );
   await o.page.evaluate(() => (location.hash = '#head=0.1&row=90'));
-  assert.match(await o.page.getByRole('alert').textContent(), /500 the trace was altered/);
+  await soon(async () => assert.match(await o.page.getByRole('alert').textContent(), /500 the trace was altered/));
   await retried(o);
   await o.close();
   await server.close();

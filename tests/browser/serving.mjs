@@ -5,20 +5,17 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { launch } from './open.mjs';
+import { fresh } from './open.mjs';
+import { closes } from './testing.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 export const bin = process.env.BAREATTN_BIN ?? join(root, 'build', 'bareattn');
 export const model = process.env.BAREATTN_MODEL ?? join(root, 'models', 'SmolLM2-135M-Instruct.Q4_1.gguf');
 for (const path of [bin, model]) assert.ok(existsSync(path), `${path} is missing (./x build, ./x model)`);
-const servers = [];
-
-export async function endAll() {
-  for (const server of servers.splice(0)) server.process.kill('SIGINT');
-}
 
 export async function serve(...args) {
   const child = spawn(bin, ['serve', '--json', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  closes(() => child.kill('SIGINT'));
   const line = await new Promise((done, fail) => {
     let text = '';
     child.stdout.on('data', (part) => {
@@ -32,14 +29,11 @@ export async function serve(...args) {
     (
       await fetch(`http://127.0.0.1:${server.port}/api/status`, { headers: { Authorization: `Bearer ${server.token}` } })
     ).json();
-  servers.push(server);
   return server;
 }
 
 export async function visit(server, { hash = '', ...options } = {}) {
-  const context = await (
-    await launch('gpu')
-  ).newContext({ viewport: { width: 1400, height: 900 }, reducedMotion: 'reduce', ...options });
+  const context = await fresh('gpu', { viewport: { width: 1400, height: 900 }, reducedMotion: 'reduce', ...options });
   const page = await context.newPage();
   const wrong = [];
   const origin = `http://127.0.0.1:${server.port}/`;

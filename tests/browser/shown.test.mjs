@@ -6,11 +6,12 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before } from 'node:test';
 import { inflateSync } from 'node:zlib';
 import { closeAll, open, page, settled } from './open.mjs';
 import { csv, finish, save, texts } from './saving.mjs';
 import { bin, model } from './serving.mjs';
+import { soon, test } from './testing.mjs';
 
 const folder = mkdtempSync(join(tmpdir(), 'bareattn-shown-'));
 const text = 'The cat sat on the mat because it was tired, and the dog that had come with it lay down beside the cat.';
@@ -72,7 +73,7 @@ test('of a file that was cut short it is said which run is not shown, and the ot
     const o = await open(at('cut.html'), { hash: `#head=7.1&row=12&runs=${runs}` });
     await settled(o.page);
     await o.page.waitForSelector('.failure');
-    assert.match(await o.page.locator('.failure').textContent(), /^Not shown: B \(.*"pool\/7\.1".*cut short/);
+    await soon(async () => assert.match(await o.page.locator('.failure').textContent(), /^Not shown: B \(.*"pool\/7\.1".*cut short/));
     assert.match((await save(o, 'the map as SVG')).name, /-7-1-a\.svg$/);
     await finish(o);
   }
@@ -89,7 +90,7 @@ test('by what keys receive, the readout of two runs is of that', async () => {
     near(await said(o, 'cell-other'), b[12][key], 2e-3, `B, key ${key}`);
     near(await said(o, 'cell-difference'), b[12][key] - a[12][key], 3e-3, `key ${key}`);
   }
-  assert.match(await o.page.locator('#readout').textContent(), /\(of what the key receives\)$/);
+  await soon(async () => assert.match(await o.page.locator('#readout').textContent(), /\(of what the key receives\)$/));
   // Side by side too.
   await o.page.locator('.runs input[value=side]').check();
   await o.page.waitForFunction(() => document.querySelectorAll('.map-over').length === 2);
@@ -102,8 +103,8 @@ test('by what keys receive, the difference of two runs is called so under the ma
   await settled(o.page);
   await o.page.waitForFunction(() => /^difference/.test(document.querySelector('.scale .what').textContent));
   const what = 'difference of parts of what the key receives';
-  assert.equal(await o.page.locator('.scale .what').textContent(), what);
-  assert.equal(await o.page.locator('.map-panel details table th').nth(2).textContent(), what);
+  await soon(async () => assert.equal(await o.page.locator('.scale .what').textContent(), what));
+  await soon(async () => assert.equal(await o.page.locator('.map-panel details table th').nth(2).textContent(), what));
   const picture = texts((await save(o, 'the map as SVG')).bytes.toString()).map((t) => t.said);
   assert.ok(picture.includes(`Layer 7, head 1: B \u2212 A: ${what}`), picture.join('\n'));
   await finish(o);
@@ -133,7 +134,7 @@ test('of a muted key no row has a part, and no number is none', async () => {
   const o = await open(at('muted.html'), { hash });
   await settled(o.page);
   await go(o, hash, 12, 3);
-  assert.equal(await o.page.locator('#cell-weight').textContent(), '0 % of what the key receives');
+  await soon(async () => assert.equal(await o.page.locator('#cell-weight').textContent(), '0 % of what the key receives'));
   const all = await o.page.locator('.map-panel details table td.number').allTextContents();
   assert.ok(all.length > 5 && all.every((v) => /%/.test(v)), all.join(' '));
   const [head, ...rows] = csv((await save(o, 'as CSV')).bytes.toString());
@@ -222,7 +223,7 @@ test('by what keys receive, the readout of a pooled head is of the block that th
   const o = await open(page('long.html'), { hash: `#head=${name}&row=${r * block + 1}&key=${c * block}&norm=key` });
   await settled(o.page);
   near((await said(o, 'cell-weight')) / part(r, c), 1, 1e-4, await readout(o));
-  assert.match(await readout(o), / % of what the keys receive$/);
+  await soon(async () => assert.match(await readout(o), / % of what the keys receive$/));
   await spoken(o, /: [\d.< ]+ % of what the keys receive$/);
   // The cells of the table are those of the map: one of them, focused, reads the same.
   const row = o.page.locator('.map-panel details table tbody tr').first();
@@ -239,7 +240,7 @@ test('without the first token, the readout of its block is what the others of it
   const o = await open(page('long.html'), { hash: `${view}&key=0&first=hidden` });
   await settled(o.page);
   near((await said(o, 'cell-weight')) / rest(20), 1, 1e-4, await readout(o));
-  assert.match(await readout(o), / without the first token$/);
+  await soon(async () => assert.match(await readout(o), / without the first token$/));
   await o.page.evaluate((v) => (location.hash = v), `${view}&key=0&pool=max`);
   await o.page.waitForFunction(() => /share .* %, at most .* % in one cell$/.test(document.querySelector('#readout').textContent));
   await finish(o);
@@ -268,7 +269,7 @@ test('the heads like it are those of the run that is shown', async () => {
   await finish(alone);
   const o = await open(at('two.html'), { hash: '#head=7.1&runs=first' });
   await o.page.waitForSelector('.alike span button');
-  assert.notEqual(await alike(o), truth, 'the two runs must differ, or this shows nothing');
+  await soon(async () => assert.notEqual(await alike(o), truth, 'the two runs must differ, or this shows nothing'));
   await o.page.locator('.runs input[value=second]').check();
   await o.page.waitForFunction((t) => document.querySelector('.alike')?.textContent === t, truth);
   await finish(o);
@@ -283,11 +284,11 @@ test('to be compared with are heads with the roles of the run that is shown', as
 
 test('what recipes say of A\u2019s model does not stand on another model', async () => {
   const o = await open(anothers(), { hash: '#head=7.1&runs=first' });
-  assert.match(await o.page.locator('.recipe-role').textContent(), /^Tested by recipes: made up of A/);
+  await soon(async () => assert.match(await o.page.locator('.recipe-role').textContent(), /^Tested by recipes: made up of A/));
   await o.page.locator('.runs input[value=second]').check();
   await o.page.waitForFunction(() => !document.querySelector('.recipe-role'));
   await o.page.locator('.runs input[value=difference]').check();
-  assert.match(await o.page.locator('.recipe-role').textContent(), /^A Tested by recipes: made up/);
+  await soon(async () => assert.match(await o.page.locator('.recipe-role').textContent(), /^A Tested by recipes: made up/));
   await finish(o);
 });
 

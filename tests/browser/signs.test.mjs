@@ -5,10 +5,11 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { closeAll, open, page, settled } from './open.mjs';
 import { bin, model } from './serving.mjs';
+import { soon, test } from './testing.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'bareattn-signs-'));
@@ -40,7 +41,7 @@ test('the grid marks the exact heads and says in a word why one is worth a look'
   );
   const o = await open(file);
   const exact = o.page.locator('[role=gridcell] button[aria-label*=", exact"]');
-  assert.deepEqual(await exact.evaluateAll((all) => all.map((b) => b.dataset.head)), ['7.1', '11.2']);
+  await soon(async () => assert.deepEqual(await exact.evaluateAll((all) => all.map((b) => b.dataset.head)), ['7.1', '11.2']));
   const words = await o.page
     .locator('[role=gridcell] .word')
     .evaluateAll((all) => Object.fromEntries(all.map((w) => [w.parentElement.querySelector('button').dataset.head, w.textContent])));
@@ -52,7 +53,7 @@ test('the grid marks the exact heads and says in a word why one is worth a look'
     const said = await o.page.locator('.hovered').textContent();
     assert.ok(said.includes(`${h.title}: ${h.evidence}`), said);
   }
-  assert.match(await o.page.locator('.marks').textContent(), /exact: each cell from Q and K. Without: pooled/);
+  await soon(async () => assert.match(await o.page.locator('.marks').textContent(), /exact: each cell from Q and K. Without: pooled/));
   // The mark is really drawn: beside the square's edge the colour of its corner is interrupted by that of the letter.
   await o.page.waitForFunction(() => performance.getEntriesByName('bareattn-grid-painted').length > 0);
   const marked = await o.page.evaluate(() => {
@@ -76,8 +77,8 @@ test('the grid marks the exact heads and says in a word why one is worth a look'
 
 test('where all heads are exact none is marked, and that is said', async () => {
   const o = await open(page('hostile.html'));
-  assert.match(await o.page.locator('.marks').textContent(), /All are exact/);
-  assert.equal(await o.page.locator('[aria-label*=", exact"]').count(), 0);
+  await soon(async () => assert.match(await o.page.locator('.marks').textContent(), /All are exact/));
+  await soon(async () => assert.equal(await o.page.locator('[aria-label*=", exact"]').count(), 0));
   await clean(o);
 });
 
@@ -90,7 +91,7 @@ test('a text of one token is shown without numbers that are none', async () => {
   await settled(o.page);
   const head = await o.page.locator('body').evaluate((body) => body.innerText);
   assert.ok(!/\u221E|Infinity|NaN|\b1 tokens/.test(head), head);
-  assert.match(await o.page.locator('.text').getAttribute('aria-label'), /^The text, 1 token\./);
+  await soon(async () => assert.match(await o.page.locator('.text').getAttribute('aria-label'), /^The text, 1 token\./));
   await clean(o);
 });
 
@@ -142,7 +143,7 @@ test('after Escape, Back and the button the focus is on the head that was left',
     // The arrows go on from there.
     await o.page.keyboard.press('ArrowLeft');
     const [layer, h] = head.split('.').map(Number);
-    assert.equal(await o.page.evaluate(() => document.activeElement.dataset.head), `${layer - 1}.${h}`);
+    await soon(async () => assert.equal(await o.page.evaluate(() => document.activeElement.dataset.head), `${layer - 1}.${h}`));
   }
   await clean(o);
 });
@@ -153,13 +154,13 @@ test('the search says which match of how many is in focus', async () => {
   const o = await open(page('long.html'), { hash: '#head=1.1&row=0&find=%20Alice' });
   assert.ok(matches.length >= 3);
   const said = () => o.page.locator('.found-count').textContent();
-  assert.equal(await said(), `${matches.length} found`);
+  await soon(async () => assert.equal(await said(), `${matches.length} found`));
   for (let i = 0; i < 3; ++i) {
     await o.page.getByRole('button', { name: 'Next match' }).click();
-    assert.equal(await said(), `${i + 1} of ${matches.length}`);
+    await soon(async () => assert.equal(await said(), `${i + 1} of ${matches.length}`));
   }
   await o.page.getByRole('button', { name: 'Previous match' }).click();
-  assert.equal(await said(), `2 of ${matches.length}`);
+  await soon(async () => assert.equal(await said(), `2 of ${matches.length}`));
   await clean(o);
 });
 
@@ -167,14 +168,14 @@ test('the chosen theme is kept, and where nothing can be kept it is for this vis
   const o = await open(page('hostile.html'), { colorScheme: 'light' });
   const ground = (p) => p.evaluate(() => getComputedStyle(document.body).backgroundColor);
   await o.page.getByRole('button', { name: 'Dark theme' }).click();
-  assert.equal(await ground(o.page), 'rgb(14, 16, 20)');
+  await soon(async () => assert.equal(await ground(o.page), 'rgb(14, 16, 20)'));
   await o.page.reload();
   await o.page.waitForSelector('[role=gridcell]');
-  assert.equal(await ground(o.page), 'rgb(14, 16, 20)');
+  await soon(async () => assert.equal(await ground(o.page), 'rgb(14, 16, 20)'));
   await o.page.getByRole('button', { name: 'Light theme' }).click();
   await o.page.reload();
   await o.page.waitForSelector('[role=gridcell]');
-  assert.equal(await ground(o.page), 'rgb(247, 244, 238)');
+  await soon(async () => assert.equal(await ground(o.page), 'rgb(247, 244, 238)'));
   await o.page.addInitScript(() =>
     Object.defineProperty(window, 'localStorage', {
       get() {
@@ -184,7 +185,7 @@ test('the chosen theme is kept, and where nothing can be kept it is for this vis
   );
   await o.page.reload();
   await o.page.getByRole('button', { name: 'Dark theme' }).click();
-  assert.equal(await ground(o.page), 'rgb(14, 16, 20)');
+  await soon(async () => assert.equal(await ground(o.page), 'rgb(14, 16, 20)'));
   await clean(o);
 });
 
@@ -198,13 +199,13 @@ test('with the colours of the system everything is still seen', async () => {
     .locator('.text span[style*=background]')
     .evaluateAll((all) => all.map((s) => getComputedStyle(s).backgroundColor));
   assert.ok(new Set(grounds).size > 5, `${new Set(grounds).size} colours in the text`);
-  assert.notEqual(await style('.keys .bar', 'backgroundColor'), await style('.row-panel', 'backgroundColor'));
-  assert.notEqual(await style('.options label.on', 'backgroundColor'), await style('.options label:not(.on)', 'backgroundColor'));
+  await soon(async () => assert.notEqual(await style('.keys .bar', 'backgroundColor'), await style('.row-panel', 'backgroundColor')));
+  await soon(async () => assert.notEqual(await style('.options label.on', 'backgroundColor'), await style('.options label:not(.on)', 'backgroundColor')));
   const own = await o.page.evaluate(() => getComputedStyle(document.documentElement).getPropertyValue('--card').trim());
   const hex = (await style('.map', 'backgroundColor')).match(/\d+/g).map((v) => Number(v).toString(16).padStart(2, '0'));
   assert.equal(`#${hex.join('')}`, own);
   await o.page.evaluate(() => (location.hash = '#'));
   await o.page.waitForSelector('[role=grid]');
-  assert.equal(await style('.cell button', 'borderTopStyle'), 'solid');
+  await soon(async () => assert.equal(await style('.cell button', 'borderTopStyle'), 'solid'));
   await clean(o);
 });

@@ -2,24 +2,16 @@
 // movement counts, and what is no longer wanted is not shown. Where a run must be on its way, the page is kept from hearing
 // of its end. That B is what the engine makes of it: two.test.mjs.
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
+import { after } from 'node:test';
 import { closeAll, settled } from './open.mjs';
 import { save, texts } from './saving.mjs';
-import { endAll, model, serve, visit } from './serving.mjs';
+import { model, serve, visit } from './serving.mjs';
+import { soon, test } from './testing.mjs';
 
 const text = 'The cat sat on the mat because it was tired, and the dog that had come with it lay down beside the cat.';
-after(async () => {
-  await closeAll();
-  await endAll();
-});
+after(closeAll);
 
-const until = async (what, said) => {
-  for (let i = 0; i < 600; ++i) {
-    if (await what()) return;
-    await new Promise((done) => setTimeout(done, 50));
-  }
-  assert.fail(said);
-};
+const until = (what, said) => soon(async () => assert.ok(await what(), said));
 
 /// A page with its sliders open; `asked` is what it has had run, `stopped` how often it stopped that.
 async function steering(hash = '') {
@@ -58,7 +50,7 @@ async function ended(o, act) {
   await act();
   await begun;
   await until(async () => !(await o.server.status()).running, 'the run does not end');
-  assert.notEqual((await o.server.status()).against, null);
+  await soon(async () => assert.notEqual((await o.server.status()).against, null));
 }
 const idle = (o) => o.page.locator('.steer').getByRole('button', { name: 'Stop' }).waitFor({ state: 'hidden' });
 const ONE = 'Steered: 1 change.';
@@ -87,12 +79,12 @@ test('heads that were chosen are those that are saved and run, wherever one goes
   await o.page.evaluate(() => (location.hash = '#head=5.3&row=12'));
   await o.page.getByRole('heading', { name: 'Layer 5, head 3' }).waitFor();
   assert.deepEqual(await o.saved(), hotter('7.1'));
-  assert.ok(await head.isChecked());
-  assert.ok(!(await o.page.getByRole('radio', { name: 'Head 5.3' }).isChecked()));
+  await soon(async () => assert.ok(await head.isChecked()));
+  await soon(async () => assert.ok(!(await o.page.getByRole('radio', { name: 'Head 5.3' }).isChecked())));
   await o.page.getByRole('button', { name: 'All heads' }).click();
   await o.page.waitForSelector('[role=grid]');
   assert.deepEqual(await o.saved(), hotter('7.1'));
-  assert.ok(await head.isChecked());
+  await soon(async () => assert.ok(await head.isChecked()));
   await o.page.locator('.steer').getByRole('button', { name: 'Run it' }).click();
   await o.ran(2);
   assert.deepEqual(o.asked, ['7.1', '7.1'].map(hotter));
@@ -113,7 +105,7 @@ test('the key that was boosted is boosted in the grid too, as its slider moves',
   // Through the middle: the hand does not lose the slider.
   await slider.fill('0');
   await o.said('As it was.');
-  assert.ok(await slider.isEnabled());
+  await soon(async () => assert.ok(await slider.isEnabled()));
   await slider.fill('5');
   await o.ran(3);
   assert.deepEqual(o.asked[2], o.asked[1]);
@@ -147,7 +139,7 @@ test('sliders back in their places show the run as it was, and stop what is on i
   letGo();
   await idle(o);
   await o.said('As it was.');
-  assert.equal(await o.page.locator('.runs').count(), 0);
+  await soon(async () => assert.equal(await o.page.locator('.runs').count(), 0));
   assert.equal(o.asked.length, 2);
   await o.clean();
 });
@@ -159,9 +151,9 @@ test('As it was, during a run: it is stopped, and its result is not shown', asyn
   await o.page.getByRole('button', { name: 'As it was' }).click();
   letGo();
   await idle(o);
-  assert.equal(await o.page.locator('.runs').count(), 0);
-  assert.equal(o.stopped, 1);
-  assert.equal(await o.page.getByLabel('Temperature').inputValue(), '0');
+  await soon(async () => assert.equal(await o.page.locator('.runs').count(), 0));
+  await until(() => o.stopped === 1, 'the run was not stopped');
+  await soon(async () => assert.equal(await o.page.getByLabel('Temperature').inputValue(), '0'));
   // The next one is shown.
   await o.slide('Temperature', 2);
   await o.said(ONE);
@@ -175,11 +167,11 @@ test('a run that is on its way comes during the tour, and the sliders stay where
   await ended(o, () => o.slide('Temperature', 3));
   await o.page.getByRole('button', { name: 'How it works' }).click();
   await o.page.waitForSelector('.tour');
-  assert.ok(!(await o.page.locator('.steer').isVisible()));
+  await soon(async () => assert.ok(!(await o.page.locator('.steer').isVisible())));
   letGo();
   await o.page.keyboard.press('Escape');
   await o.page.waitForSelector('.runs');
-  assert.equal(await o.page.getByLabel('Temperature').inputValue(), '3');
+  await soon(async () => assert.equal(await o.page.getByLabel('Temperature').inputValue(), '3'));
   await o.said(ONE);
   await o.clean();
 });
@@ -195,8 +187,8 @@ test('the change as a measure is still chosen after Back', async () => {
   await o.page.waitForSelector('#map-how');
   await o.page.goBack();
   await o.page.waitForSelector('[role=grid]');
-  assert.equal(await measure.locator('option:checked').textContent(), 'Change between the runs');
-  assert.match(await o.page.locator('[data-head="7.1"]').getAttribute('aria-label'), /Change between the runs/);
+  await soon(async () => assert.equal(await measure.locator('option:checked').textContent(), 'Change between the runs'));
+  await soon(async () => assert.match(await o.page.locator('[data-head="7.1"]').getAttribute('aria-label'), /Change between the runs/));
   await o.clean();
 });
 

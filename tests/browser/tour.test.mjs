@@ -7,9 +7,10 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { after } from 'node:test';
 import { closeAll, expected, open, page } from './open.mjs';
 import { bin, model } from './serving.mjs';
+import { soon, test } from './testing.mjs';
 
 after(closeAll);
 const skip = expected().real ? false : 'NO PAGE OF A REAL MODEL: ./x model fetches it';
@@ -118,7 +119,7 @@ test('what is worked out adds up: products, powers, division, blend', { skip }, 
 test('formulas are typeset: fractions stand above each other', { skip }, async () => {
   const o = await open(page('real.html'), { hash: '#tour=5' });
   const fraction = o.page.locator('.formula mfrac').first();
-  assert.equal(await fraction.evaluate((node) => node.namespaceURI), 'http://www.w3.org/1998/Math/MathML');
+  await soon(async () => assert.equal(await fraction.evaluate((node) => node.namespaceURI), 'http://www.w3.org/1998/Math/MathML'));
   const [above, below] = await fraction.evaluate((f) => [...f.children].map((c) => c.getBoundingClientRect()));
   assert.ok(above.bottom <= below.top + 4 && above.left < below.right, JSON.stringify([above, below]));
   await clean(o);
@@ -140,19 +141,19 @@ test('everything stays in the field until it is masked', { skip }, async () => {
   assert.ok(entropy(cold) < entropy(before) - 0.05, 'colder is sharper');
   assert.ok([...warm, ...cold].every((w) => w > 0));
   await p.getByRole('button', { name: 'As the model has it' }).click();
-  assert.deepEqual(await valuesOf(p, 'weight'), before);
+  await soon(async () => assert.deepEqual(await valuesOf(p, 'weight'), before));
 
   await p.getByLabel('Mute from').selectOption({ index: lesson.key + 1 });
   await p.getByLabel('By how much').focus();
   await p.keyboard.press('End');
   const muted = await valuesOf(p, 'weight');
   assert.ok(muted[lesson.key] > 0 && muted[lesson.key] < before[lesson.key] / 100, `${muted[lesson.key]}`);
-  assert.match(await p.locator('#tour-left').textContent(), /still in the field/);
+  await soon(async () => assert.match(await p.locator('#tour-left').textContent(), /still in the field/));
   await p.getByLabel('Mask it').check();
   const masked = await valuesOf(p, 'weight');
   assert.equal(masked[lesson.key], 0);
   assert.ok(Math.abs(sum(masked) - 1) < 1e-9 && masked.every((w, j) => j === lesson.key || w > before[j]));
-  assert.match(await p.locator('#tour-left').textContent(), /exactly 0 %/);
+  await soon(async () => assert.match(await p.locator('#tour-left').textContent(), /exactly 0 %/));
   await clean(o);
 });
 
@@ -170,10 +171,10 @@ test('by keyboard alone: the focus stays, and each step is told', { skip }, asyn
     await at(i);
     said.push(await p.locator('#tour-said').textContent());
     assert.match(said.at(-1), new RegExp(`^Step ${i} of 8\\.`));
-    assert.equal(await focused(), 'primary', 'the focus stays on Next');
+    await soon(async () => assert.equal(await focused(), 'primary', 'the focus stays on Next'));
     if (i < 8) await p.keyboard.press('Enter');
   }
-  assert.equal(await p.locator('#tour-said').getAttribute('role'), 'status');
+  await soon(async () => assert.equal(await p.locator('#tour-said').getAttribute('role'), 'status'));
   assert.equal(new Set(said).size, 8);
   assert.match(said[4], /a weighting, not a spotlight.*Most, 80\.4 %, for \u2018cat\u2019/);
   await p.waitForFunction(() => /tour=8/.test(location.hash));
@@ -182,24 +183,24 @@ test('by keyboard alone: the focus stays, and each step is told', { skip }, asyn
   const back = p.getByRole('button', { name: 'Back' });
   await back.focus();
   await p.keyboard.press('Enter');
-  assert.equal(await back.evaluate((node) => node === document.activeElement), true, 'nothing is before the first step');
+  await soon(async () => assert.equal(await back.evaluate((node) => node === document.activeElement), true, 'nothing is before the first step'));
   await at(1);
   await p.keyboard.press('ArrowRight');
   await at(2);
-  assert.equal(await back.evaluate((node) => node === document.activeElement), true);
+  await soon(async () => assert.equal(await back.evaluate((node) => node === document.activeElement), true));
   const third = p.locator('.tour-steps li button').nth(2);
   await third.focus();
   await p.keyboard.press('Enter');
   await at(3);
-  assert.equal(await third.evaluate((node) => node === document.activeElement), true);
+  await soon(async () => assert.equal(await third.evaluate((node) => node === document.activeElement), true));
   await p.evaluate(() => document.activeElement.blur());
   await p.keyboard.press('ArrowLeft'); // from anywhere
   await at(2);
   await p.getByLabel('Who asks').focus();
   await p.keyboard.press('ArrowRight'); // which is the field's own
   await at(2);
-  assert.equal(await p.getByRole('button', { name: 'Play', exact: true }).count(), 0, 'motion was not wanted');
-  assert.equal(await p.evaluate(() => document.getAnimations().length), 0);
+  await soon(async () => assert.equal(await p.getByRole('button', { name: 'Play', exact: true }).count(), 0, 'motion was not wanted'));
+  await soon(async () => assert.equal(await p.evaluate(() => document.getAnimations().length), 0));
   await third.focus();
   await p.keyboard.press('Escape');
   await p.waitForSelector('[role=grid]');
@@ -220,7 +221,7 @@ test('the way out of the tour leads where it says', { skip }, async () => {
   for (const [hash, name, title] of places) {
     await p.evaluate((h) => (location.hash = h), hash);
     await p.waitForSelector('.tour');
-    assert.equal(await back.textContent(), `\u2190 ${name}`);
+    await soon(async () => assert.equal(await back.textContent(), `\u2190 ${name}`));
     await back.click();
     await p.getByRole('heading', { level: 2, name: title }).first().waitFor();
   }
@@ -240,7 +241,7 @@ test('where motion is welcome the tour plays itself, and the focus stays on Play
   await p.clock.install();
   const here = () => p.locator('[aria-current=step]').textContent();
   await p.getByRole('button', { name: 'Play', exact: true }).click();
-  assert.ok((await p.locator('.stage .reveal').count()) > 5);
+  await soon(async () => assert.ok((await p.locator('.stage .reveal').count()) > 5));
   const seen = new Set();
   const steps = [];
   for (let i = 0; i < 200 && steps.at(-1) !== '8 Try it'; ++i) {
@@ -251,9 +252,9 @@ test('where motion is welcome the tour plays itself, and the focus stays on Play
   }
   assert.deepEqual(steps, ['3 Keys', '4 Scores', '5 Weights', '6 Blend', '7 All at once', '8 Try it']);
   assert.equal(seen.size, lesson.row + 1, 'the query meets every key');
-  assert.equal(await p.evaluate(() => document.activeElement.textContent), 'Pause');
+  await soon(async () => assert.equal(await p.evaluate(() => document.activeElement.textContent), 'Pause'));
   await p.keyboard.press('ArrowLeft'); // who walks does not want to be walked
-  assert.equal(await p.evaluate(() => document.activeElement.textContent), 'Play');
+  await soon(async () => assert.equal(await p.evaluate(() => document.activeElement.textContent), 'Play'));
   await clean(o);
 });
 
@@ -296,7 +297,7 @@ for (const colorScheme of ['light', 'dark']) {
 test('a page without a lesson has no tour, says how to get one, and a link to one opens the grid', async () => {
   const o = await open(page('hostile.html'), { hash: '#tour=3' });
   await o.page.waitForSelector('[role=grid]');
-  assert.equal(await o.page.getByRole('button', { name: 'How it works' }).count(), 0);
-  assert.match(await o.page.locator('.no-tour').textContent(), /guided tour.*bareattn page RUN -m MODEL\.gguf/);
+  await soon(async () => assert.equal(await o.page.getByRole('button', { name: 'How it works' }).count(), 0));
+  await soon(async () => assert.match(await o.page.locator('.no-tour').textContent(), /guided tour.*bareattn page RUN -m MODEL\.gguf/));
   await clean(o);
 });

@@ -5,9 +5,10 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before } from 'node:test';
 import { closeAll, open } from './open.mjs';
-import { bin, endAll, model, serve, visit } from './serving.mjs';
+import { bin, model, serve, visit } from './serving.mjs';
+import { soon, test } from './testing.mjs';
 
 const folder = mkdtempSync(join(tmpdir(), 'bareattn-places-'));
 const at = (name) => join(folder, name);
@@ -23,7 +24,6 @@ before(() => {
 });
 after(async () => {
   await closeAll();
-  await endAll();
   rmSync(folder, { recursive: true });
 });
 
@@ -58,8 +58,8 @@ test('a trace that is served: with its model the tour, without one the sentence'
   await tour(with_model.page);
   await with_model.clean();
   const without = await visit(await serve(at('a.safetensors'), '--against', at('b.safetensors')));
-  assert.equal(await without.page.getByRole('button', { name: 'How it works' }).count(), 0);
-  assert.match(await without.page.locator('.no-tour').textContent(), /bareattn serve RUN -m MODEL\.gguf\.$/);
+  await soon(async () => assert.equal(await without.page.getByRole('button', { name: 'How it works' }).count(), 0));
+  await soon(async () => assert.match(await without.page.locator('.no-tour').textContent(), /bareattn serve RUN -m MODEL\.gguf\.$/));
   await without.clean();
 });
 
@@ -67,11 +67,11 @@ test('pages of one and of two runs, from where the head on the whole text is one
   for (const name of ['one.html', 'two.html']) {
     const o = await open(at(name));
     await tour(o.page);
-    assert.equal(await o.page.locator('.no-tour').count(), 0);
+    await soon(async () => assert.equal(await o.page.locator('.no-tour').count(), 0));
     await o.page.locator('.tour-steps li button').nth(7).click();
     await o.page.getByRole('button', { name: 'This head on the whole text' }).click();
     await o.page.waitForSelector('#map-how');
-    assert.match(await o.page.locator('.head-name h2').textContent(), new RegExp(`Layer ${lesson.layer}, head ${lesson.head}`));
+    await soon(async () => assert.match(await o.page.locator('.head-name h2').textContent(), new RegExp(`Layer ${lesson.layer}, head ${lesson.head}`)));
     await clean(o);
   }
 });

@@ -6,10 +6,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before } from 'node:test';
 import { closeAll, open, settled } from './open.mjs';
 import { csv, drawn, finish, inBox, save, texts } from './saving.mjs';
-import { bin, endAll, model, serve, visit } from './serving.mjs';
+import { bin, model, serve, visit } from './serving.mjs';
+import { soon, test } from './testing.mjs';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const folder = mkdtempSync(join(tmpdir(), 'bareattn-two-'));
@@ -41,7 +42,6 @@ before(() => {
 });
 after(async () => {
   await closeAll();
-  await endAll();
   rmSync(folder, { recursive: true });
 });
 
@@ -67,9 +67,9 @@ const noFindings = async (page, where) => {
 test('the grid opens on the difference, and shows either run', async () => {
   const o = await open(at('two.html'), { bypassCSP: true });
   const label = () => o.page.locator('[data-head="7.1"]').getAttribute('aria-label');
-  assert.match(await label(), /Change between the runs 0\.\d+ nats/);
-  assert.match(await o.page.locator('[data-head="0.4"]').getAttribute('aria-label'), /Change between the runs 0\.00 nats/);
-  assert.match(await o.page.locator('#telling-title').textContent(), /changed most/);
+  await soon(async () => assert.match(await label(), /Change between the runs 0\.\d+ nats/));
+  await soon(async () => assert.match(await o.page.locator('[data-head="0.4"]').getAttribute('aria-label'), /Change between the runs 0\.00 nats/));
+  await soon(async () => assert.match(await o.page.locator('#telling-title').textContent(), /changed most/));
   // A head that did not change has a thumbnail without colour, one that did has some: orange or purple.
   const colours = async (head) =>
     o.page.evaluate((name) => {
@@ -94,14 +94,14 @@ test('the grid opens on the difference, and shows either run', async () => {
       return { orange, purple };
     }, head);
   await o.page.waitForFunction(() => performance.getEntriesByName('bareattn-grid-painted').length > 0);
-  assert.deepEqual(await colours('0.4'), { orange: 0, purple: 0 });
+  await soon(async () => assert.deepEqual(await colours('0.4'), { orange: 0, purple: 0 }));
   const changed = await colours('7.1');
   o.wrong = o.wrong.filter((w) => !/Multiple readback/.test(w)); // of this test's own looking
   assert.ok(changed.orange + changed.purple > 5, JSON.stringify(changed));
   await noFindings(o.page, 'grid of differences');
   // Of a measure its change; of one run the measure itself.
   await o.page.getByLabel('Colour by').selectOption({ label: 'Entropy' });
-  assert.match(await label(), /change of Entropy/);
+  await soon(async () => assert.match(await label(), /change of Entropy/));
   await o.page.locator('.runs input[value=second]').check();
   await o.page.waitForFunction(() => !/change of/.test(document.querySelector('[data-head="7.1"]').ariaLabel));
   await o.page.waitForFunction(() => /runs=second/.test(location.hash)); // a link holds it
@@ -115,8 +115,8 @@ test('a page made value-weighted opens so, and a link to the plain weights holds
   for (const o of shown) {
     const plain = o.page.getByRole('radio', { name: 'Row', exact: true });
     await o.page.getByRole('radio', { name: '\u00D7 value' }).waitFor();
-    assert.ok(await o.page.getByRole('radio', { name: '\u00D7 value' }).isChecked());
-    assert.ok(!/value=/.test(await o.page.evaluate(() => location.hash)), 'what it opens with is not in the link');
+    await soon(async () => assert.ok(await o.page.getByRole('radio', { name: '\u00D7 value' }).isChecked()));
+    await soon(async () => assert.ok(!/value=/.test(await o.page.evaluate(() => location.hash)), 'what it opens with is not in the link'));
     await plain.check();
     await o.page.waitForFunction(() => /value=raw/.test(location.hash));
     const checked = (value) => o.page.waitForFunction((v) => document.querySelector(`input[value=${v}]`).checked, value);
@@ -136,7 +136,7 @@ test('weights times what keys carry are subtracted in one measure', async () => 
   const [plain, steered] = [carried('plain.safetensors'), carried('steered.safetensors')];
   const o = await open(at('two.html'), { hash: '#head=7.1&row=12&key=0&at=6,8,18&value=weighted', bypassCSP: true });
   await settled(o.page);
-  assert.ok(await o.page.getByRole('radio', { name: '\u00D7 value' }).isChecked());
+  await soon(async () => assert.ok(await o.page.getByRole('radio', { name: '\u00D7 value' }).isChecked()));
   const said = async (id) => Number(await o.page.locator(`#${id}`).getAttribute('value'));
   for (const key of [0, 8, 12]) {
     await o.page.evaluate((k) => (location.hash = `#head=7.1&row=12&key=${k}&at=6,8,18&value=weighted`), key);
@@ -157,7 +157,7 @@ test('weights times what keys carry are subtracted in one measure', async () => 
   }
   assert.ok(of.length >= 2, `${of.length} cells of the row changed`);
   for (const top of of) assert.ok(Math.abs(top / of[0] - 1) < 0.05, `one measure: ${of}`);
-  assert.match(await o.page.locator('.map-panel').textContent(), /difference of weight \u00D7 size carried, of the largest/);
+  await soon(async () => assert.match(await o.page.locator('.map-panel').textContent(), /difference of weight \u00D7 size carried, of the largest/));
   await noFindings(o.page, 'difference of what is carried');
   await clean(o);
 });
@@ -165,13 +165,13 @@ test('weights times what keys carry are subtracted in one measure', async () => 
 test('each cell of the difference is B less A, as the engine has them', async () => {
   const o = await open(at('two.html'), { hash: '#head=7.1&row=12&key=0&at=6,8,18', bypassCSP: true });
   await settled(o.page);
-  assert.match(await o.page.locator('.map-caption').textContent(), /^B \u2212 A$/);
-  assert.match(await o.page.locator('.learner').first().textContent(), /Orange: B gives more/);
+  await soon(async () => assert.match(await o.page.locator('.map-caption').textContent(), /^B \u2212 A$/));
+  await soon(async () => assert.match(await o.page.locator('.learner').first().textContent(), /Orange: B gives more/));
   // What is of one run alone says of which.
   const roles = await o.page.locator('.head-name p').allTextContents();
   assert.deepEqual(roles.slice(0, 2).map((t) => t.slice(0, 2)), ['A ', 'B ']);
   await o.page.waitForSelector('#row-title-other');
-  assert.deepEqual(await o.page.locator('.row-panel .who').allTextContents(), ['A ', 'B ']);
+  await soon(async () => assert.deepEqual(await o.page.locator('.row-panel .who').allTextContents(), ['A ', 'B ']));
   const cells = await o.page
     .locator('.map-panel details table tbody tr')
     .evaluateAll((all) => all.map((tr) => [...tr.children].map((c) => c.textContent)));
@@ -187,9 +187,9 @@ test('each cell of the difference is B less A, as the engine has them', async ()
     await o.page.evaluate((k) => (location.hash = `#head=7.1&row=12&key=${k}&at=6,8,18`), key);
     await o.page.waitForFunction((k) => document.querySelector('#readout').textContent.includes(`\u2192 ${k} `), key);
     const said = async (id) => Number(await o.page.locator(`#${id}`).getAttribute('value'));
-    assert.ok(Math.abs((await said('cell-weight')) - weights.plain[12].get(key)) < 2e-3);
-    assert.ok(Math.abs((await said('cell-other')) - (weights.steered[12].get(key) ?? 0)) < 2e-3);
-    assert.ok(Math.abs((await said('cell-difference')) - change(12, key)) < 2e-3);
+    await soon(async () => assert.ok(Math.abs((await said('cell-weight')) - weights.plain[12].get(key)) < 2e-3));
+    await soon(async () => assert.ok(Math.abs((await said('cell-other')) - (weights.steered[12].get(key) ?? 0)) < 2e-3));
+    await soon(async () => assert.ok(Math.abs((await said('cell-difference')) - change(12, key)) < 2e-3));
   }
   // The cut key: nothing of it is left, exactly.
   await o.page.evaluate(() => (location.hash = '#head=7.1&row=12&key=1&at=6,8,18'));
@@ -205,7 +205,7 @@ test('each cell of the difference is B less A, as the engine has them', async ()
   const ground = (i) => o.page.locator(`.text span[data-i="${i}"]`).evaluate((s) => s.style.backgroundColor);
   const most = [...weights.steered[12].keys()].reduce((x, y) => (change(12, y) > change(12, x) ? y : x));
   const [r, , b] = (await ground(most)).match(/\d+/g).map(Number);
-  assert.ok(r > b + 30, `token ${most} gets more and is ${await ground(most)}`);
+  await soon(async () => assert.ok(r > b + 30, `token ${most} gets more and is ${await ground(most)}`));
   await noFindings(o.page, 'difference of runs');
   await clean(o);
 });
@@ -250,21 +250,21 @@ test('A and B side by side move together, by keyboard alone', async () => {
   await o.page.locator('.runs input[value=difference]').focus();
   await o.page.keyboard.press('ArrowLeft'); // side by side
   await o.page.waitForFunction(() => document.querySelectorAll('.map-over').length === 2);
-  assert.deepEqual(await o.page.locator('.map-caption').allTextContents(), ['A', 'B']);
+  await soon(async () => assert.deepEqual(await o.page.locator('.map-caption').allTextContents(), ['A', 'B']));
   await o.page.locator('.map-over').nth(1).focus();
   await o.page.keyboard.press('Enter');
   await o.page.waitForFunction(() => /at=/.test(location.hash) && /runs=side/.test(location.hash));
   await o.page.locator('.runs input[value=first]').check();
   await o.page.waitForFunction(() => document.querySelectorAll('.map-over').length === 1);
-  assert.equal(await o.page.locator('.compare-panel').count(), 0);
-  assert.ok(await o.page.getByLabel('Compare with').isVisible()); // other heads, of the run that is shown
+  await soon(async () => assert.equal(await o.page.locator('.compare-panel').count(), 0));
+  await soon(async () => assert.ok(await o.page.getByLabel('Compare with').isVisible())); // other heads, of the run that is shown
   await clean(o);
 });
 
 test('exact cells of a steered run are recomputed as it was steered', async () => {
   const o = await open(at('two.html'), { hash: '#head=7.1&row=20&runs=second' });
   await settled(o.page);
-  assert.match(await o.page.locator('#map-how').textContent(), /exact, recomputed/);
+  await soon(async () => assert.match(await o.page.locator('#map-how').textContent(), /exact, recomputed/));
   const shown = await o.page
     .locator('.keys li')
     .evaluateAll((all) => all.map((li) => [li.querySelector('.at').textContent, li.querySelector('data').value]));
@@ -287,11 +287,11 @@ test('served, the two runs are what the file shows', async () => {
   const server = await serve(at('plain.safetensors'), '--against', at('steered.safetensors'), '-m', model);
   const o = await visit(server, { hash: 'head=7.1&row=12&key=0&at=6,8,18' });
   await settled(o.page);
-  assert.ok(await o.page.getByText('Run another text').count(), 'no text can be typed');
-  assert.equal(await o.page.locator('.steer').count(), 0, 'B is the run that was given');
+  await soon(async () => assert.ok(await o.page.getByText('Run another text').count(), 'no text can be typed'));
+  await soon(async () => assert.equal(await o.page.locator('.steer').count(), 0, 'B is the run that was given'));
   await o.page.waitForSelector('#cell-difference');
-  assert.match(await o.page.locator('#map-how').textContent(), /exact, computed by the server/);
-  assert.ok(Math.abs(Number(await o.page.locator('#cell-difference').getAttribute('value')) - change(12, 0)) < 2e-3);
+  await soon(async () => assert.match(await o.page.locator('#map-how').textContent(), /exact, computed by the server/));
+  await soon(async () => assert.ok(Math.abs(Number(await o.page.locator('#cell-difference').getAttribute('value')) - change(12, 0)) < 2e-3));
   await o.clean();
 });
 
@@ -308,18 +308,17 @@ test('sliders steer a live run, and what changed is shown', async () => {
   await o.page.getByLabel('Weights on the span').focus();
   await o.page.keyboard.press('Home');
   await o.page.waitForSelector('#cell-other', { timeout: 60000 });
-  assert.equal(await o.page.locator('.steer output[for=steer-factor]').textContent(), 'muted');
+  await soon(async () => assert.equal(await o.page.locator('.steer output[for=steer-factor]').textContent(), 'muted'));
   await o.page.waitForFunction(() => document.querySelector('#cell-other')?.getAttribute('value') === '0');
-  assert.ok(Number(await o.page.locator('#cell-weight').getAttribute('value')) > 0);
-  assert.match(await o.page.locator('.map-caption').textContent(), /B \u2212 A/);
+  await soon(async () => assert.ok(Number(await o.page.locator('#cell-weight').getAttribute('value')) > 0));
+  await soon(async () => assert.match(await o.page.locator('.map-caption').textContent(), /B \u2212 A/));
   await noFindings(o.page, 'steered');
   // Once more, hotter: B is another run by now.
   const before = (await server.status()).against;
   await o.page.getByLabel('Temperature').focus();
   for (let i = 0; i < 4; ++i) await o.page.keyboard.press('ArrowRight');
-  for (let i = 0; i < 300 && (await server.status()).against === before; ++i) await new Promise((r) => setTimeout(r, 50));
   await o.page.getByText('Steered: 2 changes.').waitFor({ timeout: 60000 });
-  assert.notEqual((await server.status()).against, before);
+  await soon(async () => assert.notEqual((await server.status()).against, before));
   const [download] = await Promise.all([
     o.page.waitForEvent('download'),
     o.page.getByRole('button', { name: 'Save as a steering file' }).click(),
@@ -346,16 +345,16 @@ test('the span is the key that is in focus, or asked for; never a token that nob
   await o.page.getByText('Steer: change the weighting').click();
   const span = o.page.locator('output[for=steer-words]');
   const slider = o.page.getByLabel('Weights on the span');
-  assert.equal(await span.textContent(), 'type words, or open a head');
-  assert.ok(await slider.isDisabled());
+  await soon(async () => assert.equal(await span.textContent(), 'type words, or open a head'));
+  await soon(async () => assert.ok(await slider.isDisabled()));
   await o.page.getByLabel('Span', { exact: true }).fill('The cat');
-  assert.ok(await slider.isEnabled());
+  await soon(async () => assert.ok(await slider.isEnabled()));
   await o.page.getByLabel('Span', { exact: true }).fill('');
   // In a head, with no key chosen: the strongest of the row, which is the one that the page shows.
   await o.page.evaluate(() => (location.hash = '#head=16.0&row=12'));
   await settled(o.page);
   await o.page.waitForFunction((k) => document.querySelector('#readout').textContent.includes(`\u2192 ${k} `), key);
-  assert.equal(await span.textContent(), `token ${key}`);
+  await soon(async () => assert.equal(await span.textContent(), `token ${key}`));
   await slider.focus();
   await o.page.keyboard.press('Home');
   await o.page.waitForFunction(() => document.querySelector('#cell-other')?.getAttribute('value') === '0', null, {
@@ -364,7 +363,7 @@ test('the span is the key that is in focus, or asked for; never a token that nob
   // The focus goes elsewhere; what was muted stays what is said and saved.
   await o.page.evaluate(() => (location.hash = '#head=16.0&row=12&key=3'));
   await o.page.waitForFunction(() => document.querySelector('#readout').textContent.includes('\u2192 3 '));
-  assert.equal(await span.textContent(), `token ${key}`);
+  await soon(async () => assert.equal(await span.textContent(), `token ${key}`));
   const [download] = await Promise.all([
     o.page.waitForEvent('download'),
     o.page.getByRole('button', { name: 'Save as a steering file' }).click(),
@@ -383,10 +382,9 @@ test('what was steered goes with the page', async () => {
   await o.page.getByLabel('Temperature').focus();
   await o.page.keyboard.press('End');
   await o.page.waitForSelector('.runs', { timeout: 60000 });
-  assert.match(await o.page.locator('[data-head="7.1"]').getAttribute('aria-label'), /change of|Change between/);
-  assert.notEqual((await server.status()).against, null);
+  await soon(async () => assert.match(await o.page.locator('[data-head="7.1"]').getAttribute('aria-label'), /change of|Change between/));
+  await soon(async () => assert.notEqual((await server.status()).against, null));
   await o.page.goto('about:blank');
-  for (let i = 0; i < 200 && (await server.status()).against !== null; ++i) await new Promise((r) => setTimeout(r, 50));
-  assert.equal((await server.status()).against, null);
+  await soon(async () => assert.equal((await server.status()).against, null));
   await o.page.context().close();
 });
