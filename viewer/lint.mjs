@@ -1,6 +1,6 @@
 // Fails on what the page may never do: build markup from text, run text as code, ask a network, or set a style by
 // attribute (the content security policy would block it). Model text is hostile; textContent and CSSOM are enough.
-// --self-test checks first that every rule can fail.
+// Every exported name has a comment that editors show. --self-test checks first that every rule can fail.
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -22,12 +22,18 @@ const rules = [
   [/@ts-(ignore|nocheck)|\bas any\b|:\s*any\b/, 'const x: any = 1'],
 ];
 
+const EXPORTED = /^export (async |abstract )*(function|const|class|interface|type) (\w+)/;
+
 // One module may ask the server that sent the page; everywhere else a request is a mistake.
 const asks = 'source_http.ts';
 
 function findings(text, name) {
   const out = [];
-  text.split('\n').forEach((line, i) => {
+  const lines = text.split('\n');
+  lines.forEach((line, i) => {
+    const exported = line.match(EXPORTED)?.[3];
+    if (exported && !/\*\/\s*$/.test(lines[i - 1] ?? ''))
+      out.push(`${name}:${i + 1}: ${exported} has no /** comment */`);
     const code = line.replace(/^\s*(\/\/|\*|\/\*).*$/, '');
     for (const [rule, example] of rules) {
       if (example === 'fetch("x")' && name.endsWith(asks)) continue;
@@ -42,6 +48,8 @@ if (process.argv.includes('--self-test')) {
   for (const [rule, example] of rules) {
     if (!findings(example, 'example').length) throw new Error(`lint rule cannot fail: ${rule.source}`);
   }
+  if (!findings('export const x = 1;', 'example').length) throw new Error('lint allows exports without a comment');
+  if (findings('/** One. */\nexport const x = 1;', 'example').length) throw new Error('lint refuses a comment');
   if (findings('node.textContent = token;', 'example').length) throw new Error('lint refuses textContent');
   process.exit(0);
 }
