@@ -347,8 +347,8 @@ test('of two maps both are told, and each is described by its own row', async ()
   assert.notEqual(first[1].slice(16), second[1].slice(16));
   await soon(async () => assert.deepEqual(await o.page.locator('.row-panel .who').allTextContents(), ['layer 0, head 1 ', 'layer 0, head 2 ']));
   await o.page.locator('input[value=difference]').check();
-  await o.page.waitForFunction(() => /0\.1 \u2212 0\.2/.test(document.querySelector('#live-row').textContent));
-  await soon(async () => assert.match(await o.page.locator('#live-cell').textContent(), /: 0\.1 \u2212 0\.2 \u2212?[\d.< ]+ %; layer 0, head 1 weight/));
+  await o.page.waitForFunction(() => /head 0\.1 \u2212 head 0\.2/.test(document.querySelector('#live-row').textContent));
+  await soon(async () => assert.match(await o.page.locator('#live-cell').textContent(), /: head 0\.1 \u2212 head 0\.2 \u2212?[\d.< ]+ %; layer 0, head 1 weight/));
   await clean(o);
 });
 

@@ -94,6 +94,36 @@ test('a typed text runs, and the page begins anew with it; axe finds nothing', a
   await o.clean();
 });
 
+test('the box keeps the text, a run keeps the head in view, and the run before is had again', async () => {
+  const first = 'The cat sat on the mat.';
+  const server = await serve('-m', model, '--text', first);
+  const o = await visit(server, { hash: 'head=7.1&row=4&scale=rank' });
+  const p = o.page;
+  const box = p.getByLabel('The text, for the model of this page');
+  const text = async () => (await p.locator('.text span').allTextContents()).join('');
+  await settled(p);
+  await p.getByText('Run another text').click();
+  assert.equal(await box.inputValue(), first, 'the text of the page is there to be changed');
+  assert.equal(await p.getByRole('button', { name: /^Back to/ }).count(), 0);
+  const second = 'The dog lay down.';
+  await box.fill(second);
+  await p.getByRole('button', { name: 'Run it' }).click();
+  await soon(async () => assert.equal(await text(), second), 60_000);
+  await settled(p);
+  await soon(async () => assert.match(await p.locator('.head-name h2').textContent(), /Layer 7, head 1/));
+  assert.ok(await p.getByRole('radio', { name: 'Rank' }).isChecked(), 'as it was shown');
+  await p.getByText('Run another text').click();
+  assert.equal(await box.inputValue(), second);
+  await p.getByRole('button', { name: 'Back to \u2018The cat sat on the mat.\u2019' }).click();
+  await soon(async () => assert.equal(await text(), first), 60_000);
+  await settled(p);
+  await soon(async () => assert.match(await p.locator('.head-name h2').textContent(), /Layer 7, head 1/));
+  await p.getByText('Run another text').click();
+  assert.equal(await box.inputValue(), first);
+  assert.equal(await p.getByRole('button', { name: /^Back to/ }).count(), 0, 'before the first there is none');
+  await o.clean();
+});
+
 test('where another text is shown by now the page says so and begins anew with it', async () => {
   const server = await serve('-m', model, '--text', 'The cat sat on the mat because it was tired.');
   const o = await visit(server, { hash: 'head=7.1&row=5' });

@@ -1,5 +1,6 @@
 // The whole page: header, then the grid of all heads or one head's map.
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { About } from './about';
 import { count, parameters, plural } from './data/format';
 import { HeadPage } from './head/head_page';
 import { LayersPage } from './layers/layers_page';
@@ -47,6 +48,20 @@ function Header({ store }: { store: Store }) {
   );
 }
 
+/** Where the keys of a view are heard, and what that is called. */
+const TARGETS = {
+  tour: ['#tour-title', 'the step of the tour'],
+  head: ['.map-over', 'the map'],
+  layers: ['.likeness button[tabindex="0"]', 'the heads of the layers'],
+  grid: ['.grid button[tabindex="0"]', 'the grid of heads'],
+} as const;
+
+/** A field in which Escape takes back what was typed. */
+const typed = (target: EventTarget | null): boolean =>
+  (target instanceof HTMLInputElement && /^(text|search)$/.test(target.type) && target.value !== '') ||
+  target instanceof HTMLTextAreaElement;
+
+/** The whole page for one source. */
 export function App({ store }: { store: Store }) {
   const state = useStore(store);
   const main = useRef<HTMLElement>(null);
@@ -59,18 +74,35 @@ export function App({ store }: { store: Store }) {
   useEffect(() => {
     if (before.current !== place) {
       window.scrollTo(0, 0);
-      // In the grid the focus goes back to the head that was left: grid.tsx. Two layers hear Escape within themselves.
-      if (place === 'layers') main.current?.querySelector<HTMLElement>('.layers')?.focus();
-      else if (place === 'head' || (place === 'grid' && left.current === null)) main.current?.focus();
+      // In the grid the focus goes back to the head that was left: grid.tsx. A map takes it when it comes: map_box.tsx.
+      const inside = { layers: '.layers', head: '.map-over' }[place as string];
+      const target = inside ? main.current?.querySelector<HTMLElement>(inside) : null;
+      if (inside || (place === 'grid' && left.current === null))
+        (target ?? main.current)?.focus({ preventScroll: true });
     }
     before.current = place;
   }, [place]);
+  useEffect(() => {
+    // From everywhere back to all heads; the tour leads back to where it was opened.
+    if (place !== 'head' && place !== 'layers') return undefined;
+    const onKey = (e: KeyboardEvent): void => {
+      if (e.key !== 'Escape' || e.defaultPrevented || e.ctrlKey || e.metaKey || e.altKey || typed(e.target)) return;
+      e.preventDefault();
+      store.set({ head: null, layers: null });
+    };
+    document.addEventListener('keydown', onKey);
+    return () => document.removeEventListener('keydown', onKey);
+  }, [place]);
+  const [selector, name] = TARGETS[place];
   return (
     <>
+      <button type="button" class="skip" onClick={() => main.current?.querySelector<HTMLElement>(selector)?.focus()}>
+        Skip to {name}
+      </button>
       <Header store={store} />
       <main ref={main} tabIndex={-1}>
         <TroubleBar source={store.source} />
-        {store.source.live && <LivePanel live={store.source.live} />}
+        {store.source.live && <LivePanel live={store.source.live} store={store} />}
         {store.source.live && !store.source.against && (
           <SteerPanel store={store} state={state} live={store.source.live} focusedKey={key} />
         )}
@@ -84,6 +116,7 @@ export function App({ store }: { store: Store }) {
           <Overview key={overcome} store={store} back={left.current} />
         )}
       </main>
+      <About />
     </>
   );
 }

@@ -3,6 +3,7 @@
 
 import type { Lesson } from './lesson';
 
+/** A measure, in words. */
 export interface MeasureInfo {
   id: string;
   title: string;
@@ -10,23 +11,27 @@ export interface MeasureInfo {
   description: string;
   recipe?: true; // of the model, by tests made for it: not of this text
 }
+/** What a head does on this text, and why that is said. */
 export interface Role {
   name: string;
   score: number | null;
   evidence: string;
 }
+/** A head worth a look. */
 export interface Highlight {
   head: number;
   id: string; // "pointer"
   title: string; // "Points at one token"
   evidence: string;
 }
+/** What a head can do, by tests made for it. */
 export interface RecipeRole {
   name: string;
   sure: boolean;
   evidence: string;
   scores?: (number | null)[]; // by recipe
 }
+/** The description of a run that every page holds. */
 export interface PageData {
   schema_version: number;
   title: string;
@@ -73,8 +78,10 @@ export interface PageData {
   source?: { base: string; tiles?: number[] }; // numbers come by HTTP from here; cells a side of the exact tiles of z
   served?: { run: string; live: boolean; against?: boolean };
 }
-/// Biases by spans and scales of scores: head e of `exact` at row i and key j gets
-/// value[e][row_span[i] * key_spans + key_span[j]] added to its score times scale[e]. null is minus infinity: not seen.
+/**
+ * Biases by spans and scales of scores: head e of `exact` at row i and key j gets
+ * value[e][row_span[i] * key_spans + key_span[j]] added to its score times scale[e]. null is minus infinity: not seen.
+ */
 export interface Steering {
   key_spans: number;
   row_span: number[]; // [N]
@@ -82,7 +89,7 @@ export interface Steering {
   value: (number | null)[][]; // [exact][row spans * key spans]; empty: no bias
   scale: number[]; // [exact]
 }
-/// What tells the second run from the first. All else is the first's.
+/** What tells the second run from the first. All else is the first's. */
 export type SecondRun = Pick<
   PageData,
   'title' | 'model' | 'run' | 'means' | 'roles' | 'pool' | 'thumbs' | 'has_rows' | 'has_sizes' | 'exact' | 'telling'
@@ -98,8 +105,10 @@ const CHANGED: MeasureInfo = {
     '0 where they are the same, 0.69 where they share nothing',
 };
 
-/// The second run's description, whole: as the first's where it says nothing, and with the change of each head as one
-/// more measure where it is known.
+/**
+ * The second run's description, whole: as the first's where it says nothing, and with the change of each head as one
+ * more measure where it is known.
+ */
 export function secondData(first: PageData, second: SecondRun): PageData {
   const { against: _, steering: __, agreement: ___, highlights: ____, recipe_roles, ...common } = first;
   const { js, model } = second;
@@ -119,7 +128,7 @@ export function secondData(first: PageData, second: SecondRun): PageData {
   };
 }
 
-/// The recipes' scores as measures like others, which say that they are not of this text.
+/** The recipes' scores as measures like others, which say that they are not of this text. */
 function withRecipes(data: PageData): PageData {
   const { recipes, recipe_roles: roles } = data;
   if (!recipes || !roles) return data;
@@ -139,13 +148,14 @@ function withRecipes(data: PageData): PageData {
   };
 }
 
-/// The description as it stands in the page.
+/** The description as it stands in the page. */
 export function givenData(): PageData | { source: { base: string } } {
   const node = document.getElementById('page-data');
   if (!node) throw new Error('the page holds no data');
   return JSON.parse(node.textContent ?? '') as PageData;
 }
 
+/** The description once its lengths are checked; throws where they do not fit. */
 export function checkPageData(data: PageData): PageData {
   if (data.schema_version !== 1) {
     throw new Error(`the page's data has schema version ${data.schema_version}; this script reads version 1`);
@@ -160,7 +170,10 @@ export function checkPageData(data: PageData): PageData {
   return withRecipes(data);
 }
 
+/** "3.1": layer 3, head 1. */
 export const headName = (data: PageData, head: number): string =>
   `${Math.floor(head / data.model.heads)}.${head % data.model.heads}`;
+/** The layer of a head. */
 export const layerOf = (data: PageData, head: number): number => Math.floor(head / data.model.heads);
+/** The head within its layer. */
 export const headOf = (data: PageData, head: number): number => head % data.model.heads;

@@ -1,4 +1,5 @@
 // Weights recomputed from Q, K and LSE. The one hot loop of the page: 64 multiply-adds a cell.
+/** What a head’s weights are computed from. */
 export interface Exact {
   q: Float32Array; // [N, D]
   k: Float32Array; // [N, D]
@@ -9,7 +10,7 @@ export interface Exact {
   sinks: number;
   steer?: Steer;
 }
-/// How the scores of a steered head were changed: times `scale`, plus value[rowSpan[i] * keySpans + keySpan[j]].
+/** How the scores of a steered head were changed: times `scale`, plus value[rowSpan[i] * keySpans + keySpan[j]]. */
 export interface Steer {
   rowSpan: ArrayLike<number>; // [N]
   keySpan: ArrayLike<number>; // [N]
@@ -18,10 +19,10 @@ export interface Steer {
   scale: number;
 }
 
-/// What part a weight is of all that its key receives; of a key that receives nothing (it is muted) none.
+/** What part a weight is of all that its key receives; of a key that receives nothing (it is muted) none. */
 export const partOf = (weight: number, all: number): number => (all === 0 ? 0 * weight : weight / all);
 
-/// Weights of row i on keys [from, to), to <= i + 1, into out.
+/** Weights of row i on keys [from, to), to <= i + 1, into out. */
 export function exactWeights(x: Exact, i: number, from: number, to: number, out: Float32Array | Float64Array): void {
   const { q, k, dim, scale, sinks } = x;
   const lse = x.lse[i] ?? NaN;

@@ -4,6 +4,7 @@ import { headName, headOf, layerOf } from './data';
 import { LOG_DECODE, linearDecode, triangle } from './quant';
 import type { Cells, Source } from '../source/source';
 
+/** A head’s weights in blocks. */
 export interface Pooled {
   block: number; // tokens per block
   blocks: number; // B
@@ -11,12 +12,14 @@ export interface Pooled {
   max: Float32Array; // [B (B + 1) / 2] largest single weight
   restShare: Float32Array; // [B] column block 0 without the first token
 }
+/** What stands along the edges of its map. */
 export interface Edges {
   received: Float32Array; // [N] mean weight received as a key
   entropy: Float32Array; // [N] nats
   maxWeight: Float32Array; // [N]
   maxKey: Int32Array; // [N]
 }
+/** One head, read. */
 export interface Head {
   index: number;
   layer: number;
@@ -27,6 +30,7 @@ export interface Head {
   exact: Cells | null;
 }
 
+/** Reads the blocks of a head. */
 export async function readPooled(source: Source, name: string): Promise<Pooled> {
   const { block, blocks } = source.data.pool;
   const cells = triangle(blocks);
@@ -61,6 +65,7 @@ async function readEdges(source: Source, name: string): Promise<Edges | null> {
   };
 }
 
+/** Reads a head. */
 export async function readHead(source: Source, index: number): Promise<Head> {
   const { data } = source;
   const name = headName(data, index);
@@ -72,11 +77,13 @@ export async function readHead(source: Source, index: number): Promise<Head> {
   return { index, layer: layerOf(data, index), head: headOf(data, index), n: data.run.tokens, pooled, edges, exact };
 }
 
+/** A key of a row, or a block of keys, and its weight. */
 export interface RowKey {
   from: number; // first key
   to: number; // last key, inclusive: a block where the head is pooled
   weight: number;
 }
+/** One row of a head, ready to be shown. */
 export interface RowView {
   row: number;
   exact: boolean;
@@ -102,8 +109,10 @@ function strongest(weights: ArrayLike<number>, count: number): number[] {
   return best;
 }
 
-/// What row i gives to every key: exact, or the mean over the rows of its block. A promise only where the exact row has
-/// to be fetched.
+/**
+ * What row i gives to every key: exact, or the mean over the rows of its block. A promise only where the exact row has
+ * to be fetched.
+ */
 export function rowView(head: Head, i: number, signal: AbortSignal): RowView | Promise<RowView> {
   if (!head.exact) return pooledRow(head, i);
   const weights = head.exact.row(i, signal);

@@ -1,5 +1,6 @@
 // The arithmetic of the tour: one head on one short sentence, in the open. Scores, weights and the blend of a row, with
 // a temperature and a muted span. With temperature 1 and nothing muted the weights are the engine's own.
+/** The sentence of the tour, run by the engine. */
 export interface Lesson {
   tokens: string[]; // [n]
   layer: number;
@@ -13,6 +14,7 @@ export interface Lesson {
   weights: (number | null)[][]; // [n][i + 1], the engine's
 }
 
+/** How its knobs stand. */
 export interface Play {
   temperature: number; // scores are divided by it
   from: number; // muted tokens [from, to]; from > to: none
@@ -20,8 +22,10 @@ export interface Play {
   mute: number; // taken from their scores
   masked: boolean; // not muted but taken away: a score of minus infinity
 }
+/** As the model has it. */
 export const NO_PLAY: Play = { temperature: 1, from: 1, to: 0, mute: 0, masked: false };
 
+/** All that is worked out for the token that asks. */
 export interface Row {
   dots: number[]; // q . k_j
   scores: number[]; // q . k_j / sqrt(D), by temperature and muting
@@ -32,13 +36,15 @@ export interface Row {
   blend: number[]; // [D]
 }
 
+/** A number that JSON could not hold is NaN. */
 export const num = (x: number | null | undefined): number => x ?? NaN;
 
-/// Place by place: q_d k_d.
+/** Place by place: q_d k_d. */
 export const products = (q: (number | null)[], k: (number | null)[]): number[] => q.map((x, d) => num(x) * num(k[d]));
 
 const total = (values: number[]): number => values.reduce((a, b) => a + b, 0);
 
+/** Works out a row under the knobs. */
 export function computeRow(lesson: Lesson, row: number, play: Play): Row {
   const q = lesson.q[row]!;
   const root = Math.sqrt(q.length);
@@ -57,11 +63,11 @@ export function computeRow(lesson: Lesson, row: number, play: Play): Row {
   return { dots, scores, lift, powers, sum, weights, blend };
 }
 
-/// The place of the largest size; the first where none is a number.
+/** The place of the largest size; the first where none is a number. */
 export const strongest = (values: number[]): number =>
   values.reduce((best, v, i) => (Math.abs(v) > Math.abs(values[best]!) ? i : best), 0);
 
-/// The few terms of a sum that count most, in their order, and what the others come to.
+/** The few terms of a sum that count most, in their order, and what the others come to. */
 export function few(values: number[], most: number): { at: number[]; others: number; rest: number } {
   const size = (i: number): number => Math.abs(values[i]!) || 0;
   const order = values.map((_, i) => i).sort((a, b) => size(b) - size(a));
@@ -70,7 +76,7 @@ export function few(values: number[], most: number): { at: number[]; others: num
   return { at, others: others.length, rest: total(others.map((i) => values[i]!)) };
 }
 
-/// Four digits, as a person writes them.
+/** Four digits, as a person writes them. */
 export function figure(x: number): string {
   if (Number.isNaN(x)) return 'not a number';
   if (!Number.isFinite(x)) return x < 0 ? '\u2212\u221E' : '\u221E';

@@ -11,13 +11,16 @@ import { readPooled } from './head';
 import { floats, triangle } from './quant';
 import type { Source } from '../source/source';
 
+/** By what two heads are compared. */
 export type Like = 'common' | 'js' | 'outputs';
-export const LIKES: readonly (readonly [Like, string])[] = [
-  ['common', 'In common'],
-  ['js', 'Divergence'],
-  ['outputs', 'Outputs'],
+/** The same with names, and what they mean. */
+export const LIKES: readonly (readonly [Like, string, string])[] = [
+  ['common', 'In common', 'The weight that both heads give to the same keys'],
+  ['js', 'Divergence', 'Jensen-Shannon: 0 nats where both weigh alike, 0.69 where they share nothing'],
+  ['outputs', 'Outputs', 'The cosine between what the two heads write'],
 ];
 
+/** How alike the heads of two layers are, by what is known. */
 export interface Likeness {
   heads: number; // H
   values: Partial<Record<Like, Float64Array>>; // [H, H]: a head of the first layer, one of the second
@@ -26,7 +29,7 @@ export interface Likeness {
   rows: number; // whose weights the engine compared; 0: it did not
 }
 
-/// Texts up to this length are compared weight by weight.
+/** Texts up to this length are compared weight by weight. */
 const MOST = 512;
 
 interface Map {
@@ -34,7 +37,7 @@ interface Map {
   rows: Float32Array; // [R] tokens in each row of cells
 }
 
-/// Every weight of a head, tile by tile as they come.
+/** Every weight of a head, tile by tile as they come. */
 async function single(source: Source, head: number, first: boolean): Promise<Map | null> {
   const n = source.data.run.tokens;
   const exact = await source.cells(head);
@@ -66,7 +69,7 @@ async function pooled(source: Source, head: number, first: boolean): Promise<Map
   return { cells, rows: Float32Array.from({ length: blocks }, (_, r) => Math.min(block, n - r * block)) };
 }
 
-/// What is in either, weighed by rows; of the whole of both. NaN where a weight is no number.
+/** What is in either, weighed by rows; of the whole of both. NaN where a weight is no number. */
 function compare({ cells: a, rows }: Map, { cells: b }: Map): [common: number, js: number] {
   let all = 0;
   let lesser = 0;
@@ -98,7 +101,7 @@ async function mapsOf(source: Source, heads: number[], first: boolean): Promise<
   return { maps: await Promise.all(heads.map((h) => pooled(source, h, first))), exact: false };
 }
 
-/// The engine's own figures, of one layer with itself.
+/** The engine's own figures, of one layer with itself. */
 async function engines(source: Source, layer: number): Promise<{ rows: number; js: number[]; outputs?: number[] }> {
   const size = source.data.model.heads ** 2;
   const count = 1 + size * (source.data.agreement?.outputs ? 2 : 1);
@@ -107,7 +110,7 @@ async function engines(source: Source, layer: number): Promise<{ rows: number; j
   return { rows: all[0]!, js, ...(count > 1 + size ? { outputs: all.slice(1 + size) } : {}) };
 }
 
-/// `first`: the first token's weight counts.
+/** `first`: the first token's weight counts. */
 export async function likeness(source: Source, [a, b]: readonly [number, number], first: boolean): Promise<Likeness> {
   const { model, pool, agreement } = source.data;
   const { heads } = model;
@@ -129,13 +132,14 @@ export async function likeness(source: Source, [a, b]: readonly [number, number]
   return found;
 }
 
+/** A pair of heads and how alike it is. */
 export interface Match {
   a: number; // heads of the first and of the second layer
   b: number;
   value: number;
 }
 
-/// All pairs, each once, the most alike first; what is no number is left out.
+/** All pairs, each once, the most alike first; what is no number is left out. */
 export function ranked({ heads, values }: Likeness, like: Like, within: boolean): Match[] {
   const of = values[like] ?? [];
   const out: Match[] = [];

@@ -5,19 +5,29 @@
 import { interpolateCividis, interpolateMagma, interpolatePuOr, interpolateViridis } from 'd3-scale-chromatic';
 import { isDark } from './theme';
 
+/** The colours of a map that a person may choose. */
 export type Palette = 'viridis' | 'cividis' | 'magma';
+/** How a weight becomes a place on them. */
 export type Scale = 'log' | 'linear' | 'rank';
+/** What a block of cells shows: the share of its rows, or its largest weight. */
 export type Pool = 'sum' | 'max';
 
+/** Where the logarithmic scale begins. */
 export const LOG_FLOOR = -16; // log2 of the weight that is drawn darkest
+/** Where the counts of ranks begin. */
 export const RANK_FLOOR = -24; // log2 range of the rank histogram
+/** How many counts there are. */
 export const RANK_BINS = 256;
+/** The mark of a cell that is none. */
 export const ABSENT = -1; // a cell above the diagonal
+/** The mark of a cell that is no number. */
 export const NOT_A_NUMBER = -2; // a cell whose weight is NaN or infinite: drawn magenta
+/** The colour of what is no number. */
 export const FAULT = [255, 0, 255] as const;
 
+/** All colours that maps have. */
 export type Ramp = Palette | 'difference';
-/// Differences on a dark ground: no difference is dark, so that what differs is what shines.
+/** Differences on a dark ground: no difference is dark, so that what differs is what shines. */
 const DARK_STOPS = ['#b79cff', '#6a549f', '#262a33', '#a05f28', '#ffb366'];
 const ramps: Record<Ramp | 'differenceDark', (t: number) => string> = {
   difference: interpolatePuOr, // orange above zero
@@ -45,7 +55,7 @@ function rgb(colour: string): [number, number, number] {
 
 const tables = new Map<keyof typeof ramps, Uint8Array>();
 
-/// RGBA [256, 4]. Of a difference that of the theme.
+/** RGBA [256, 4]. Of a difference that of the theme. */
 export function table(of: Ramp): Uint8Array {
   const palette = of === 'difference' && isDark() ? 'differenceDark' : of;
   let out = tables.get(palette);
@@ -60,12 +70,13 @@ export function table(of: Ramp): Uint8Array {
   return out;
 }
 
-/// RGB of the table at t, 0..1.
+/** RGB of the table at t, 0..1. */
 export function shade(lut: Uint8Array, t: number): [number, number, number] {
   const at = 4 * Math.round(t * 255);
   return [lut[at]!, lut[at + 1]!, lut[at + 2]!];
 }
 
+/** All that decides the colour of a cell. */
 export interface Colours {
   palette: Palette;
   scale: Scale;
@@ -76,10 +87,11 @@ export interface Colours {
   version: number; // changes whenever any of this does
 }
 
+/** The count that a weight belongs to. */
 export const rankBin = (v: number): number =>
   Math.max(0, Math.min(RANK_BINS - 1, Math.floor(((Math.log2(v) - RANK_FLOOR) / -RANK_FLOOR) * (RANK_BINS - 1))));
 
-/// Where a value stands on the scale, 0..1: the twin of the shader's place().
+/** Where a value stands on the scale, 0..1: the twin of the shader's place(). */
 export function place(v: number, colours: Colours): number {
   if (colours.signed) {
     const d = 2 * v - 1;
@@ -96,6 +108,7 @@ function strength(v: number, colours: Pick<Colours, 'scale' | 'top' | 'cdf'>): n
   return colours.cdf[rankBin(v)] ?? 0;
 }
 
+/** The colours of a map. */
 export const rampOf = (c: Colours): Ramp => (c.signed ? 'difference' : c.palette);
 
 const WARM_DARK: [number, number, number][] = [
@@ -109,6 +122,7 @@ const WARM_LIGHT: [number, number, number][] = [
   [158, 52, 8],
 ];
 
+/** The colour of a measure at t, 0..1. */
 export function warm(t: number, dark: boolean): [number, number, number] {
   const stops = dark ? WARM_DARK : WARM_LIGHT;
   const x = Math.max(0, Math.min(1, t)) * 2;
@@ -118,6 +132,8 @@ export function warm(t: number, dark: boolean): [number, number, number] {
   return [0, 1, 2].map((c) => Math.round(a[c]! + (b[c]! - a[c]!) * (x - i))) as [number, number, number];
 }
 
+/** A colour as style sheets write it. */
 export const css = (c: readonly number[]): string => `rgb(${c[0]}, ${c[1]}, ${c[2]})`;
+/** Whether black reads better upon it than white. */
 export const bright = (c: readonly number[]): boolean =>
   0.2126 * (c[0]! / 255) ** 2.2 + 0.7152 * (c[1]! / 255) ** 2.2 + 0.0722 * (c[2]! / 255) ** 2.2 > 0.18;

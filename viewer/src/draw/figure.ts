@@ -5,17 +5,20 @@ import { css } from './colormap';
 import { ink } from '../map/gutters';
 import { type Pen, SvgPen } from './pen';
 
+/** One drawing of a picture. */
 export interface Panel {
   caption: string;
   width: number;
   height: number;
   draw(pen: Pen): void; // from 0, 0
 }
+/** A colour bar with its marks. */
 export interface Legend {
   colour(t: number): readonly number[]; // of 0..1
   ticks: readonly (readonly [number, string])[];
   what: string;
 }
+/** A picture to be saved: a title, lines, drawings, colour bars and notes. */
 export interface Figure {
   title: string;
   lines: string[];
@@ -29,11 +32,12 @@ const GAP = 28;
 const CAPTION = 24;
 const LEGEND = 300;
 const SANS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif';
+/** The font of pictures. */
 export const sans = (size: number, weight = 400): string => `${weight} ${size}px ${SANS}`;
 
 const ruler = document.createElement('canvas').getContext('2d')!;
 
-/// Lines of at most so wide a text, broken between words, within them only where one alone is too long.
+/** Lines of at most so wide a text, broken between words, within them only where one alone is too long. */
 export function wrapped(text: string, font: string, width: number): string[] {
   ruler.font = font;
   const fits = (t: string): boolean => ruler.measureText(t).width <= width;
@@ -154,6 +158,7 @@ function drawFigure(pen: Pen, figure: Figure, at: Layout): void {
   });
 }
 
+/** The picture as SVG. */
 export function svgOf(figure: Figure): Blob {
   const at = layout(figure);
   const pen = new SvgPen(at.width, at.height);
@@ -161,7 +166,7 @@ export function svgOf(figure: Figure): Blob {
   return pen.blob(`${figure.title}: ${figure.lines[0] ?? ''}`, [...figure.lines.slice(1), ...figure.notes].join(' '));
 }
 
-/// At two pixels to one, whatever the screen has.
+/** At two pixels to one, whatever the screen has. */
 export function pngOf(figure: Figure): Promise<Blob> {
   const at = layout(figure);
   const canvas = document.createElement('canvas');

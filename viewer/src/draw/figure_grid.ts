@@ -1,6 +1,7 @@
 // The picture of all heads: each one's map in its lower left, the measure's colour in its upper right, its role's
 // letter; layers across, heads down, or all from the highest measure to the lowest. Of two runs the difference.
 import { bright, shade, table } from './colormap';
+import { headName } from '../data/data';
 import { count, label, value, plural } from '../data/format';
 import { type Figure, type Legend, type Panel, sans } from './figure';
 import { ink } from '../map/gutters';
@@ -12,8 +13,9 @@ import { LOW, type Tile, badge, drawTint, loadThumbs, places, thumbDifference, t
 
 const WIDTH = 1240; // about so wide is the grid, CSS pixels
 const NAMES = 26;
+const UNDER = 13; // under each head for its name, where it is not told by its place
 
-/// One head, in whole cells.
+/** One head, in whole cells. */
 export function putTile(pen: Pen, tile: Tile, image: ImageData): void {
   const { x, y, size } = tile;
   const cell = size / image.width;
@@ -31,11 +33,11 @@ export function putTile(pen: Pen, tile: Tile, image: ImageData): void {
   pen.restore();
 }
 
-/// The side of a tile, near what is wanted: its cells are whole pixels of a picture at two to one.
+/** The side of a tile, near what is wanted: its cells are whole pixels of a picture at two to one. */
 export const tileSide = (wanted: number, cells: number): number =>
   (cells * Math.max(1, Math.round((2 * wanted) / cells))) / 2;
 
-/// Maps and tints of the heads as the page shows them.
+/** Maps and tints of the heads as the page shows them. */
 export async function tilesOf(
   store: Store,
   state: State,
@@ -49,7 +51,7 @@ export async function tilesOf(
   return { images, tints: values.map((_, h) => tint(at[h] ?? NaN, isDark(), signed)) };
 }
 
-/// What the colours of small maps stand for: always the logarithm of a share.
+/** What the colours of small maps stand for: always the logarithm of a share. */
 export function tileLegend(state: State, differ: boolean): Legend {
   const lut = table(differ ? 'difference' : state.palette);
   const at = (v: number): number => Math.max(0, 1 - Math.log2(v) / LOW);
@@ -75,6 +77,7 @@ export function tileLegend(state: State, differ: boolean): Legend {
   };
 }
 
+/** The colour bar of the measure. */
 export function measureLegend(store: Store, state: State): Legend {
   const { measure, values, signed } = seen(store, state);
   const { low, high } = places(values, signed);
@@ -85,7 +88,7 @@ export function measureLegend(store: Store, state: State): Legend {
   };
 }
 
-/// The text's name; of two runs both.
+/** The text's name; of two runs both. */
 export function titleOf(store: Store): string {
   const { data } = store;
   const b = store.get().against?.data;
@@ -93,10 +96,12 @@ export function titleOf(store: Store): string {
   return b && b.title !== data.title ? `A: ${name}. B: ${label(b.title || b.model.name, 200)}` : name;
 }
 
+/** The run in one line. */
 export const runLine = ({ data }: Store): string =>
   `${data.model.name}, ${data.model.file_type}, ${plural(data.run.tokens, 'token')}, ` +
   `${data.model.layers} layers \u00D7 ${data.model.heads} heads. Bare Attention`;
 
+/** All heads as the grid shows them. */
 export async function gridFigure(store: Store, state: State): Promise<Figure> {
   const { data, measure, values, signed, before } = seen(store, state);
   const { layers, heads } = data.model;
@@ -112,23 +117,33 @@ export async function gridFigure(store: Store, state: State): Promise<Figure> {
     : all.map((i) => (i % layers) * heads + Math.floor(i / layers));
   const size = tileSide(Math.max(20, Math.min(64, WIDTH / layers - 3)), images[0]!.width);
   const step = size + 3;
+  const down = step + (sorted ? UNDER : 0);
   const names = sorted ? 0 : NAMES;
   const panel: Panel = {
     caption: '',
     width: names + layers * step,
-    height: heads * step + (sorted ? 0 : 20),
+    height: heads * down + (sorted ? 0 : 20),
     draw(pen): void {
       order.forEach((head, place) => {
         const role = data.roles[head]?.name ?? '';
         const x = names + (place % layers) * step;
-        const y = Math.floor(place / layers) * step;
+        const y = Math.floor(place / layers) * down;
         const dim = state.role !== null && state.role !== role;
         putTile(pen, { head, x, y, size, tint: tints[head]!, badge: badge(role), dot: false, dim }, images[head]!);
       });
-      if (sorted) return;
       pen.fillStyle = ink().faint;
-      pen.font = sans(11.5);
       pen.textBaseline = 'middle';
+      if (sorted) {
+        // The place of a head does not tell its name.
+        pen.font = sans(10);
+        pen.textAlign = 'center';
+        order.forEach((head, place) => {
+          const y = Math.floor(place / layers) * down + size + UNDER / 2;
+          pen.fillText(headName(data, head), names + (place % layers) * step + size / 2, y);
+        });
+        return;
+      }
+      pen.font = sans(11.5);
       pen.textAlign = 'right';
       for (let h = 0; h < heads; ++h) pen.fillText(String(h), names - 6, h * step + size / 2);
       pen.textAlign = 'center';

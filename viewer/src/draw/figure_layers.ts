@@ -12,6 +12,7 @@ import type { Source } from '../source/source';
 import type { State, Store } from '../state/state';
 import { loadThumbs, thumbImage } from './thumbs';
 
+/** What a saved matrix of two layers is made of. */
 export interface LayersPicture {
   store: Store;
   state: State;
@@ -29,6 +30,7 @@ const titleOfLayers = ({ layers: [a, b], run }: LayersPicture): string =>
   `${a === b ? `The heads of layer ${a}` : `The heads of layer ${a} (down) and layer ${b} (across)`}` +
   (run ? `, run ${run}` : '');
 
+/** The matrix as a picture. */
 export async function figureOfLayers(p: LayersPicture): Promise<Figure> {
   const { store, state, source, layers, found, like, pairs } = p;
   const [a, b] = layers;
@@ -95,7 +97,7 @@ export async function figureOfLayers(p: LayersPicture): Promise<Figure> {
   };
 }
 
-/// Which of the numbers stand in the files, under which names: the bound is in the name where there is one.
+/** Which of the numbers stand in the files, under which names: the bound is in the name where there is one. */
 function columns({ found }: LayersPicture): [string, Float64Array][] {
   const { exact, rows, values } = found;
   return [
@@ -105,6 +107,7 @@ function columns({ found }: LayersPicture): [string, Float64Array][] {
   ];
 }
 
+/** Its numbers as rows, the first of them names. */
 export function layersTable(p: LayersPicture): (string | number)[][] {
   const { store, layers, found } = p;
   const all = columns(p);
@@ -119,6 +122,7 @@ export function layersTable(p: LayersPicture): (string | number)[][] {
   ];
 }
 
+/** Its numbers as JSON. */
 export function layersJson(p: LayersPicture): unknown {
   const { store, state, layers, found } = p;
   const all = columns(p);

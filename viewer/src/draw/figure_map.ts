@@ -12,20 +12,21 @@ const LEFT = 96;
 const BOTTOM = 84;
 const SIDE = { one: 720, two: 520 }; // at least so wide is a map, CSS pixels
 
-/// Tokens in view, across and down.
+/** Tokens in view, across and down. */
 const inView = ({ frame: f, camera, tokens }: Scene): { x: number; y: number } => ({
   x: Math.min(tokens.length - camera.x, (f.width - f.left) / camera.scale),
   y: Math.min(tokens.length - camera.y, (f.height - f.bottom) / camera.scale),
 });
 
-/// Cells are at least as large as on screen.
+/** Cells are at least as large as on screen. */
 const scaleOf = (scene: Scene, seen: { x: number; y: number }, alone: boolean): number =>
   Math.max(scene.camera.scale, (alone ? SIDE.one : SIDE.two) / Math.max(seen.x, seen.y));
 
+/** Whether the cells of a scene carry their weights in figures. */
 export const hasFigures = (scene: Scene, alone: boolean): boolean =>
   scaleOf(scene, inView(scene), alone) >= FIGURES_PX && scene.patches.some((p) => p.cell === 1);
 
-/// The map of a scene as a panel: no wider than the text.
+/** The map of a scene as a panel: no wider than the text. */
 export function mapPanel(scene: Scene, caption: string, alone: boolean): Panel {
   const { camera } = scene;
   const seen = inView(scene);
@@ -73,7 +74,7 @@ export function mapPanel(scene: Scene, caption: string, alone: boolean): Panel {
 
 const STEPS = [1, 2, 2.5, 5, 10];
 
-/// About four round values from 0 to the top, the top itself too where it stands free.
+/** About four round values from 0 to the top, the top itself too where it stands free. */
 function rounds(top: number): number[] {
   const raw = top / 4;
   const power = 10 ** Math.floor(Math.log10(raw));
@@ -83,7 +84,7 @@ function rounds(top: number): number[] {
 
 const shortPercent = (v: number): string => `${Number((100 * v).toPrecision(3))} %`;
 
-/// What weight a colour stands for, on the scale in use.
+/** What weight a colour stands for, on the scale in use. */
 export function weightTicks(colours: Colours): [number, string][] {
   const { scale, signed, top, cdf } = colours;
   if (scale === 'linear') {
@@ -115,13 +116,14 @@ export function weightTicks(colours: Colours): [number, string][] {
   });
 }
 
+/** The colour bar of a map. */
 export function weightLegend(colours: Colours, what: string): Legend {
   const lut = table(rampOf(colours));
   const how = colours.scale === 'rank' && !colours.signed ? ', by rank among the cells in view' : '';
   return { colour: (t) => shade(lut, t), ticks: weightTicks(colours), what: what + how };
 }
 
-/// What of the text is in view, and how exactly.
+/** What of the text is in view, and how exactly. */
 export function extentOf(scene: Scene, head: { exact: boolean; block: number }): string[] {
   const { frame: f, camera, tokens, patches } = scene;
   const n = tokens.length;

@@ -9,7 +9,7 @@ interface Member {
   changed: () => void;
 }
 
-/// Cells by weight: what the rank scale counts.
+/** Cells by weight: what the rank scale counts. */
 export function rankCounts(patches: Patch[], which: 0 | 1): Float32Array {
   const counts = new Float32Array(RANK_BINS);
   for (const p of patches) {
@@ -23,10 +23,11 @@ export function rankCounts(patches: Patch[], which: 0 | 1): Float32Array {
   return counts;
 }
 
+/** What the maps of one view have in common: their brightest weight and their ranks. */
 export class Gauge {
   private readonly members = new Map<object, Member>();
 
-  /// False where nothing is new. Else the others are told; `who` sees to itself.
+  /** False where nothing is new. Else the others are told; `who` sees to itself. */
   put(who: object, brought: Member): boolean {
     const before = this.members.get(who);
     if (before?.top === brought.top && before.counts.every((c, i) => c === brought.counts[i])) return false;
@@ -47,8 +48,10 @@ export class Gauge {
     return Math.max(0, ...Array.from(this.members.values(), (m) => m.top)) || 1;
   }
 
-  /// [RANK_BINS] share of the cells below each bin, half of its own counted. Every map counts alike, however many cells
-  /// of it are in view.
+  /**
+   * [RANK_BINS] share of the cells below each bin, half of its own counted. Every map counts alike, however many cells
+   * of it are in view.
+   */
   cdf(): Float32Array {
     const out = new Float32Array(RANK_BINS);
     for (const { counts } of this.members.values()) {

@@ -4,6 +4,7 @@
 // size. It refuses pictures of more runs of cells than a reader would open. Next: figure.ts, which puts pictures
 // together.
 
+/** What both a canvas and an SVG can draw. */
 export type Pen = Pick<
   CanvasRenderingContext2D,
   | 'fillStyle'
@@ -30,7 +31,7 @@ export type Pen = Pick<
   | 'fillText'
 >;
 
-/// Pixels that are cells of `cell` units a side, the first one at x, y.
+/** Pixels that are cells of `cell` units a side, the first one at x, y. */
 export interface CellImage {
   image: ImageData;
   x: number;
@@ -38,7 +39,7 @@ export interface CellImage {
   cell: number;
   whole?: boolean; // what lies under it does not show through where it has no cells
 }
-/// Units to CSS pixels: (v - at) * scale.
+/** Units to CSS pixels: (v - at) * scale. */
 export interface Units {
   x: number;
   y: number;
@@ -47,6 +48,7 @@ export interface Units {
 
 const MOST_RUNS = 1_000_000;
 
+/** A text within XML. */
 export const xml = (text: string): string =>
   text
     // eslint-disable-next-line no-control-regex
@@ -57,14 +59,14 @@ export const xml = (text: string): string =>
     .replace(/>/g, '&gt;')
     .replace(/"/g, '&quot;');
 
-/// In pieces, so that the page's script holds no tag that a reader of its HTML might count.
+/** In pieces, so that the page's script holds no tag that a reader of its HTML might count. */
 const named = (name: string, text: string): string => `<${name}>${xml(text)}</${name}>`;
 const short = (v: number): string => String(Math.round(v * 100) / 100);
 const hex = (r: number, g: number, b: number): string => `#${((r << 16) | (g << 8) | b).toString(16).padStart(6, '0')}`;
 
 const scratch = document.createElement('canvas');
 
-/// Cells as they are, never smoothed: neighbours share their edge, which lies on a whole pixel of a picture at 2x.
+/** Cells as they are, never smoothed: neighbours share their edge, which lies on a whole pixel of a picture at 2x. */
 export function putCells(pen: Pen, all: CellImage[], units: Units): void {
   if (pen instanceof SvgPen) {
     pen.cells(all, units);
@@ -96,6 +98,7 @@ interface Ways {
   groups: number; // opened since, to be closed with it
 }
 
+/** Draws into an SVG of shapes and text alone. */
 export class SvgPen implements Pen {
   fillStyle: Pen['fillStyle'] = '#000000';
   strokeStyle: Pen['strokeStyle'] = '#000000';
@@ -194,7 +197,7 @@ export class SvgPen implements Pen {
     this.out.push(`${this.box(x, y, w, h)} ${this.outline}/>`);
   }
 
-  /// Baselines are counted here: readers of SVG do not agree on theirs.
+  /** Baselines are counted here: readers of SVG do not agree on theirs. */
   fillText(text: string, x: number, y: number): void {
     const [, weight, size, family] = /^(?:(\d+) )?([\d.]+)px (.*)$/.exec(this.font) ?? ['', '', '10', 'sans-serif'];
     const down = { middle: 0.35, top: 0.8 }[this.textBaseline as string] ?? 0;
@@ -207,7 +210,7 @@ export class SvgPen implements Pen {
     );
   }
 
-  /// Runs of one colour, all runs of a colour as one path.
+  /** Runs of one colour, all runs of a colour as one path. */
   cells(all: CellImage[], { x, y, scale }: Units): void {
     const exact = (v: number): string => String(Number(v.toPrecision(10)));
     this.out.push(

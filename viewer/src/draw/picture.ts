@@ -7,6 +7,7 @@ import { unrounded } from '../data/quant';
 import type { Look, Patches } from '../source/source';
 import { type Patch, largest, pooledLevels } from './tiles';
 
+/** What a map shows. */
 export interface Picture {
   readonly n: number;
   readonly block: number; // tokens a side of the finest pooled cell
@@ -19,6 +20,7 @@ export interface Picture {
   patches(look: Look, onReady: () => void): Patches | null;
 }
 
+/** The picture of one head. */
 export const headPicture = (head: Head): Picture => ({
   n: head.n,
   block: head.pooled.block,
@@ -31,11 +33,13 @@ export const headPicture = (head: Head): Picture => ({
   patches: (look, onReady) => head.exact?.patches(look, onReady) ?? null,
 });
 
-/// By what the values of two heads are multiplied before they are subtracted.
+/** By what the values of two heads are multiplied before they are subtracted. */
 type Factors = readonly [number, number];
 
-/// Weights times what keys carry come as parts of the largest size of their own head; subtracted they are parts of the
-/// larger of the two, which is one measure for both: the size of what is added to the residual stream.
+/**
+ * Weights times what keys carry come as parts of the largest size of their own head; subtracted they are parts of the
+ * larger of the two, which is one measure for both: the size of what is added to the residual stream.
+ */
 function factorsOf(a: Head, b: Head, look: Look): Factors {
   const sizes = [a.exact?.sizes, b.exact?.sizes] as const;
   if (!look.weighted || look.norm === 'key' || !sizes[0] || !sizes[1]) return [1, 1];
@@ -44,7 +48,7 @@ function factorsOf(a: Head, b: Head, look: Look): Factors {
   return [tops[0] / top, tops[1] / top];
 }
 
-/// Pooled values are known to within their codes: what lies closer together than those is no difference.
+/** Pooled values are known to within their codes: what lies closer together than those is no difference. */
 function subtract(a: Patch, b: Patch, [ofA, ofB]: Factors): Patch {
   const less = a.exact ? (x: number, y: number): number => x - y : unrounded;
   const values = new Float32Array(a.values.length);
@@ -58,7 +62,7 @@ function subtract(a: Patch, b: Patch, [ofA, ofB]: Factors): Patch {
   return { ...a, values };
 }
 
-/// Patches that both heads have, subtracted; each pair once.
+/** Patches that both heads have, subtracted; each pair once. */
 class Differences implements Patches {
   private readonly known = new WeakMap<Patch, { b: Patch; out: Patch }>();
 
@@ -99,6 +103,7 @@ class Differences implements Patches {
   }
 }
 
+/** The picture of head `a` less head `b`. */
 export const differencePicture = (a: Head, b: Head): Picture => ({
   n: a.n,
   block: a.pooled.block,

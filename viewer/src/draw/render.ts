@@ -15,12 +15,14 @@ import {
 } from './colormap';
 import type { Patch } from './tiles';
 
+/** What of the map is seen, and how large. */
 export interface Camera {
   x: number; // token at the left edge
   y: number; // token at the top edge
   scale: number; // device pixels a token
 }
 
+/** Draws patches on a canvas, by WebGL2 or in 2D. */
 export interface Renderer {
   readonly kind: 'WebGL2' | 'Canvas 2D';
   draw(patches: Patch[], camera: Camera, colours: Colours): void;
@@ -29,8 +31,10 @@ export interface Renderer {
 
 let fast: boolean | undefined;
 
-/// WebGL2 done in software is slower than the 2D canvas (measured on two cores: 95 % of frames within 50 ms against
-/// 17 ms), so it is taken only where a graphics chip does it. `draw=webgl` in the address takes it anyway, for tests.
+/**
+ * WebGL2 done in software is slower than the 2D canvas (measured on two cores: 95 % of frames within 50 ms against
+ * 17 ms), so it is taken only where a graphics chip does it. `draw=webgl` in the address takes it anyway, for tests.
+ */
 function fastWebGl(): boolean {
   if (fast !== undefined) return fast;
   const gl = document.createElement('canvas').getContext('webgl2', { failIfMajorPerformanceCaveat: true });
@@ -43,7 +47,7 @@ function fastWebGl(): boolean {
 
 let lostOnce = false;
 
-/// `lost` is called when the graphics chip gives up: another canvas then has to be made, which is drawn on in 2D.
+/** `lost` is called when the graphics chip gives up: another canvas then has to be made, which is drawn on in 2D. */
 export function makeRenderer(canvas: HTMLCanvasElement, lost: () => void): Renderer {
   const forced = new URLSearchParams(location.hash.slice(1)).get('draw') === 'webgl';
   const gl =
@@ -239,7 +243,7 @@ interface Part {
   c1: number;
 }
 
-/// A patch, or a part of it, as coloured pixels, one a cell; transparent above the diagonal.
+/** A patch, or a part of it, as coloured pixels, one a cell; transparent above the diagonal. */
 export function pixels(patch: Patch, colours: Colours, part?: Part): ImageData {
   const { r0, r1, c0, c1 } = part ?? { r0: 0, r1: patch.height, c0: 0, c1: patch.width };
   const image = new ImageData(c1 - c0, r1 - r0);
@@ -259,7 +263,7 @@ export function pixels(patch: Patch, colours: Colours, part?: Part): ImageData {
   return image;
 }
 
-/// The same on a canvas: for the map, and for the minimap.
+/** The same on a canvas: for the map, and for the minimap. */
 export function paint(patch: Patch, colours: Colours): HTMLCanvasElement {
   const canvas = document.createElement('canvas');
   canvas.width = patch.width;

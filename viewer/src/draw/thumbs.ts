@@ -5,6 +5,7 @@ import type { Pen } from './pen';
 import { LOG_DECODE, triangle, unrounded } from '../data/quant';
 import type { Source } from '../source/source';
 
+/** The small pictures of all heads, as codes. */
 export interface Thumbs {
   size: number; // T
   cells: number; // bytes a head
@@ -13,6 +14,7 @@ export interface Thumbs {
 
 const loading = new WeakMap<Source, Promise<Thumbs>>();
 
+/** Reads them, once for each source. */
 export function loadThumbs(source: Source): Promise<Thumbs> {
   const known = loading.get(source);
   if (known) return known;
@@ -24,9 +26,10 @@ export function loadThumbs(source: Source): Promise<Thumbs> {
   return read;
 }
 
+/** Where the colours of small pictures begin. */
 export const LOW = -9; // log2 of the share drawn darkest: an even row of 40 cells lies at -5.3
 
-/// Coloured cells of one head, [T, T], above the diagonal transparent.
+/** Coloured cells of one head, [T, T], above the diagonal transparent. */
 export function thumbImage(thumbs: Thumbs, head: number, palette: Palette, first: boolean): ImageData {
   const { size, cells, codes } = thumbs;
   const image = new ImageData(size, size);
@@ -48,8 +51,10 @@ export function thumbImage(thumbs: Thumbs, head: number, palette: Palette, first
   return image;
 }
 
-/// The differences of two runs' thumbnails of one head, b less a: orange is more, purple less. What lies within the
-/// rounding of the two is no difference.
+/**
+ * The differences of two runs' thumbnails of one head, b less a: orange is more, purple less. What lies within the
+ * rounding of the two is no difference.
+ */
 export function thumbDifference(a: Thumbs, b: Thumbs, head: number, first: boolean): ImageData {
   const { size, cells } = a;
   const image = new ImageData(size, size);
@@ -74,8 +79,10 @@ export function thumbDifference(a: Thumbs, b: Thumbs, head: number, first: boole
   return image;
 }
 
-/// What two heads have in common, sum of the smaller of both weights, mean over the rows; blocks of keys are counted as
-/// one, so it is at most this much. NaN where either is not a number.
+/**
+ * What two heads have in common, sum of the smaller of both weights, mean over the rows; blocks of keys are counted as
+ * one, so it is at most this much. NaN where either is not a number.
+ */
 export function inCommon(thumbs: Thumbs, a: number, b: number): number {
   const { size, cells, codes } = thumbs;
   let sum = 0;
@@ -84,6 +91,7 @@ export function inCommon(thumbs: Thumbs, a: number, b: number): number {
   return Math.min(1, sum / size);
 }
 
+/** One head as the grid has it. */
 export interface Tile {
   head: number;
   x: number;
@@ -97,8 +105,10 @@ export interface Tile {
 
 const scratch = document.createElement('canvas');
 
-/// The measure's colour in the upper right. The diagonal is what many heads are about: its cells are drawn whole, and
-/// the tint begins beyond them.
+/**
+ * The measure's colour in the upper right. The diagonal is what many heads are about: its cells are drawn whole, and
+ * the tint begins beyond them.
+ */
 export function drawTint(pen: Pen, tile: Tile, cell: number): void {
   const { x, y, size } = tile;
   const gap = Math.max(1, Math.round(size / 26));
@@ -112,6 +122,7 @@ export function drawTint(pen: Pen, tile: Tile, cell: number): void {
   pen.fill();
 }
 
+/** Draws one head on a canvas; `image` is null until it is there. */
 export function drawTile(c: CanvasRenderingContext2D, tile: Tile, image: ImageData | null): void {
   const { x, y, size } = tile;
   const cell = Math.max(1.5, image ? size / image.width : 0);
@@ -154,10 +165,10 @@ export function drawTile(c: CanvasRenderingContext2D, tile: Tile, image: ImageDa
   c.globalAlpha = 1;
 }
 
-/// "first-token" is F, "mixed" is nothing.
+/** "first-token" is F, "mixed" is nothing. */
 export const badge = (role: string): string => (role === 'mixed' ? '' : (role[0] ?? '').toUpperCase());
 
-/// Why a head is worth a look, in a word that fits its square.
+/** Why a head is worth a look, in a word that fits its square. */
 const WORDS: Record<string, string> = {
   pointer: 'points',
   far: 'far',
@@ -168,10 +179,13 @@ const WORDS: Record<string, string> = {
   'first-token': 'first',
   self: 'self',
 };
+/** Why a head is worth a look, in a word. */
 export const word = (highlight: string): string => WORDS[highlight] ?? highlight;
 
-/// Where each head's value stands between the least and the greatest of all heads, 0..1; NaN where it is not a number.
-/// Differences have 0 in the middle. `low` and `high` are NaN where no head has a number.
+/**
+ * Where each head's value stands between the least and the greatest of all heads, 0..1; NaN where it is not a number.
+ * Differences have 0 in the middle. `low` and `high` are NaN where no head has a number.
+ */
 export function places(values: number[], signed: boolean): { at: number[]; low: number; high: number } {
   const known = values.filter((v) => Number.isFinite(v));
   if (!known.length) return { at: values.map(() => NaN), low: NaN, high: NaN };
@@ -182,6 +196,7 @@ export function places(values: number[], signed: boolean): { at: number[]; low: 
   return { at: values.map((v) => (high > low ? (v - low) / (high - low) : middle(v + 0))), low, high };
 }
 
+/** The colour of a measure that stands at `place`, 0..1. */
 export function tint(place: number, dark: boolean, signed: boolean): readonly number[] {
   if (Number.isNaN(place)) return FAULT;
   return signed ? shade(table('difference'), Math.max(0, Math.min(1, place))) : warm(place, dark);

@@ -8,10 +8,12 @@ import type { Head } from '../data/head';
 import { triangle } from '../data/quant';
 import type { Look, Patches } from '../source/source';
 
+/** The side of an exact patch. */
 export const TILE = 256; // tokens a side of an exact patch
 const SLICE_MS = 6;
 const KEEP_BYTES = 96e6;
 
+/** A rectangle of cells that is drawn as one. */
 export interface Patch {
   x: number; // first key
   y: number; // first row
@@ -24,7 +26,7 @@ export interface Patch {
 
 const mark = (v: number): number => (Number.isFinite(v) ? v : NOT_A_NUMBER);
 
-/// All pooled levels, finest first. What blocks cannot tell under a look is absent rather than wrong.
+/** All pooled levels, finest first. What blocks cannot tell under a look is absent rather than wrong. */
 export function pooledLevels(head: Head, look: Look): Patch[] {
   const levels = shareLevels(head, look.first);
   const { received, sizes } = head.exact ?? { received: null, sizes: null };
@@ -33,7 +35,7 @@ export function pooledLevels(head: Head, look: Look): Patch[] {
   return levels;
 }
 
-/// Shares of rows to parts of what the keys of a block receive.
+/** Shares of rows to parts of what the keys of a block receive. */
 function byKey(level: Patch, n: number): void {
   const { width, values, cell } = level;
   for (let c = 0; c < width; ++c) {
@@ -48,7 +50,7 @@ function byKey(level: Patch, n: number): void {
   }
 }
 
-/// Shares times the mean size of what the block's keys carry, each key counted by what it receives.
+/** Shares times the mean size of what the block's keys carry, each key counted by what it receives. */
 function bySize(level: Patch, received: Float32Array, sizes: Float32Array): void {
   const { width, values, cell } = level;
   const top = largest(sizes);
@@ -67,6 +69,7 @@ function bySize(level: Patch, received: Float32Array, sizes: Float32Array): void
   }
 }
 
+/** The largest value, 1 where all are 0. */
 export function largest(values: Float32Array): number {
   let top = 0;
   for (const v of values) if (v > top) top = v;
@@ -115,6 +118,7 @@ function halve(fine: Patch, n: number): Patch {
   return { x: 0, y: 0, cell, width, height: width, exact: false, values };
 }
 
+/** A patch that is wanted. */
 export interface Tile {
   tx: number;
   ty: number;
@@ -123,7 +127,7 @@ export interface Tile {
   far: number; // from the middle of what is in view, tokens
 }
 
-/// Tiles of `side` tokens that lie in the triangle of an n-token text and touch the tokens [x0, x1) x [y0, y1).
+/** Tiles of `side` tokens that lie in the triangle of an n-token text and touch the tokens [x0, x1) x [y0, y1). */
 export function tilesInView(n: number, side: number, level: number, x: [number, number], y: [number, number]): Tile[] {
   const clamp = (v: number): number => Math.max(0, Math.min(Math.ceil(n / side) - 1, Math.floor(v / side)));
   const out: Tile[] = [];
@@ -136,7 +140,7 @@ export function tilesInView(n: number, side: number, level: number, x: [number, 
   return out;
 }
 
-/// Patches that were made, the most recently used last; the oldest go when they take too much memory.
+/** Patches that were made, the most recently used last; the oldest go when they take too much memory. */
 export class PatchStore {
   private readonly done = new Map<string, Patch>();
   private bytes = 0;
@@ -178,7 +182,7 @@ interface HeldHead {
   sizes: Float32Array | null; // [N]
 }
 
-/// The exact patches of one head whose Q and K are at hand.
+/** The exact patches of one head whose Q and K are at hand. */
 export class ExactPatches implements Patches {
   private readonly done = new PatchStore();
   private queue: Tile[] = [];
@@ -215,8 +219,10 @@ export class ExactPatches implements Patches {
     return this.queue.length + (this.job ? 1 : 0);
   }
 
-  /// Patches that cover the tokens [x0, x1) x [y0, y1) at 2^level tokens a cell: those that are there. The rest is
-  /// computed, nearest to the middle first.
+  /**
+   * Patches that cover the tokens [x0, x1) x [y0, y1) at 2^level tokens a cell: those that are there. The rest is
+   * computed, nearest to the middle first.
+   */
   want(level: number, x0: number, x1: number, y0: number, y1: number): Patch[] {
     const out: Patch[] = [];
     const missing: Tile[] = [];
@@ -302,7 +308,7 @@ export class ExactPatches implements Patches {
     }
   }
 
-  /// What the keys of each column of the patch receive together.
+  /** What the keys of each column of the patch receive together. */
   private sumKeys(patch: Patch, received: Float32Array): void {
     const id = `${patch.x}/${patch.cell}`;
     if (this.keySumsOf === id) return;

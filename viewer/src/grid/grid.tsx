@@ -1,5 +1,5 @@
-// The grid of all heads on one canvas, with one real button for each: layers along the wider side of the screen, or all
-// heads from the highest measure to the lowest. Arrow keys move, Enter opens.
+// The grid of all heads on one canvas, with one real button for each: layers across, on a phone down, or all heads from
+// the highest measure to the lowest, each under its name. Arrow keys move, Enter opens.
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { headName, headOf, layerOf } from '../data/data';
 import { value } from '../data/format';
@@ -14,10 +14,17 @@ interface Layout {
   across: 'layers' | 'heads';
 }
 
-function layout(width: number, layers: number, heads: number, labels: number): Layout {
-  const wide = (width - labels) / layers;
-  if (wide >= 30) return { columns: layers, cell: Math.min(wide, 72), across: 'layers' };
-  return { columns: heads, cell: Math.min((width - labels) / heads, 72), across: 'heads' };
+function layout(width: number, layers: number, heads: number, named: boolean): Layout {
+  const room = width - LABELS;
+  const wide = room / layers;
+  // Where places say nothing, squares are as wide as their names.
+  if (named && wide < WIDEST_NAME) {
+    const columns = Math.max(1, Math.floor(room / WIDEST_NAME));
+    return { columns, cell: room / columns, across: 'heads' };
+  }
+  // Also in a notebook's cell and with the page enlarged the layers go across: else the grid is three screens high.
+  if (wide >= SMALLEST) return { columns: layers, cell: Math.min(wide, 72), across: 'layers' };
+  return { columns: heads, cell: Math.min(room / heads, 72), across: 'heads' };
 }
 
 interface GridProps {
@@ -29,7 +36,12 @@ interface GridProps {
 
 const LABELS = 26;
 const GAP = 3;
+const SMALLEST = 18; // pixels of a square that is pointed at
+const WORDED = 26; // from this size on a square has room for a word
+const WIDEST_NAME = 30;
+const NAME = 13; // pixels under each square for its name, where the place does not tell it
 
+/** All heads. */
 export function Grid({ store, state, back, onHover }: GridProps) {
   const { data } = store;
   const { layers, heads } = data.model;
@@ -54,8 +66,8 @@ export function Grid({ store, state, back, onHover }: GridProps) {
   const { roles } = shown.data;
   const exact = useMemo(() => new Set(shown.data.exact), [shown]);
   const dots = exact.size < layers * heads;
-  const { columns, cell, across } = layout(width, layers, heads, LABELS);
   const sorted = state.order === 'measure';
+  const { columns, cell, across } = layout(width, layers, heads, sorted);
   const order = useMemo(() => {
     const all = Array.from({ length: layers * heads }, (_, i) => i);
     if (sorted) {
@@ -68,6 +80,7 @@ export function Grid({ store, state, back, onHover }: GridProps) {
   }, [sorted, across, values, signed, layers, heads]);
   const scale = useMemo(() => places(values, signed), [values, signed]);
   const rows = Math.ceil(order.length / columns);
+  const high = cell + (sorted ? NAME : 0); // of a row
   const images = useMemo(
     () =>
       thumbs &&
@@ -82,9 +95,9 @@ export function Grid({ store, state, back, onHover }: GridProps) {
     if (!width) return;
     const dpr = window.devicePixelRatio || 1;
     node.width = Math.round(columns * cell * dpr);
-    node.height = Math.round(rows * cell * dpr);
+    node.height = Math.round(rows * high * dpr);
     node.style.width = `${columns * cell}px`;
-    node.style.height = `${rows * cell}px`;
+    node.style.height = `${rows * high}px`;
     const c = node.getContext('2d')!;
     c.setTransform(dpr, 0, 0, dpr, 0, 0);
     order.forEach((head, place) => {
@@ -94,7 +107,7 @@ export function Grid({ store, state, back, onHover }: GridProps) {
         {
           head,
           x: (place % columns) * cell,
-          y: Math.floor(place / columns) * cell,
+          y: Math.floor(place / columns) * high,
           size: cell - GAP,
           tint: tint(scale.at[head] ?? NaN, dark, signed),
           badge: badge(role),
@@ -105,7 +118,7 @@ export function Grid({ store, state, back, onHover }: GridProps) {
       );
     });
     if (images) performance.mark('bareattn-grid-painted');
-  }, [width, columns, cell, rows, order, scale, images, dark, state.role, roles, signed, exact]);
+  }, [width, columns, cell, high, rows, order, scale, images, dark, state.role, roles, signed, exact]);
 
   const there = width > 0;
   useEffect(() => {
@@ -136,7 +149,7 @@ export function Grid({ store, state, back, onHover }: GridProps) {
   const name = (i: number): string => (sorted ? '' : String(i));
 
   return (
-    <div class="grid-box" ref={box}>
+    <div class={cell < WORDED ? 'grid-box small' : 'grid-box'} ref={box}>
       <canvas ref={canvas} aria-hidden="true" class="grid-canvas" />
       <div
         role="grid"
@@ -144,12 +157,12 @@ export function Grid({ store, state, back, onHover }: GridProps) {
         aria-rowcount={rows}
         aria-colcount={columns}
         class="grid"
-        style={{ height: `${rows * cell}px` }}
+        style={{ height: `${rows * high}px` }}
         onKeyDown={onKey}
         onMouseLeave={() => onHover(null)}
       >
         {Array.from({ length: width ? rows : 0 }, (_, r) => (
-          <div role="row" key={r} class="grid-row" style={{ top: `${r * cell}px`, height: `${cell}px` }}>
+          <div role="row" key={r} class="grid-row" style={{ top: `${r * high}px`, height: `${high}px` }}>
             <span class="row-name" aria-hidden="true">
               {name(r)}
             </span>
@@ -160,7 +173,7 @@ export function Grid({ store, state, back, onHover }: GridProps) {
                   role="gridcell"
                   key={head}
                   class="cell"
-                  style={{ left: `${c * cell}px`, width: `${cell - GAP}px` }}
+                  style={{ left: `${c * cell}px`, width: `${cell - GAP}px`, height: `${cell - GAP}px` }}
                 >
                   <button
                     type="button"
@@ -175,9 +188,14 @@ export function Grid({ store, state, back, onHover }: GridProps) {
                     }}
                     onMouseEnter={() => onHover(head)}
                   />
-                  {highlights.has(head) && (
+                  {highlights.has(head) && cell >= WORDED && (
                     <span class="word" aria-hidden="true">
                       {word(highlights.get(head)!.id)}
+                    </span>
+                  )}
+                  {sorted && (
+                    <span class="cell-name" aria-hidden="true">
+                      {headName(data, head)}
                     </span>
                   )}
                 </div>

@@ -4,6 +4,7 @@ import { putCells } from '../draw/pen';
 import type { State } from '../state/state';
 import { type Thumbs, thumbImage } from '../draw/thumbs';
 
+/** The small map of one head. */
 export function HeadThumb({
   thumbs,
   head,

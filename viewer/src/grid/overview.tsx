@@ -49,6 +49,7 @@ function Roles({ store, state }: { store: Store; state: State }) {
           type="button"
           key={name}
           class="chip"
+          title={state.role === name ? 'Shows all heads again' : 'Dims all heads but those of this role'}
           aria-pressed={state.role === name}
           onClick={() => store.set({ role: state.role === name ? null : name })}
         >
@@ -154,7 +155,7 @@ function MapLegend({ state, differ }: { state: State; differ: boolean }) {
   );
 }
 
-/// What stands on the squares beside map and colour.
+/** What stands on the squares beside map and colour. */
 function Marks({ store, state }: { store: Store; state: State }) {
   const { data, highlights } = seen(store, state);
   const { block } = data.pool;
@@ -176,9 +177,35 @@ function Marks({ store, state }: { store: Store; state: State }) {
           <span class="word" aria-hidden="true">
             word
           </span>{' '}
-          worth a look first; why stands below.
+          worth a look first; the line above says why.
         </span>
       )}
+    </p>
+  );
+}
+
+interface ToldProps {
+  store: Store;
+  state: State;
+  head: number;
+  hidden?: boolean; // only for the room that it takes
+}
+
+/** The line of the head under the pointer. */
+function Told({ store, state, head, hidden = false }: ToldProps) {
+  const { data, measure, values, signed, highlights } = seen(store, state);
+  const why = highlights.get(head);
+  return (
+    <p class={hidden ? 'longest' : 'told'} aria-hidden={hidden ? 'true' : undefined}>
+      <strong>{headName(data, head)}</strong> {data.roles[head]?.name}: {data.roles[head]?.evidence}.{' '}
+      {signed ? 'Change of ' : ''}
+      {measure.title} <b>{value(values[head], measure.unit)}</b>
+      {why && (
+        <>
+          . <b>{why.title}</b>: {plain(why.evidence)}.
+        </>
+      )}
+      {data.recipe_roles && <span class="recipe-role"> Tested by recipes: {data.recipe_roles[head]?.name}</span>}
     </p>
   );
 }
@@ -188,12 +215,19 @@ interface OverviewProps {
   back: number | null; // the head that was left for the grid
 }
 
+/** The first view. */
 export function Overview({ store, back }: OverviewProps) {
   const state = useStore(store);
-  const { data, measures, measure, values, signed, before, highlights } = seen(store, state);
+  const { data, measures, measure, signed, before, highlights } = seen(store, state);
   const [hover, setHover] = useState<number | null>(null);
   const shown = hover ?? data.telling[0] ?? 0;
-  const why = highlights.get(shown);
+  const longest = useMemo(() => {
+    const lengths = data.means.map((_, h) => {
+      const why = highlights.get(h);
+      return (data.roles[h]?.evidence.length ?? 0) + (why ? why.title.length + why.evidence.length : 0);
+    });
+    return lengths.indexOf(lengths.reduce((most, length) => Math.max(most, length), 0));
+  }, [data, before]);
   const exact = data.exact.length;
   const all = data.means.length;
   const { block } = data.pool;
@@ -212,6 +246,7 @@ export function Overview({ store, back }: OverviewProps) {
         <div class="toolbar">
           <Pick
             legend="Colour by"
+            title={measure.description}
             value={measures.indexOf(measure)}
             options={measures.map((m) => m.title)}
             onChange={(i) => store.set({ measure: i })}
@@ -221,8 +256,8 @@ export function Overview({ store, back }: OverviewProps) {
             legend="Order"
             value={state.order}
             options={[
-              ['layer', 'By layer'],
-              ['measure', 'By measure'],
+              ['layer', 'By layer', 'Layers and heads as the model has them'],
+              ['measure', 'By measure', 'All heads from the highest measure to the lowest'],
             ]}
             onChange={(order) => store.set({ order })}
           />
@@ -242,22 +277,15 @@ export function Overview({ store, back }: OverviewProps) {
           </button>
         </div>
         <Roles store={store} state={state} />
-        <Grid store={store} state={state} back={back} onHover={setHover} />
-        <Marks store={store} state={state} />
+        <div>
+          <Grid store={store} state={state} back={back} onHover={setHover} />
+          <div class="hovered">
+            <Told store={store} state={state} head={shown} />
+            <Told store={store} state={state} head={longest} hidden />
+          </div>
+        </div>
         <div class="under-grid">
-          <p class="hovered">
-            <strong>
-              {layerOf(data, shown)}.{headOf(data, shown)}
-            </strong>{' '}
-            {data.roles[shown]?.name}: {data.roles[shown]?.evidence}. {signed ? 'Change of ' : ''}
-            {measure.title} <b>{value(values[shown], measure.unit)}</b>
-            {why && (
-              <>
-                . <b>{why.title}</b>: {plain(why.evidence)}.
-              </>
-            )}
-            {data.recipe_roles && <span class="recipe-role"> Tested by recipes: {data.recipe_roles[shown]?.name}</span>}
-          </p>
+          <Marks store={store} state={state} />
           <div class="legends">
             <MapLegend state={state} differ={before !== null} />
             <MeasureLegend store={store} state={state} />
@@ -268,10 +296,15 @@ export function Overview({ store, back }: OverviewProps) {
       <section class="panel prose" aria-labelledby="about-title">
         <h2 id="about-title">What one sees</h2>
         <p>
-          Attention is a weighting, not a spotlight: every token keeps some weight. Bright cells carry more of it, dark
-          ones less, and none is left out. A bright first column is a head that rests on the first token; a bright
-          diagonal looks at the token itself or the one before; stripes down the map are tokens that many others look
-          at.
+          Attention is a weighting, not a spotlight: every token keeps some weight.{' '}
+          {before
+            ? 'Here the two runs are subtracted: orange cells have more weight in B than in A, purple ones less, and ' +
+              'where nothing changed there is none. What one row gains somewhere it loses elsewhere, for each row ' +
+              'adds up to the same: an orange first column is a head that rests on the first token more than before, ' +
+              'an orange or purple stripe a token that many others look at more, or less.'
+            : 'Bright cells carry more of it, dark ones less, and none is left out. A bright first column is a head ' +
+              'that rests on the first token; a bright diagonal looks at the token itself or the one before; stripes ' +
+              'down the map are tokens that many others look at.'}
         </p>
         {data.model.warnings.map((warning) => (
           <p key={warning} class="warning">

@@ -6,6 +6,7 @@ import { seen } from '../state/seen';
 import { type State, type Store, useDark } from '../state/state';
 import { places, tint } from '../draw/thumbs';
 
+/** All heads, for the pointer. */
 export function HeadPicker({ store, state, head }: { store: Store; state: State; head: number }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const [dark] = useDark();

@@ -6,6 +6,7 @@ import type { Camera } from '../draw/render';
 import type { Patch } from '../draw/tiles';
 import { Token } from './token';
 
+/** One cell of the map as a line of its table. */
 export interface CellRow {
   row: number;
   key: number;
@@ -14,7 +15,7 @@ export interface CellRow {
   exact: boolean;
 }
 
-/// The strongest cells in view: of the exact patches where there are any, otherwise of the pooled ones.
+/** The strongest cells in view: of the exact patches where there are any, otherwise of the pooled ones. */
 export function strongestCells(
   patches: Patch[],
   camera: Camera,
@@ -54,6 +55,7 @@ interface CellsTableProps {
   onFocus: (row: number, key: number) => void;
 }
 
+/** The strongest cells in view as a table. */
 export function CellsTable({ of, cells, tokens, what, onFocus }: CellsTableProps) {
   const last = tokens.length - 1;
   const name = (from: number, size: number) => {

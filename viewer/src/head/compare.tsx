@@ -12,29 +12,33 @@ import { inCommon } from '../draw/thumbs';
 import { Token } from './token';
 import { useThumbs } from '../state/use_thumbs';
 
-/// What a head is compared with: another head, or itself in the second run. A difference of heads is first less second,
-/// of runs second less first: what is more, after, is orange.
+/**
+ * What a head is compared with: another head, or itself in the second run. A difference of heads is first less second,
+ * of runs second less first: what is more, after, is orange.
+ */
 export interface Pair {
   kind: 'heads' | 'runs';
   as: 'side' | 'difference';
   names: [string, string]; // on the maps and in words
-  short: [string, string]; // in tables
+  short: [string, string]; // in names of files and columns: "0.4"
+  beside: [string, string]; // beside numbers, for one of which "0.4" would be taken: "head 0.4"
 }
 
+/** What lies between: of two heads the first less the second, of two runs B less A. */
 export const differenceOf = (pair: Pair, a: number, b: number): number => (pair.kind === 'runs' ? b - a : a - b);
 
-/// Its name: "B \u2212 A".
-export const differenceName = ({ kind, short: [a, b] }: Pair): string =>
+/** Its name: "B \u2212 A". */
+export const differenceName = ({ kind, beside: [a, b] }: Pair): string =>
   kind === 'runs' ? `${b} \u2212 ${a}` : `${a} \u2212 ${b}`;
 
-/// The difference of the same row of both, key by key.
+/** The difference of the same row of both, key by key. */
 export function rowDifference(pair: Pair, a: RowView, b: RowView): Float32Array {
   return Float32Array.from(a.weights, (w, j) => differenceOf(pair, w, b.weights[j] ?? NaN));
 }
 
 const FEWEST = 8; // blocks a side of a small picture, below which all heads look alike
 
-/// The heads of this one's layer that look most and least like it, to be compared with at a click.
+/** The heads of this one's layer that look most and least like it, to be compared with at a click. */
 function Alike({ store, source, head }: { store: Store; source: Source; head: number }) {
   const thumbs = useThumbs(source);
   const { data } = source;
@@ -47,13 +51,14 @@ function Alike({ store, source, head }: { store: Store; source: Source; head: nu
       .sort((a, b) => b.common - a.common);
   }, [thumbs, data, head]);
   if (others.length < 2) return null;
-  const choice = (what: string, { i, common }: { i: number; common: number }) => (
+  const choice = (what: string, { i, common }: { i: number; common: number }, of = '') => (
     <span>
       {what}{' '}
       <button type="button" class="link" onClick={() => store.set({ other: i })}>
         {headName(data, i)}
       </button>{' '}
-      ({percent(common)})
+      ({percent(common)}
+      {of})
     </span>
   );
   return (
@@ -61,7 +66,8 @@ function Alike({ store, source, head }: { store: Store; source: Source; head: nu
       class="alike"
       title="What both have in common, mean over the rows; keys are counted in blocks, so at most this much"
     >
-      In this layer {choice('most like it', others[0]!)}, {choice('most against it', others[others.length - 1]!)},{' '}
+      In this layer {choice('most like it:', others[0]!, ' of the weight in common')},{' '}
+      {choice('least:', others[others.length - 1]!)},{' '}
       <button
         type="button"
         class="link"
@@ -80,6 +86,7 @@ interface CompareBarProps {
   head: number;
 }
 
+/** The choice of the other head. */
 export function CompareBar({ store, state, source, head }: CompareBarProps) {
   const { data } = source;
   const all = data.means.length;
@@ -108,8 +115,12 @@ export function CompareBar({ store, state, source, head }: CompareBarProps) {
           legend="As"
           value={state.compare}
           options={[
-            ['side', 'Side by side'],
-            ['difference', 'Difference'],
+            ['side', 'Side by side', 'Two maps that move together'],
+            [
+              'difference',
+              'Difference',
+              'One map: orange where the first head gives more, purple where the second does',
+            ],
           ]}
           onChange={(compare) => store.set({ compare })}
         />
@@ -119,6 +130,7 @@ export function CompareBar({ store, state, source, head }: CompareBarProps) {
   );
 }
 
+/** What two rows have in common: the sum of the smaller of both weights. */
 export function agreement(a: Float32Array, b: Float32Array): number {
   let sum = 0;
   for (let j = 0; j < a.length; ++j) sum += Math.min(a[j] ?? 0, b[j] ?? 0);
@@ -133,6 +145,7 @@ interface ComparePanelProps {
   onKey: (key: number) => void;
 }
 
+/** The row in both, key by key. */
 export function ComparePanel({ data, pair, a, b, onKey }: ComparePanelProps) {
   const size = Math.min(a.weights.length, b.weights.length);
   // Of heads where either looks; of runs what changed most.
@@ -142,6 +155,7 @@ export function ComparePanel({ data, pair, a, b, onKey }: ComparePanelProps) {
     .sort((i, j) => telling(j) - telling(i))
     .slice(0, 10);
   const both = agreement(a.weights, b.weights);
+  const [one, two] = pair.beside;
   return (
     <section class="row-panel compare-panel" aria-labelledby="compare-title">
       <h2 id="compare-title">
@@ -152,9 +166,11 @@ export function ComparePanel({ data, pair, a, b, onKey }: ComparePanelProps) {
         <thead>
           <tr>
             <th scope="col">Key</th>
-            <th scope="col">{pair.short[0]}</th>
-            <th scope="col">{pair.short[1]}</th>
-            <th scope="col">{differenceName(pair)}</th>
+            <th scope="col">{one}</th>
+            <th scope="col">{two}</th>
+            <th scope="col" title={differenceName(pair)}>
+              {pair.kind === 'runs' ? differenceName(pair) : 'Difference'}
+            </th>
           </tr>
         </thead>
         <tbody>

@@ -1,5 +1,5 @@
 // One head: its map, the focused row in words, and the text coloured by that row.
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { CompareBar, ComparePanel, type Pair, differenceName, rowDifference } from './compare';
 import { type PageData, headName, headOf, layerOf } from '../data/data';
 import { count, percent, value } from '../data/format';
@@ -20,14 +20,22 @@ import { TextPane, fullColour } from './text_pane';
 
 function pairOf(store: Store, state: State, head: number, other: number, runs: boolean): Pair {
   if (runs)
-    return { kind: 'runs', as: state.runs === 'side' ? 'side' : 'difference', names: ['A', 'B'], short: ['A', 'B'] };
+    return {
+      kind: 'runs',
+      as: state.runs === 'side' ? 'side' : 'difference',
+      names: ['A', 'B'],
+      short: ['A', 'B'],
+      beside: ['A', 'B'],
+    };
   const { data } = store;
   const name = (h: number): string => `layer ${layerOf(data, h)}, head ${headOf(data, h)}`;
+  const [a, b] = [headName(data, head), headName(data, other)];
   return {
     kind: 'heads',
     as: state.compare,
     names: [name(head), name(other)],
-    short: [headName(data, head), headName(data, other)],
+    short: [a, b],
+    beside: [`head ${a}`, `head ${b}`],
   };
 }
 
@@ -40,7 +48,7 @@ interface SpokenProps {
   other: { head: Head; view: RowView; pair: Pair } | null;
 }
 
-/// The focused cell and row for those who hear the page: of two maps both, of a difference the difference.
+/** The focused cell and row for those who hear the page: of two maps both, of a difference the difference. */
 function Spoken({ data, state, keyToken: key, head, view, other }: SpokenProps) {
   const { tokens } = data;
   const { row } = state;
@@ -68,6 +76,7 @@ interface HeadPageProps {
   onKey?: ((key: number | null) => void) | undefined; // the key in focus; null: none yet, or no more
 }
 
+/** The view of one head; of two where another is compared with, or another run. */
 export function HeadPage({ store, head: index, onKey }: HeadPageProps) {
   const { data } = store;
   const state = useStore(store);
@@ -94,6 +103,12 @@ export function HeadPage({ store, head: index, onKey }: HeadPageProps) {
       setHover(waiting.current);
     });
   };
+
+  // What moved last counts: of a pointer that rests nothing is shown once the focus has gone elsewhere.
+  useLayoutEffect(() => {
+    waiting.current = null;
+    setHover(null);
+  }, [index, state.row, state.key]);
 
   const focused = useRowView(ready, state.row);
   const hovered = useRowView(ready, hover && hover.row !== state.row ? hover.row : null);

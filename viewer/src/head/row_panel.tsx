@@ -16,12 +16,13 @@ interface RowPanelProps {
 
 const SHOWN = 10;
 
-/// "the", or for a block of keys the words it begins with.
+/** "the", or for a block of keys the words it begins with. */
 function keyText(tokens: string[], k: RowKey): string {
   if (k.from === k.to) return quoted(tokens[k.from], 24);
   return quoted(tokens.slice(k.from, Math.min(k.to + 1, k.from + 12)).join(''), 30);
 }
 
+/** The row in one sentence. */
 export function sentence(head: Head, tokens: string[], view: RowView): string {
   const top = view.top.slice(0, 3);
   const keys = top.map((k) => `${percent(k.weight)} to ${span(k.from, k.to)} ${keyText(tokens, k)}`).join(', ');
@@ -33,7 +34,7 @@ export function sentence(head: Head, tokens: string[], view: RowView): string {
   return blocks ? `${who}, mean of rows ${span(...view.rows)}, pooled: ${keys}` : `${who}: ${keys}${tail}`;
 }
 
-/// Spoken when the hand rests, not at every step of it; silent where nothing is known yet.
+/** Spoken when the hand rests, not at every step of it; silent where nothing is known yet. */
 export function Live({ id, text, spoken = true }: { id: string; text: string; spoken?: boolean }) {
   const [said, setSaid] = useState('');
   useEffect(() => {
@@ -63,6 +64,7 @@ function Step({ by, row, last, onRow }: { by: 1 | -1; row: number; last: number;
   );
 }
 
+/** The row as a list of its strongest keys, and the rest. */
 export function RowPanel({ head, tokens, view, keyToken, who, onRow, onKey }: RowPanelProps) {
   const title = onRow ? 'row-title' : 'row-title-other';
   const shown = view.top.slice(0, SHOWN);

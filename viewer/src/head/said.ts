@@ -6,6 +6,7 @@ import type { Head, RowView } from '../data/head';
 import { triangle } from '../data/quant';
 import type { Norm } from '../save/row_file';
 
+/** A cell, and how the map shows it. */
 export interface Asked {
   tokens: string[];
   row: number;
@@ -14,22 +15,23 @@ export interface Asked {
   weighted: boolean;
   first: boolean; // the first token's weight is shown
 }
+/** What is said of it. */
 export interface Said {
   value: number | null; // null: still on its way
   text: string;
 }
 
-/// A head whose cells are wider than a token has no single weights to tell.
+/** A head whose cells are wider than a token has no single weights to tell. */
 export const inBlocks = (head: Head): boolean => !head.exact && head.pooled.block > 1;
 
-/// The tokens of the block that token i lies in.
+/** The tokens of the block that token i lies in. */
 export function blockOf(head: Head, i: number): string {
   const { block } = head.pooled;
   const from = Math.floor(i / block) * block;
   return span(from, Math.min(head.n - 1, from + block - 1));
 }
 
-/// As what the map of a head shows its cells.
+/** As what the map of a head shows its cells. */
 function shownAs({ exact }: Head, { norm, weighted }: Asked): Norm {
   if (norm === 'key' && (exact?.can.key ?? true)) return 'key';
   return weighted && exact?.can.weighted ? 'carried' : 'row';
@@ -37,10 +39,10 @@ function shownAs({ exact }: Head, { norm, weighted }: Asked): Norm {
 
 const within = (i: number, { n, pooled: { block } }: Head): number => Math.min(block, n - i * block);
 
-/// Without the first token the block of the first keys is another.
+/** Without the first token the block of the first keys is another. */
 const without = (head: Head, { key, first }: Asked): boolean => !head.exact && !first && key < head.pooled.block;
 
-/// A cell of the pooled map, as the map draws it.
+/** A cell of the pooled map, as the map draws it. */
 function ofBlock(head: Head, asked: Asked, as: Norm): number {
   const { block, blocks, share, restShare } = head.pooled;
   const [r, c] = [asked.row, asked.key].map((i) => Math.floor(i / block)) as [number, number];
@@ -51,7 +53,7 @@ function ofBlock(head: Head, asked: Asked, as: Norm): number {
   return partOf(given(r) * within(r, head), all);
 }
 
-/// One cell in figures, of a pooled head the mean of its block. null: on its way.
+/** One cell in figures, of a pooled head the mean of its block. null: on its way. */
 export function cellValue(head: Head, view: RowView | null, asked: Asked, as: Norm): number | null {
   const { row, key } = asked;
   const { exact, pooled } = head;
@@ -68,7 +70,7 @@ export function cellValue(head: Head, view: RowView | null, asked: Asked, as: No
       : w;
 }
 
-/// As what a cell of two heads is told and subtracted: as their maps show it, or, where those differ, as weights.
+/** As what a cell of two heads is told and subtracted: as their maps show it, or, where those differ, as weights. */
 export function inBoth(a: Head, b: Head, asked: Asked) {
   const [x, y] = [shownAs(a, asked), shownAs(b, asked)];
   const as = x === y ? x : 'row';
@@ -83,7 +85,7 @@ export function inBoth(a: Head, b: Head, asked: Asked) {
   return { as, unit: unit && ` (${unit})`, plain, signed };
 }
 
-/// `view`: the row, where it is there.
+/** `view`: the row, where it is there. */
 export function said(head: Head, view: RowView, asked: Asked, as = shownAs(head, asked)): Said {
   const rest = without(head, asked) ? ' without the first token' : '';
   if (inBlocks(head)) {
@@ -120,7 +122,7 @@ interface Both {
   pair: Pair;
 }
 
-/// "from <key> to <row>: weight 12.3 %, rank 2 of 40". Empty until it is known.
+/** "from <key> to <row>: weight 12.3 %, rank 2 of 40". Empty until it is known. */
 export function cellSentence(head: Head, view: RowView, asked: Asked, other: Both | null): string {
   const { tokens, row, key } = asked;
   if (view.row !== row) return '';
@@ -138,7 +140,7 @@ export function cellSentence(head: Head, view: RowView, asked: Asked, other: Bot
   return `${where}: ${differenceName(pair)} ${signed(differenceOf(pair, a ?? NaN, b ?? NaN))}${unit}; ${each}`;
 }
 
-/// The row, of a difference: where it is largest.
+/** The row, of a difference: where it is largest. */
 export function differenceSentence(tokens: string[], pair: Pair, row: number, signed: Float32Array): string {
   const keys = Array.from(signed.keys()).sort((i, j) => Math.abs(signed[j]!) - Math.abs(signed[i]!));
   const most = keys.slice(0, 3).map((j) => `${percentSigned(signed[j]!)} to ${count(j)} ${quoted(tokens[j])}`);

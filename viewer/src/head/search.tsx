@@ -5,7 +5,7 @@ import type { Store } from '../state/state';
 
 const MOST = 5000;
 
-/// Tokens in which a match begins. Case is ignored.
+/** Tokens in which a match begins. Case is ignored. */
 export function findMatches(tokens: string[], query: string): number[] {
   const needle = query.toLowerCase();
   if (!needle.trim()) return [];
@@ -31,6 +31,7 @@ interface SearchProps {
   row: number;
 }
 
+/** The field that finds a piece of the text. */
 export function Search({ store, find, matches, row }: SearchProps) {
   const at = matches.indexOf(row);
   const all = `${count(matches.length)}${matches.length >= MOST ? '+' : ''}`;

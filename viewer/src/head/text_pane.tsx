@@ -1,7 +1,8 @@
 // The running text, every token one span (textContent only), coloured by what the focused row gives to each. Kept out
 // of Preact's hands: thousands of spans change colour at once, and only those whose level changed are touched.
-import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks';
 import { bright, css } from '../draw/colormap';
+import { looksLikeCode } from '../data/code';
 import { beginning, count, hasReordering, isBlank, label, plural } from '../data/format';
 import type { RowView } from '../data/head';
 import { isDark } from '../draw/theme';
@@ -16,7 +17,7 @@ const LONGEST_BLOCK = 2048; // tokens, if no line ends before
 // A vocabulary from a stranger may hold a token of ten million characters, at which a browser lays out for minutes.
 const LONGEST_TOKEN = 2000; // characters that are shown
 
-/// Where the blocks of a text begin, 0 included.
+/** Where the blocks of a text begin, 0 included. */
 function blocks(tokens: string[]): number[] {
   const starts = [0];
   if (tokens.length <= WHOLE) return starts;
@@ -27,7 +28,7 @@ function blocks(tokens: string[]): number[] {
   return starts;
 }
 
-/// About how high a block will be: what the scroll bar is drawn by until the block is seen.
+/** About how high a block will be: what the scroll bar is drawn by until the block is seen. */
 function height(texts: string[], width: number): string {
   const text = texts.join('');
   const perLine = Math.max(20, width / 7.2);
@@ -37,7 +38,7 @@ function height(texts: string[], width: number): string {
 
 const LINE = 24; // pixels
 
-/// Scrolls so that the token is seen: by as little as may be where it is near. False: it was.
+/** Scrolls so that the token is seen: by as little as may be where it is near. False: it was. */
 function reveal(pane: HTMLElement, span: HTMLElement): boolean {
   const top = span.getBoundingClientRect().top - pane.getBoundingClientRect().top - pane.clientTop;
   const room = pane.clientHeight;
@@ -59,8 +60,10 @@ interface TextPaneProps {
   onFocus: (row: number) => void;
 }
 
-/// The weight that is drawn in full colour: the strongest but for the first token, on which most of the weight often
-/// rests, so that the rest of the text would be blank.
+/**
+ * The weight that is drawn in full colour: the strongest but for the first token, on which most of the weight often
+ * rests, so that the rest of the text would be blank.
+ */
 export function fullColour(weights: Float32Array): number {
   let top = 0;
   for (let j = 1; j < weights.length; ++j) if (Math.abs(weights[j]!) > top) top = Math.abs(weights[j]!);
@@ -71,7 +74,7 @@ const LIGHT = { none: [255, 253, 249], full: [255, 160, 40], less: [150, 120, 20
 const DARK = { none: [21, 24, 30], full: [255, 171, 92], less: [165, 140, 225] };
 const LESS = 64; // added to the level of what is less, of a difference
 
-/// Background and text of a level: a mix, and whichever of black and white reads better on it (at least 4.5 : 1).
+/** Background and text of a level: a mix, and whichever of black and white reads better on it (at least 4.5 : 1). */
 function levelColours(level: number): [string, string] {
   if (!level) return ['', ''];
   const { none, full, less } = isDark() ? DARK : LIGHT;
@@ -81,12 +84,14 @@ function levelColours(level: number): [string, string] {
   return [css(mix), bright(mix) ? '#000' : '#fff'];
 }
 
+/** The text, coloured by a row. */
 export function TextPane({ tokens, row, view, signed, first, matches, dark, onFocus }: TextPaneProps) {
   const box = useRef<HTMLDivElement>(null);
   const spans = useRef<HTMLSpanElement[]>([]);
   const levels = useRef(new Uint8Array(0));
   const marked = useRef<number[]>([]);
   const focused = useRef(-1);
+  const code = useMemo(() => looksLikeCode(tokens.slice(0, 5000).join('')), [tokens]);
 
   useLayoutEffect(() => {
     const node = box.current!;
@@ -185,7 +190,7 @@ export function TextPane({ tokens, row, view, signed, first, matches, dark, onFo
   return (
     <div
       ref={box}
-      class="text"
+      class={code ? 'text code' : 'text'}
       dir="auto"
       tabIndex={0}
       role="application"

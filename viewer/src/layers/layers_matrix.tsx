@@ -22,6 +22,7 @@ interface MatrixProps {
   onAt: (at: Match) => void;
 }
 
+/** Every head of one layer with every head of the other. */
 export function Matrix({ store, source, layers: [a, b], state, found, like, pairs, open, onAt }: MatrixProps) {
   const { data } = store;
   const { heads } = found;

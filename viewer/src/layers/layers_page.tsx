@@ -89,6 +89,7 @@ function Legend({ pairs, like, state }: { pairs: Match[]; like: Like; state: Sta
 
 const LISTED = 5;
 
+/** The view of two layers beside each other. */
 export function LayersPage({
   store,
   state,
@@ -128,13 +129,7 @@ export function LayersPage({
   const what = 'the likenesses';
   const picture = { store, state, source, layers, found: found!, like, pairs, run };
   return (
-    <div
-      class="head-page layers"
-      tabIndex={-1}
-      onKeyDown={(e) => {
-        if (e.key === 'Escape') store.set({ layers: null });
-      }}
-    >
+    <div class="head-page layers" tabIndex={-1}>
       <nav class="head-bar" aria-label="Layers">
         <button type="button" class="back" onClick={() => store.set({ layers: null })}>
           {'\u2190'} All heads

@@ -1,11 +1,15 @@
-// Live mode: a text typed here is run by the server's model, and the page begins anew with it. Shown only where the
-// source can run texts.
+// Live mode: a text typed here is run by the server's model, and the page begins anew with it, at the head that was
+// shown. The box holds the text of the page, to be changed; the text before is run again at a press. Shown only where
+// the source can run texts.
 import { useState } from 'preact/hooks';
 import { beginAnew } from '../state/address';
-import { count, plural } from '../data/format';
+import { count, plural, quoted } from '../data/format';
 import { useRunning } from './running';
 import type { Live, RunState } from '../source/source';
+import type { Store } from '../state/state';
+import { showBefore, showNow, textsOf } from './texts';
 
+/** How far a run is. */
 export function Progress({ state }: { state: RunState }) {
   const { done, total } = state;
   return (
@@ -16,11 +20,22 @@ export function Progress({ state }: { state: RunState }) {
   );
 }
 
-export function LivePanel({ live }: { live: Live }) {
-  const [text, setText] = useState('');
+/** The box for another text. */
+export function LivePanel({ live, store }: { live: Live; store: Store }) {
+  const [texts] = useState(() => textsOf(store.data.tokens));
+  const [text, setText] = useState(texts.present);
   const { state, failure, running, start, stop } = useRunning(live);
+  const last = texts.before.at(-1);
+  const begin = (what: string, then: () => void): void =>
+    start(
+      () => live.start(what),
+      () => {
+        then();
+        beginAnew(store.elsewhere());
+      },
+    );
   const run = (): void => {
-    if (text) start(() => live.start(text), beginAnew);
+    if (text) begin(text, () => showNow(texts, text));
   };
 
   return (
@@ -51,6 +66,11 @@ export function LivePanel({ live }: { live: Live }) {
           {running && (
             <button type="button" class="quiet" onClick={stop}>
               Stop
+            </button>
+          )}
+          {last !== undefined && (
+            <button type="button" class="quiet" disabled={running} onClick={() => begin(last, () => showBefore(texts))}>
+              Back to <bdi>{quoted(last, 40)}</bdi>
             </button>
           )}
           <span class="legend">Ctrl+Enter runs it too</span>

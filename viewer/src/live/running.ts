@@ -5,16 +5,18 @@ import type { Live, RunState } from '../source/source';
 
 const ASK_MS = 250;
 
+/** A run on its way. */
 export interface Running {
   state: RunState | null;
   failure: string;
   running: boolean; // when this was drawn
   busy(): boolean; // now
-  /// Starts one, and calls `done` when it is there.
+  /** Starts one, and calls `done` when it is there. */
   start(begin: () => Promise<void>, done: () => void | Promise<void>): void;
   stop(): void;
 }
 
+/** A run of this page as a hook. */
 export function useRunning(live: Live): Running {
   const [state, setState] = useState<RunState | null>(null);
   const [failure, setFailure] = useState('');

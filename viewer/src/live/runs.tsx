@@ -4,6 +4,7 @@ import { label } from '../data/format';
 import { RUNS } from '../state/seen';
 import type { State, Store } from '../state/state';
 
+/** Which of two runs is shown, and what they are. */
 export function RunsChoice({ store, state }: { store: Store; state: State }) {
   const { against } = state;
   if (!against) return null;

@@ -26,11 +26,11 @@ interface Knobs {
 const NEUTRAL: Knobs = { heads: '*', temperature: 0, words: '', key: null, factor: 0, blend: 1 };
 const MUTED = -6;
 const CLOSED = [
-  ['layer', 'One layer'],
-  ['head', 'One head'],
+  ['layer', 'One layer', ''],
+  ['head', 'One head', ''],
 ] as const; // heads to choose where none is open
 
-/// Tokens of the first place where the words stand: those that any letter of it lies in.
+/** Tokens of the first place where the words stand: those that any letter of it lies in. */
 function spanOf(tokens: string[], words: string): [number, number] | null {
   const found = findMatches(tokens, words);
   if (!found.length) return null;
@@ -44,6 +44,13 @@ function spanOf(tokens: string[], words: string): [number, number] | null {
 
 const headsSaid = (heads: string): string =>
   heads === '*' ? 'All' : heads.endsWith('.*') ? `Layer ${parseInt(heads)}` : `Head ${heads}`;
+
+const headsSteered = (heads: string): string =>
+  heads === '*'
+    ? 'every head of the model'
+    : heads.endsWith('.*')
+      ? `all heads of layer ${parseInt(heads)}`
+      : `head ${heads} alone`;
 
 function interventions(knobs: Knobs, span: [number, number] | null): Intervention[] {
   const heads = [knobs.heads];
@@ -96,6 +103,7 @@ interface SteerProps {
   focusedKey: number | null; // none in the grid, and while a head is being read
 }
 
+/** The sliders. */
 export function SteerPanel({ store, state, live, focusedKey }: SteerProps) {
   const { data } = store;
   const [knobs, setKnobs] = useState<Knobs>(NEUTRAL);
@@ -118,7 +126,7 @@ export function SteerPanel({ store, state, live, focusedKey }: SteerProps) {
     wanted.current = null;
     if (busy()) stop();
   };
-  /// Nothing is steered any more, whatever is on its way.
+  /** Nothing is steered any more, whatever is on its way. */
   const undo = (): void => {
     halt();
     ++turn.current;
@@ -171,7 +179,10 @@ export function SteerPanel({ store, state, live, focusedKey }: SteerProps) {
         <Choice
           legend="Heads"
           value={knobs.heads}
-          options={[...offered.map((h) => [h, headsSaid(h)] as const), ...(head === null ? CLOSED : [])]}
+          options={[
+            ...offered.map((h) => [h, headsSaid(h), `Steers ${headsSteered(h)}`] as const),
+            ...(head === null ? CLOSED : []),
+          ]}
           disabled={CLOSED.map(([id]) => id)}
           why="Open a head first"
           onChange={(heads) => set({ heads })}

@@ -5,9 +5,9 @@ import { beginAnew } from '../state/address';
 import { errorText } from '../data/format';
 import type { Source } from '../source/source';
 
-/// Nobody answers.
+/** Nobody answers. */
 export class Silence extends Error {}
-/// The server answers, but of another run than the page's.
+/** The server answers, but of another run than the page's. */
 export class AnotherRun extends Error {}
 
 interface Trouble {
@@ -23,6 +23,7 @@ function change(next: Trouble | null): void {
   for (const listener of listeners) listener();
 }
 
+/** Says what went wrong above the view. */
 export function report(error: unknown): void {
   if (error instanceof DOMException && error.name === 'AbortError') return;
   const kind = error instanceof Silence ? 'silent' : error instanceof AnotherRun ? 'another' : 'refused';
@@ -30,18 +31,19 @@ export function report(error: unknown): void {
   if (now?.kind !== 'another' || kind === 'another') change({ kind, text: errorText(error) });
 }
 
-/// The server answered, and it was about the page's own run.
+/** The server answered, and it was about the page's own run. */
 export function answered(): void {
   if (now?.kind === 'silent') settle();
 }
 
+/** It is over: what failed is asked for anew. */
 export function settle(): void {
   if (!now) return;
   ++overcome;
   change(null);
 }
 
-/// How often a trouble was overcome, to be the key of what is mounted anew then.
+/** How often a trouble was overcome, to be the key of what is mounted anew then. */
 export function useOvercome(): number {
   const [times, setTimes] = useState(overcome);
   useEffect(() => {
@@ -52,6 +54,7 @@ export function useOvercome(): number {
   return times;
 }
 
+/** The line above the view. */
 export function TroubleBar({ source }: { source: Source }) {
   const [trouble, setTrouble] = useState(now);
   const [asking, setAsking] = useState(false);
@@ -75,7 +78,7 @@ export function TroubleBar({ source }: { source: Source }) {
             : trouble.text}
       </p>
       {trouble.kind === 'another' ? (
-        <button type="button" class="quiet" onClick={beginAnew}>
+        <button type="button" class="quiet" onClick={() => beginAnew()}>
           Reload
         </button>
       ) : (

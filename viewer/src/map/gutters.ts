@@ -8,12 +8,14 @@ import type { Picture } from '../draw/picture';
 import type { Camera } from '../draw/render';
 import type { Patch } from '../draw/tiles';
 
+/** The box of a map and its gutters. */
 export interface Frame {
   width: number; // of the whole box, CSS pixels
   height: number;
   left: number; // gutter of the rows
   bottom: number; // gutter of the keys
 }
+/** The colours of the theme. */
 export interface Ink {
   text: string;
   faint: string;
@@ -23,6 +25,7 @@ export interface Ink {
   second: string;
 }
 
+/** The colours of the present theme. */
 export function ink(): Ink {
   const style = getComputedStyle(document.documentElement);
   const read = (name: string): string => style.getPropertyValue(name).trim();
@@ -37,9 +40,11 @@ export function ink(): Ink {
 }
 
 const marginal = (f: Frame): number => (f.left < 80 ? 14 : 24);
+/** From this size on cells have figures. */
 export const FIGURES_PX = 26; // a cell shows its figures from this size on
 const LABEL_PX = 12; // a label for every token from this many pixels a token
 
+/** All that stands on a map. */
 export interface Scene {
   context: Pen;
   frame: Frame;
@@ -54,7 +59,7 @@ export interface Scene {
   room?: boolean; // there is room around: labels at the very edges are not cut
 }
 
-/// The cells of a patch that are in view, [r0, r1) x [c0, c1).
+/** The cells of a patch that are in view, [r0, r1) x [c0, c1). */
 export function cellsInView(p: Patch, camera: Camera, f: Frame): { r0: number; r1: number; c0: number; c1: number } {
   const right = camera.x + (f.width - f.left) / camera.scale;
   const bottom = camera.y + (f.height - f.bottom) / camera.scale;
@@ -122,7 +127,7 @@ function marginals(s: Scene, colours: Ink): void {
   );
 }
 
-/// In the corner, in the colours of the bars: what they are.
+/** In the corner, in the colours of the bars: what they are. */
 function edgeNames(s: Scene, colours: Ink): void {
   const { context: c, frame: f } = s;
   if (!s.picture.edges) return;
@@ -175,7 +180,7 @@ function labels(s: Scene, colours: Ink): void {
   }
 }
 
-/// A weight in percent, as short as a cell: "41", "0.3", or a dot for less than 0.1 %.
+/** A weight in percent, as short as a cell: "41", "0.3", or a dot for less than 0.1 %. */
 function points(w: number): string {
   const size = Math.abs(w);
   const text = size >= 0.0995 ? (100 * size).toFixed(0) : size >= 1e-3 ? (100 * size).toFixed(1) : '\u00B7';
@@ -247,6 +252,7 @@ function cross(s: Scene, colours: Ink): void {
   c.restore();
 }
 
+/** Draws what stands upon and around the cells. */
 export function drawScene(s: Scene): void {
   const { context: c, frame: f } = s;
   const colours = ink();

@@ -10,6 +10,7 @@ interface HowProps {
   settled: Settled;
 }
 
+/** The line that says how exact the map is. */
 export function How({ maps, pooled, served, settled }: HowProps) {
   const lines = maps.map(({ of, picture, drawn }) => ({ of, words: drawnWords(drawn, picture.how) }));
   const same = lines.every(({ words }) => words === lines[0]!.words);

@@ -5,6 +5,7 @@ import { select } from 'd3-selection';
 import { type ZoomTransform, zoom, zoomIdentity } from 'd3-zoom';
 import type { Colours } from '../draw/colormap';
 import { NOTHING, alike, drawnIn } from './drawn';
+import { fly } from './flight';
 import { type Gauge, rankCounts } from '../draw/gauge';
 import { FIGURES_PX, type Frame, type Scene, drawScene } from './gutters';
 import type { Canvases, Cell, Events, Shown, Subject } from './map_types';
@@ -20,6 +21,7 @@ const MAX_EXACT_TILES = 700;
 const EXACT_BELOW = 16; // tokens a pixel from which on the pooled map does, also where it is finer
 const CELLS_ACROSS = 18; // where a person asks for cells; fewer where their figures would not fit
 
+/** A map on its canvases. */
 export class MapView {
   readonly renderer: Renderer;
   private frame: Frame = { width: 0, height: 0, left: 0, bottom: 0 };
@@ -39,6 +41,8 @@ export class MapView {
   private silent = false; // the transform is set by us: no event
   private asked = false; // exact patches are wanted for what is in view
   private told = NOTHING;
+  private under: Cell | null = null; // what was last told of the pointer
+  private pointer = ''; // and where it was
   private readonly cells: HTMLCanvasElement;
   private readonly over: HTMLCanvasElement;
   private readonly mini: HTMLCanvasElement;
@@ -73,6 +77,7 @@ export class MapView {
     });
     select(over).call(this.zooming);
     over.addEventListener('pointermove', this.onMove);
+    over.addEventListener('pointerdown', this.onMove);
     over.addEventListener('pointerleave', this.onLeave);
     over.addEventListener('click', this.onClick);
     mini.addEventListener('pointerdown', this.onMini);
@@ -93,6 +98,7 @@ export class MapView {
     window.clearTimeout(this.settle);
     select(this.over).on('.zoom', null);
     this.over.removeEventListener('pointermove', this.onMove);
+    this.over.removeEventListener('pointerdown', this.onMove);
     this.over.removeEventListener('pointerleave', this.onLeave);
     this.over.removeEventListener('click', this.onClick);
     this.mini.removeEventListener('pointerdown', this.onMini);
@@ -130,8 +136,10 @@ export class MapView {
     this.adopt();
   }
 
-  /// Brings to the scale what this map has: of the exact cells in view, where there are any. A block's share says
-  /// little of the single weights in it.
+  /**
+   * Brings to the scale what this map has: of the exact cells in view, where there are any. A block's share says
+   * little of the single weights in it.
+   */
   private weigh(exact: Patch[]): boolean {
     const seen = exact.length ? exact : [this.levels[0]!];
     let top = 0;
@@ -148,14 +156,17 @@ export class MapView {
     const { top } = this.gauge;
     this.colours = { ...this.colours, ...this.shown, top, cdf: this.gauge.cdf(), version: this.colours.version + 1 };
     const patch = this.levels.find((l) => l.width <= 256) ?? this.levels[0]!;
-    this.thumb = { image: paint(patch, this.colours), patch, n: this.picture.n };
+    // Blocks know no largest part of what a key receives, nor the largest of what is carried: the share stands for it.
+    const { norm, weighted } = this.shown;
+    const pool = norm === 'key' || weighted ? 'sum' : this.colours.pool;
+    this.thumb = { image: paint(patch, { ...this.colours, pool }), patch, n: this.picture.n };
   }
 
   get palette(): Colours {
     return this.colours;
   }
 
-  /// The theme has changed.
+  /** The theme has changed. */
   retheme(): void {
     if (this.picture.signed) this.recolour();
     this.redraw();
@@ -218,7 +229,7 @@ export class MapView {
     this.draw();
   }
 
-  /// Moves to a view; null is the whole map.
+  /** Moves to a view; null is the whole map. */
   go(view: View | null, animate = true): void {
     const { width, height, unit } = this.plot;
     const limit = (k: number): number => Math.max(1, Math.min(k, MAX_PX / unit));
@@ -236,21 +247,15 @@ export class MapView {
       this.silent = false;
       return;
     }
-    const from = this.transform;
-    const start = performance.now();
-    const move = (): void => {
-      const t = Math.min(1, (performance.now() - start) / 220);
-      const e = 1 - (1 - t) ** 3;
-      const kk = from.k * (to.k / from.k) ** e;
-      // Between two scales the point that stays put keeps its place: no swing on the way.
-      const part = Math.abs(to.k - from.k) < 1e-9 ? e : (kk - from.k) / (to.k - from.k);
-      this.apply(zoomIdentity.translate(from.x + (to.x - from.x) * part, from.y + (to.y - from.y) * part).scale(kk));
-      if (t < 1) this.animation = window.requestAnimationFrame(move);
-    };
-    move();
+    fly(
+      this.transform,
+      to,
+      (t) => this.apply(t),
+      (frame) => (this.animation = frame),
+    );
   }
 
-  /// To where another map of the same text went.
+  /** To where another map of the same text went. */
   follow(view: View | null): void {
     const now = this.view();
     const near = (a: number, b: number): boolean => Math.abs(a - b) < 0.01;
@@ -285,7 +290,7 @@ export class MapView {
     this.go({ x: v.x + (key + 0.5 - v.x) * pull, y: v.y + (row + 0.5 - v.y) * pull, span });
   }
 
-  /// To single cells around one, as many as can show their figures.
+  /** To single cells around one, as many as can show their figures. */
   toCells(row: number, key: number): void {
     const across = Math.max(4, Math.min(CELLS_ACROSS, Math.floor(this.plot.width / FIGURES_PX)));
     this.go({ x: key + 0.5, y: row + 0.5, span: across });
@@ -308,7 +313,7 @@ export class MapView {
     if (v) this.go({ ...v, x: key + 0.5, y: row + 0.5 });
   }
 
-  /// Tokens that one step of the focus covers: what one sees as a cell.
+  /** Tokens that one step of the focus covers: what one sees as a cell. */
   get stride(): number {
     return Math.max(1, Math.round(3 / this.camera().scale));
   }
@@ -327,11 +332,23 @@ export class MapView {
   }
 
   private readonly onWindow = (): void => this.resize();
-  private readonly onMove = (e: PointerEvent): void => this.events.hover(this.cellAt(e));
-  private readonly onLeave = (): void => this.events.hover(null);
-  private readonly onClick = (e: MouseEvent): void => {
-    const cell = this.cellAt(e);
-    if (cell) this.events.focus(cell);
+  private readonly onMove = (e: PointerEvent): void => {
+    // A browser also tells of a pointer that rests, when something moves beneath it.
+    const at = `${e.clientX} ${e.clientY}`;
+    if (e.type === 'pointermove' && at === this.pointer) return;
+    this.pointer = at;
+    this.events.hover((this.under = this.cellAt(e)));
+  };
+  private readonly onLeave = (): void => {
+    this.pointer = '';
+    this.events.hover((this.under = null));
+  };
+  /**
+   * A click comes in whole pixels, the pointer before it in parts of one, which may be another row: the focus goes to
+   * the cell that was told.
+   */
+  private readonly onClick = (): void => {
+    if (this.under) this.events.focus(this.under);
   };
   private readonly onMini = (e: PointerEvent): void => {
     if (e.type === 'pointermove' && !(e.buttons & 1)) return;
@@ -393,7 +410,7 @@ export class MapView {
     this.settle = window.setTimeout(() => this.settled(), 120);
   }
 
-  /// What is drawn upon and around the cells now.
+  /** What is drawn upon and around the cells now. */
   scene(): Scene {
     const { row, key, first } = this.shown;
     const { frame, tokens, picture, colours, patches } = this;
@@ -401,7 +418,7 @@ export class MapView {
     return { context, frame, camera: this.camera(), tokens, picture, colours, row, key, first, patches };
   }
 
-  /// The same once everything that is to be exact is there, or after a while.
+  /** The same once everything that is to be exact is there, or after a while. */
   async wholeScene(): Promise<Scene> {
     for (let waited = 0; waited < 200; ++waited) {
       this.draw();
@@ -421,7 +438,7 @@ export class MapView {
     this.events.settled(this.patches, this.camera(), this.frame, this.coming.pending);
   }
 
-  /// Exact patches for what is in view that are not there.
+  /** Exact patches for what is in view that are not there. */
   private get coming(): { pending: number; missing: number } {
     return this.asked && this.exact ? this.exact : { pending: 0, missing: 0 };
   }

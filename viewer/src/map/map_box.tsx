@@ -10,12 +10,14 @@ import type { Cell } from './map_types';
 import type { Picture } from '../draw/picture';
 import { type State, type Store, useDark } from '../state/state';
 
+/** What a map tells when the hand rests. */
 export interface Settled {
   pending: number;
   cells: CellRow[];
   renderer: string;
   top: number; // the weight drawn brightest on the linear scale
 }
+/** What is known before. */
 export const UNSETTLED: Settled = { pending: 0, cells: [], renderer: '', top: 1 };
 
 interface MapBoxProps {
@@ -37,6 +39,7 @@ interface MapBoxProps {
 
 let canvases = 0;
 
+/** One map, its minimap and its zoom. */
 export function MapBox({ store, state, picture, gauge, keyToken: key, ...rest }: MapBoxProps) {
   const { label, described, caption, minimap, buttons, onHover, onDrawn, onSettled, view } = rest;
   const cells = useRef<HTMLCanvasElement>(null);
@@ -73,6 +76,8 @@ export function MapBox({ store, state, picture, gauge, keyToken: key, ...rest }:
       },
     );
     view.current = map;
+    // Where the page has just come to a head, its listed keys work at once.
+    if (buttons && document.activeElement?.matches('main')) over.current!.focus({ preventScroll: true });
     const stop = store.subscribe((s) => map.follow(s.view));
     return () => {
       stop();
@@ -103,18 +108,22 @@ export function MapBox({ store, state, picture, gauge, keyToken: key, ...rest }:
       ArrowRight: [0, 1],
     };
     const move = moves[e.key];
+    // Keys may come faster than what they change is drawn.
+    const { row, key: chosen } = store.get();
+    const at = chosen >= 0 ? Math.min(chosen, row) : key;
     if (move && e.shiftKey) map.panBy(move[1] / 4, move[0] / 4);
-    else if (move) focusOn(store, row + move[0] * map.stride, Math.max(0, key + move[1] * map.stride));
+    else if (move) focusOn(store, row + move[0] * map.stride, Math.max(0, at + move[1] * map.stride));
     else if (e.key === '+' || e.key === '=') map.zoomBy(2);
     else if (e.key === '-' || e.key === '_') map.zoomBy(0.5);
     else if (e.key === '0') map.go(null);
-    else if (e.key === 'Enter') map.toCells(row, key);
+    else if (e.key === 'Enter' && !e.repeat)
+      map.toCells(row, at); // held down it has only opened the head
     else if (e.key === 'Home') focusOn(store, row, 0);
     else if (e.key === 'End') focusOn(store, row, row);
-    else if (e.key === 'PageUp') focusOn(store, row - Math.ceil(picture.n / 10), key);
-    else if (e.key === 'PageDown') focusOn(store, row + Math.ceil(picture.n / 10), key);
-    else if (e.key === 'Escape') store.set({ head: null });
+    else if (e.key === 'PageUp') focusOn(store, row - Math.ceil(picture.n / 10), at);
+    else if (e.key === 'PageDown') focusOn(store, row + Math.ceil(picture.n / 10), at);
     else return;
+    onHover(null); // what moved last counts
     e.preventDefault();
   };
 
@@ -164,7 +173,7 @@ function ZoomButtons({ view, row, keyToken }: ZoomButtonsProps) {
   );
 }
 
-/// A link may ask for what this picture cannot show: blocks do not know the largest part of what a key receives.
+/** A link may ask for what this picture cannot show: blocks do not know the largest part of what a key receives. */
 export function allowed(state: State, picture: Picture): Pick<State, 'pool' | 'norm' | 'weighted'> {
   const norm = picture.can.key ? state.norm : 'row';
   const weighted = picture.can.weighted && state.weighted && norm === 'row';

@@ -34,7 +34,7 @@ interface MapPanelProps {
   view: RowView; // the row that is shown: of the pointer, or the focused one
 }
 
-/// What a cell of the map says.
+/** What a cell of the map says. */
 function describe({ pool, norm, weighted }: Pick<State, 'pool' | 'norm' | 'weighted'>): string {
   if (norm === 'key') return pool === 'sum' ? 'part of what the key receives' : 'largest part of what a key receives';
   if (weighted)
@@ -42,7 +42,7 @@ function describe({ pool, norm, weighted }: Pick<State, 'pool' | 'norm' | 'weigh
   return pool === 'sum' ? 'share of the row\u2019s weight' : 'largest weight in the block';
 }
 
-/// What a cell of a difference says.
+/** What a cell of a difference says. */
 function describeDifference({ pool, norm, weighted }: Pick<State, 'pool' | 'norm' | 'weighted'>): string {
   const largest = pool === 'max' ? 'the largest ' : '';
   if (norm === 'key') return `difference of ${largest}parts of what ${largest ? 'a' : 'the'} key receives`;
@@ -50,6 +50,7 @@ function describeDifference({ pool, norm, weighted }: Pick<State, 'pool' | 'norm
   return pool === 'sum' ? 'difference of shares of the row\u2019s weight' : 'difference of the largest weights';
 }
 
+/** The maps of a view with all that belongs to them. */
 export function MapPanel(props: MapPanelProps) {
   const { store, state, head, other, pair, compare, onHover, hover, keyToken: key, view: shownRow, otherRow } = props;
   const view = useRef<MapView | null>(null);
@@ -74,7 +75,7 @@ export function MapPanel(props: MapPanelProps) {
   const pooled = heads.filter((h) => !h.exact).map((h) => headName(store.data, h.index));
   const shownCell = hover ?? { row, key };
   const [one, two] = pair?.names ?? [`layer ${head.layer}, head ${head.head}`, ''];
-  const both = pair ? differenceName({ ...pair, short: pair.names }) : '';
+  const both = pair ? differenceName({ ...pair, beside: pair.names }) : '';
   const of = runs ? ` of layer ${head.layer}, head ${head.head}` : '';
   const what = (difference ? describeDifference : describe)({ pool, norm, weighted });
   const there = beside && describe(allowed(state, beside));

@@ -13,8 +13,10 @@ interface MapToolbarProps {
   children: ComponentChildren;
 }
 
+/** A screen on which the switches are folded away. */
 export const NARROW = '(max-width: 900px)';
 
+/** The switches. */
 export function MapToolbar({ store, state, picture, shown, compare, children }: MapToolbarProps) {
   const narrow = useMedia(NARROW);
   const { pool, norm, weighted } = shown;
@@ -25,8 +27,8 @@ export function MapToolbar({ store, state, picture, shown, compare, children }: 
         legend="Blocks"
         value={pool}
         options={[
-          ['sum', 'Sum'],
-          ['max', 'Max'],
+          ['sum', 'Sum', 'A block of cells shows its share of the weight of its rows'],
+          ['max', 'Max', 'A block of cells shows the largest single weight in it'],
         ]}
         disabled={(norm === 'key' || weighted) && !picture.exact ? ['max'] : []}
         why="Blocks do not know this"
@@ -36,9 +38,9 @@ export function MapToolbar({ store, state, picture, shown, compare, children }: 
         legend="Scale"
         value={signed && state.scale === 'rank' ? 'log' : state.scale}
         options={[
-          ['log', 'Log'],
-          ['linear', 'Linear'],
-          ['rank', 'Rank'],
+          ['log', 'Log', 'By the logarithm of the weight: small weights are seen too'],
+          ['linear', 'Linear', 'In proportion to the weight: the strongest stand out'],
+          ['rank', 'Rank', 'By rank among the cells in view: as many dark ones as bright ones'],
         ]}
         disabled={signed ? ['rank'] : []}
         why="A difference has two sides"
@@ -54,9 +56,13 @@ export function MapToolbar({ store, state, picture, shown, compare, children }: 
         legend="Shares of"
         value={weighted ? 'carried' : norm}
         options={[
-          ['row', 'Row'],
-          ['key', 'Key'],
-          ['carried', '\u00D7 value'],
+          ['row', 'Row', 'Of all that the row gives, what this key gets'],
+          ['key', 'Key', 'Of all that the key receives, what comes from this row'],
+          [
+            'carried',
+            '\u00D7 value',
+            'Weight times the size of what the key carries: what is moved, not only looked at',
+          ],
         ]}
         disabled={[...(can.key ? [] : ['key' as const]), ...(can.weighted ? [] : ['carried' as const])]}
         why="This page does not hold what that needs for this head"

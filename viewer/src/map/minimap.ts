@@ -2,12 +2,14 @@
 import type { Camera } from '../draw/render';
 import type { Patch } from '../draw/tiles';
 
+/** The whole map, small. */
 export interface Whole {
   image: HTMLCanvasElement; // painted
   patch: Patch; // from this
   n: number; // tokens
 }
 
+/** Draws it, and the frame of what is in view. */
 export function drawMinimap(canvas: HTMLCanvasElement, whole: Whole, camera: Camera, view: [number, number]): void {
   const c = canvas.getContext('2d');
   if (!c) return;

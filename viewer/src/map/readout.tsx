@@ -23,7 +23,7 @@ function Where({ asked: { tokens, row, key } }: { asked: Asked }) {
   );
 }
 
-/// The same cell of both, and what lies between.
+/** The same cell of both, and what lies between. */
 function ReadoutPair({ head, view, asked, other, otherView, pair }: ReadoutProps & { other: Head; pair: Pair }) {
   const { as, unit, plain, signed } = inBoth(head, other, asked);
   const a = cellValue(head, view, asked, as);
@@ -33,15 +33,15 @@ function ReadoutPair({ head, view, asked, other, otherView, pair }: ReadoutProps
       <Where asked={asked} />
       {a !== null && b !== null ? (
         <span class="values">
-          {pair.short[0]}{' '}
+          {pair.beside[0]}:{' '}
           <data value={String(a)} id="cell-weight">
             {plain(a)}
-          </data>{' '}
-          {pair.short[1]}{' '}
+          </data>
+          ; {pair.beside[1]}:{' '}
           <data value={String(b)} id="cell-other">
             {plain(b)}
-          </data>{' '}
-          {differenceName(pair)}{' '}
+          </data>
+          ; {pair.kind === 'runs' ? differenceName(pair) : 'difference'}:{' '}
           <data value={String(differenceOf(pair, a, b))} id="cell-difference">
             {signed(differenceOf(pair, a, b))}
           </data>
@@ -54,6 +54,7 @@ function ReadoutPair({ head, view, asked, other, otherView, pair }: ReadoutProps
   );
 }
 
+/** The number under the map. */
 export function Readout(props: ReadoutProps) {
   const { head, view, asked, other, pair } = props;
   if (other && pair) return <ReadoutPair {...props} other={other} pair={pair} />;

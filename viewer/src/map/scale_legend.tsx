@@ -18,7 +18,7 @@ interface Tick {
 
 const figure = (w: number): string => `${Number((100 * w).toPrecision(3))} %`;
 
-/// Where the bar is marked, and with what.
+/** Where the bar is marked, and with what. */
 export function ticks(scale: State['scale'], top: number, signed: boolean): Tick[] {
   if (!signed && scale === 'rank') return ['weakest', 'middle', 'strongest'].map((text, i) => ({ at: i / 2, text }));
   const linear = scale === 'linear';
@@ -41,6 +41,7 @@ export function ticks(scale: State['scale'], top: number, signed: boolean): Tick
   return [...side(-1, '\u2212').reverse(), { at: 0.5, text: '0' }, ...side(1, '+')];
 }
 
+/** The colour bar under the map. */
 export function ScaleLegend({ state, top, signed, what }: ScaleLegendProps) {
   const [dark] = useDark();
   const bar = useRef<HTMLCanvasElement>(null);

@@ -20,6 +20,7 @@ function runsOf(store: Store): Runs {
   return { a, b, changed: b ? b.measures.findIndex((m) => m.id === 'changed') : -1 };
 }
 
+/** The measures of all heads as lines of a table, the first of them names. */
 export function headsTable(store: Store): Cell[][] {
   const { a, b, changed } = runsOf(store);
   const recipes = a.measures.filter((m) => m.recipe).map((m) => m.id); // last, and of the model: once for two runs
@@ -50,6 +51,7 @@ export function headsTable(store: Store): Cell[][] {
   ];
 }
 
+/** The same as JSON. */
 export function headsJson(store: Store): unknown {
   const { a, b, changed } = runsOf(store);
   const means = (data: PageData, h: number): object => ({

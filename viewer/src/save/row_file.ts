@@ -8,9 +8,10 @@ import { headOf, layerOf } from '../data/data';
 import { partOf } from '../data/exact';
 import type { Head, RowView } from '../data/head';
 
+/** What a cell is a part of, or what it is multiplied by. */
 export type Norm = 'row' | 'key' | 'carried';
 
-/// One head's side of the file. Of one run alone `run` is empty.
+/** One head's side of the file. Of one run alone `run` is empty. */
 export interface Side {
   run: string; // "A", "B"
   data: PageData;
@@ -51,7 +52,7 @@ function shown(side: Side, norm: Norm): Omit<Column, 'id'> & { stem: string } {
       };
 }
 
-/// The columns of both sides: weights always, what the view shows beside them, then its difference.
+/** The columns of both sides: weights always, what the view shows beside them, then its difference. */
 function columnsOf(a: Side, b: Side | null, pair: Pair | null, norm: Norm): Column[] {
   const out: Column[] = [];
   const add = (side: Side, which: Norm, name: string): void => {
@@ -74,7 +75,9 @@ function columnsOf(a: Side, b: Side | null, pair: Pair | null, norm: Norm): Colu
     // Two measures are not subtracted: where one side does not know what is shown, the weights of both are.
     const same = shown(a, norm).stem === shown(b, norm).stem;
     const [x, y] = [shown(a, same ? norm : 'row'), shown(b, same ? norm : 'row')];
-    const name = differenceName(pair).replace(/ /g, '').replace('\u2212', '-');
+    const name = differenceName({ ...pair, beside: pair.short })
+      .replace(/ /g, '')
+      .replace('\u2212', '-');
     out.push({
       id: `difference_${name}`,
       means: `${differenceName(pair)} of ${x.stem === y.stem ? x.stem : `${x.stem} and ${y.stem}`}`,
@@ -84,6 +87,7 @@ function columnsOf(a: Side, b: Side | null, pair: Pair | null, norm: Norm): Colu
   return out;
 }
 
+/** The row as lines of a table, the first of them names. */
 export function rowTable(a: Side, b: Side | null, pair: Pair | null, norm: Norm): (string | number)[][] {
   const columns = columnsOf(a, b, pair, norm);
   return [
@@ -102,6 +106,7 @@ const said = ({ run, data, head, row }: Side): Record<string, unknown> => ({
   rows: row.rows,
 });
 
+/** The row as JSON, with what each number means. */
 export function rowJson(a: Side, b: Side | null, pair: Pair | null, norm: Norm): unknown {
   const columns = columnsOf(a, b, pair, norm);
   const { row } = a.row;

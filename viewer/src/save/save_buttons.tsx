@@ -24,6 +24,7 @@ interface Kind {
 
 const SAID_MS = 5000;
 
+/** The choice of files to be saved. */
 export function SaveButtons({ kinds }: { kinds: Kind[] }) {
   const [said, setSaid] = useState('');
   const timer = useRef(0);
@@ -61,9 +62,10 @@ export function SaveButtons({ kinds }: { kinds: Kind[] }) {
   );
 }
 
+/** How the files of a page begin. */
 export const fileName = (store: Store): string => `bareattn-${slug(store.data.title || store.data.model.name)}`;
 
-/// PNG and SVG of one figure, which is put together when asked for.
+/** PNG and SVG of one figure, which is put together when asked for. */
 export function pictures(what: string, name: string, figure: () => Promise<Figure>): Kind[] {
   return [
     { extension: 'png', what, name, make: async () => pngOf(await figure()) },
@@ -86,21 +88,22 @@ interface SaveViewProps {
   whats: string[]; // a cell of each map says
 }
 
+/** Which of two runs is shown, "" where there is one. */
 export const runOf = (state: State): string => (state.against ? (state.runs === 'second' ? 'B' : 'A') : '');
 
-/// "layer 11, head 2 of run B", "A and B of layer 11, head 2", "layer 11, head 2 less layer 5, head 3".
+/** "layer 11, head 2 of run B", "A and B of layer 11, head 2", "layer 11, head 2 less layer 5, head 3". */
 function subject({ head, pair, state }: SaveViewProps): string {
   const one = `layer ${head.layer}, head ${head.head}`;
   if (!pair) return runOf(state) ? `${one}, run ${runOf(state)}` : one;
   if (pair.kind === 'runs') return `${one}: ${pair.as === 'side' ? 'A and B' : differenceName(pair)}`;
   const [a, b] = pair.names;
-  const both = pair.as === 'side' ? `${a} and ${b}` : differenceName({ ...pair, short: pair.names });
+  const both = pair.as === 'side' ? `${a} and ${b}` : differenceName({ ...pair, beside: pair.names });
   return runOf(state) ? `${both}, run ${runOf(state)}` : both;
 }
 
 const capital = (text: string): string => text[0]!.toUpperCase() + text.slice(1);
 
-/// The focused cell in words, with its weights where they are known.
+/** The focused cell in words, with its weights where they are known. */
 function focusNote({ store, state, head, pair, row, otherRow, keyToken: key }: SaveViewProps): string {
   const { tokens } = store.data;
   const cell = (i: number): string => `${count(i)} ${quoted(tokens[i])}`;
@@ -110,9 +113,9 @@ function focusNote({ store, state, head, pair, row, otherRow, keyToken: key }: S
   const b = pair && otherRow?.row === row.row && otherRow.exact ? otherRow.weights[key] : undefined;
   if (!pair) return `${where}: weight ${percent(a)}.`;
   if (b === undefined) return `${where}.`;
-  const [x, y] = pair.short;
-  const d = differenceOf(pair, a, b);
-  return `${where}: weights ${x} ${percent(a)}, ${y} ${percent(b)}, ${differenceName(pair)} ${percentSigned(d)}.`;
+  const [x, y] = pair.beside;
+  const d = percentSigned(differenceOf(pair, a, b));
+  return `${where}: weights: ${x}: ${percent(a)}, ${y}: ${percent(b)}, ${differenceName(pair)}: ${d}.`;
 }
 
 async function viewFigure(props: SaveViewProps): Promise<Figure> {
@@ -156,6 +159,7 @@ async function viewFigure(props: SaveViewProps): Promise<Figure> {
   };
 }
 
+/** Saves the maps and the row. */
 export function SaveView(props: SaveViewProps) {
   const { store, state, head, pair, row, weighted, norm } = props;
   const { data } = store;
@@ -193,6 +197,7 @@ export function SaveView(props: SaveViewProps) {
   );
 }
 
+/** Saves the grid and the measures. */
 export function SaveHeads({ store, state }: { store: Store; state: State }) {
   const what = 'the measures of all heads';
   const run = state.against

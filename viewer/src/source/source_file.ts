@@ -48,12 +48,13 @@ class FileCells implements Cells {
   }
 }
 
+/** The page’s own sections as a source. */
 export class FileSource implements Source {
   private readonly nodes = new Map<string, Element>();
 
   readonly against?: Source;
 
-  /// `prefix`: of the names of this run's sections.
+  /** `prefix`: of the names of this run's sections. */
   constructor(
     readonly data: PageData,
     private readonly prefix = '',
@@ -74,7 +75,7 @@ export class FileSource implements Source {
     };
   }
 
-  /// Only what has been read to its end: of the last one in an unfinished page there may be a part.
+  /** Only what has been read to its end: of the last one in an unfinished page there may be a part. */
   private find(name: string): Element | undefined {
     if (!this.nodes.has(name)) {
       for (const node of document.querySelectorAll('script[data-section]')) {

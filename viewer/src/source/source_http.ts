@@ -10,10 +10,10 @@ import { AnotherRun, Silence, answered, report, settle } from '../live/trouble';
 
 const AT_ONCE = 6; // as many as a browser lets one origin have
 
-/// A server on the same machine that has not begun to answer after this long is silent.
+/** A server on the same machine that has not begun to answer after this long is silent. */
 const PATIENCE_MS = 20_000;
 
-/// What fetch says of a server that is gone; giving up is no silence.
+/** What fetch says of a server that is gone; giving up is no silence. */
 async function heard<T>(answer: Promise<T>): Promise<T> {
   try {
     return await answer;
@@ -22,7 +22,7 @@ async function heard<T>(answer: Promise<T>): Promise<T> {
   }
 }
 
-/// The token of this start: in the fragment once, for the tab afterwards, never in an address again.
+/** The token of this start: in the fragment once, for the tab afterwards, never in an address again. */
 function takeToken(): string | null {
   const p = new URLSearchParams(location.hash.slice(1));
   const given = p.get('token');
@@ -34,7 +34,7 @@ function takeToken(): string | null {
   return sessionStorage.getItem('bareattn-token');
 }
 
-/// An address with a new token, pasted into the open tab, changes the fragment alone: the server was started anew.
+/** An address with a new token, pasted into the open tab, changes the fragment alone: the server was started anew. */
 function followToken(): void {
   window.addEventListener('hashchange', () => {
     if (!new URLSearchParams(location.hash.slice(1)).has('token')) return;
@@ -44,7 +44,7 @@ function followToken(): void {
 }
 
 class Api {
-  /// The run that is shown, once it is known: a server that shows another by now refuses instead of mixing the two.
+  /** The run that is shown, once it is known: a server that shows another by now refuses instead of mixing the two. */
   run = '';
 
   constructor(
@@ -52,7 +52,7 @@ class Api {
     private readonly token = takeToken(),
   ) {}
 
-  /// The same server, further down.
+  /** The same server, further down. */
   under(part: string): Api {
     return new Api(`${this.base}/${part}`, this.token);
   }
@@ -82,7 +82,7 @@ class Api {
     throw response.status === 410 ? new AnotherRun(text) : new Error(text);
   }
 
-  /// A path about the run that is shown.
+  /** A path about the run that is shown. */
   named(path: string): string {
     return this.run ? `${path}${path.includes('?') ? '&' : '?'}v=${this.run}` : path;
   }
@@ -95,7 +95,7 @@ class Api {
   }
 }
 
-/// Exact tiles, fetched nearest to the middle first.
+/** Exact tiles, fetched nearest to the middle first. */
 class ServedPatches implements Patches {
   private readonly store = new PatchStore();
   private queue: Tile[] = [];
@@ -267,7 +267,7 @@ class HttpLive implements Live {
   }
 }
 
-/// One run of the server.
+/** One run of the server. */
 class HttpRun implements Source {
   constructor(
     readonly data: PageData,
@@ -295,6 +295,7 @@ class HttpRun implements Source {
   }
 }
 
+/** The server that sent the page as a source. */
 export class HttpSource extends HttpRun {
   readonly live?: Live;
   readonly against?: Source;
@@ -311,7 +312,7 @@ export class HttpSource extends HttpRun {
     });
   }
 
-  /// The run that is shown beside the first.
+  /** The run that is shown beside the first. */
   private static async second(api: Api, first: PageData): Promise<Source> {
     const beside = api.under('against');
     const data = checkPageData((await (await beside.ask('text')).json()) as PageData);
@@ -319,7 +320,7 @@ export class HttpSource extends HttpRun {
     return new HttpRun(secondData(first, data), beside);
   }
 
-  /// `given`: the description that came with the page; its numbers may be left to the server.
+  /** `given`: the description that came with the page; its numbers may be left to the server. */
   static async open(given: { source: { base: string } }): Promise<HttpSource> {
     followToken();
     const api = new Api(given.source.base);

@@ -4,6 +4,7 @@ import type { Highlight, MeasureInfo, PageData } from '../data/data';
 import type { Source } from '../source/source';
 import type { State, Store } from './state';
 
+/** What is shown of the runs that are there. */
 export interface Seen {
   source: Source; // whose roles and thumbnails are shown; of a difference the second run's
   data: PageData;
@@ -15,7 +16,7 @@ export interface Seen {
   highlights: Map<number, Highlight>; // by head; of a difference none
 }
 
-/// Two runs side by side have one grid: their difference.
+/** Two runs side by side have one grid: their difference. */
 export function seen(store: Store, state: State): Seen {
   const { against } = state;
   const runs = against ? state.runs : 'first';
@@ -36,10 +37,10 @@ export function seen(store: Store, state: State): Seen {
   return { source, data, measures, measure, values, signed, before, highlights };
 }
 
-/// "A", "B" or "B \u2212 A", as the page calls two runs.
+/** "A", "B" or "B \u2212 A", as the page calls two runs. */
 export const RUNS = [
-  ['first', 'A'],
-  ['second', 'B'],
-  ['side', 'Side by side'],
-  ['difference', 'B \u2212 A'],
+  ['first', 'A', 'The first run alone'],
+  ['second', 'B', 'The second run alone'],
+  ['side', 'Side by side', 'Two maps that move together'],
+  ['difference', 'B \u2212 A', 'Orange where B gives more than A, purple where less'],
 ] as const;

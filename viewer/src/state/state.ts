@@ -4,17 +4,21 @@ import { useEffect, useState } from 'preact/hooks';
 import { putFragment } from './address';
 import type { Palette, Pool, Scale } from '../draw/colormap';
 import { type PageData, headName } from '../data/data';
+import { lastSeen } from '../data/format';
 import type { Like } from '../data/likeness';
 import type { Source } from '../source/source';
 import { STEPS } from '../tour/tour_steps';
 import { chooseTheme, darkQuery, isDark } from '../draw/theme';
 
+/** What of the map is in view. */
 export interface View {
   x: number; // token at the middle, as a key
   y: number; // as a row
   span: number; // tokens across
 }
+/** Which of two runs is shown. */
 export type Runs = 'first' | 'second' | 'side' | 'difference';
+/** All that a person has chosen. */
 export interface State {
   head: number | null; // null: the grid
   row: number;
@@ -39,6 +43,7 @@ export interface State {
   tour: number | null; // step of the tour, from 1
 }
 
+/** Holds the state, tells of changes, and writes it into the address. */
 export class Store {
   private state!: State;
   private readonly listeners = new Set<(s: State) => void>();
@@ -88,7 +93,7 @@ export class Store {
   defaults(): State {
     return {
       head: null,
-      row: this.data.run.tokens - 1,
+      row: lastSeen(this.data.tokens),
       key: -1,
       view: null,
       // Of two runs first how much each head changed, where that is known: it is one measure more.
@@ -145,6 +150,13 @@ export class Store {
     return `#${p.toString()}`;
   }
 
+  /** The address of this view over another text: the head and how it is shown, not the tokens. */
+  elsewhere(): string {
+    const p = new URLSearchParams(this.fragment().slice(1));
+    for (const name of ['tour', 'row', 'key', 'at', 'find', 'runs']) p.delete(name);
+    return p.size ? `#${p.toString()}` : '';
+  }
+
   private parse(hash: string): State {
     const s = this.defaults();
     const p = new URLSearchParams(hash.replace(/^#/, ''));
@@ -188,6 +200,7 @@ export class Store {
   }
 }
 
+/** The state as a hook. */
 export function useStore(store: Store): State {
   const [state, setState] = useState(store.get());
   useEffect(() => {
@@ -197,8 +210,10 @@ export function useStore(store: Store): State {
   return state;
 }
 
+/** Whether the system asks for less motion. */
 export const reducedMotion = (): boolean => window.matchMedia('(prefers-reduced-motion: reduce)').matches;
 
+/** Whether a media query fits, as a hook. */
 export function useMedia(query: string): boolean {
   const [fits, setFits] = useState(() => window.matchMedia(query).matches);
   useEffect(() => {
@@ -211,6 +226,7 @@ export function useMedia(query: string): boolean {
   return fits;
 }
 
+/** Whether the theme is dark, and what turns it, as a hook. */
 export function useDark(): [boolean, () => void] {
   const [dark, setDark] = useState(isDark());
   useEffect(() => {

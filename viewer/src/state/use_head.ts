@@ -5,6 +5,7 @@ import { type Head, readHead } from '../data/head';
 import type { Source } from '../source/source';
 import { AnotherRun, Silence, report } from '../live/trouble';
 
+/** A head of a source, and what went wrong. */
 export function useHead(source: Source, index: number | null): { head: Head | null; failure: string } {
   const [head, setHead] = useState<{ of: Source; head: Head } | null>(null);
   const [failure, setFailure] = useState('');

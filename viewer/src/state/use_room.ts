@@ -2,8 +2,10 @@
 // is above and under them is measured, and said to the style sheet as --taken.
 import { useLayoutEffect, useRef } from 'preact/hooks';
 
-/// `shown`: what the maps are of. For as long as it is the same, and the width, the room never grows back: words under
-/// the map that depend on its size must not move it to and fro.
+/**
+ * `shown`: what the maps are of. For as long as it is the same, and the width, the room never grows back: words under
+ * the map that depend on its size must not move it to and fro.
+ */
 export function useRoom(shown: string): { current: HTMLDivElement | null } {
   const stage = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {

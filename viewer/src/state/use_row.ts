@@ -3,6 +3,7 @@ import { useEffect, useMemo, useState } from 'preact/hooks';
 import { type Head, type RowView, rowView } from '../data/head';
 import { report } from '../live/trouble';
 
+/** A row of a head. */
 export function useRowView(head: Head | null, row: number | null): RowView | null {
   const [fetched, setFetched] = useState<{ head: Head; view: RowView } | null>(null);
   const abort = useMemo(() => new AbortController(), [head, row]);

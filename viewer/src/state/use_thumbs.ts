@@ -4,6 +4,7 @@ import type { Source } from '../source/source';
 import { type Thumbs, loadThumbs } from '../draw/thumbs';
 import { report } from '../live/trouble';
 
+/** The small pictures of a source. */
 export function useThumbs(source: Source | null): Thumbs | null {
   const [thumbs, setThumbs] = useState<{ of: Source; thumbs: Thumbs } | null>(null);
   useEffect(() => {

@@ -18,7 +18,7 @@ const KEY_MS = 1200; // for one key meeting the query
 const inField = (target: EventTarget | null): boolean =>
   target instanceof HTMLElement && /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName);
 
-/// Where the tour ends: in the view that it was opened from.
+/** Where the tour ends: in the view that it was opened from. */
 function cameFrom({ data }: Store, { head, layers }: State): string {
   if (head !== null) return `Head ${headName(data, head)}`;
   if (!layers) return 'All heads';
@@ -26,7 +26,7 @@ function cameFrom({ data }: Store, { head, layers }: State): string {
   return a === b ? `Layer ${a}` : `Layers ${a} and ${b}`;
 }
 
-/// Goes on by itself: from step to step, and through the keys where each meets the query.
+/** Goes on by itself: from step to step, and through the keys where each meets the query. */
 function usePlay(step: number, at: number, row: number, go: (to: number) => void, setAt: (key: number) => void) {
   const [playing, setPlaying] = useState(false);
   const [met, setMet] = useState(-1); // the last key that has met the query
@@ -48,6 +48,7 @@ function usePlay(step: number, at: number, row: number, go: (to: number) => void
   return { playing, setPlaying };
 }
 
+/** The tour. */
 export function Tour({ store, state, lesson }: { store: Store; state: State; lesson: Lesson }) {
   const step = Math.min((state.tour ?? 1) - 1, STEPS.length - 1);
   const here = STEPS[step]!;

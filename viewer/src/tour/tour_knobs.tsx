@@ -11,6 +11,7 @@ interface KnobsProps {
   result: Row;
 }
 
+/** What may be turned in the last step. */
 export function Knobs({ lesson, row, play, set, result }: KnobsProps) {
   const names = lesson.tokens.slice(0, row + 1).map((t, i) => `${i} ${label(t)}`);
   const span = play.from <= play.to;

@@ -16,7 +16,7 @@ interface StripProps {
   name: string;
 }
 
-/// A list of numbers as a strip of colours, and in words.
+/** A list of numbers as a strip of colours, and in words. */
 function Strip({ values, most, weight = 1, name }: StripProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const [dark] = useDark();
@@ -82,7 +82,7 @@ interface MeasureProps {
   mark?: number | undefined; // a line at this part
 }
 
-/// A number and its bar.
+/** A number and its bar. */
 function Measure({ value, text, part, strong, mark }: MeasureProps) {
   const across = (x: number): string => `${100 * Math.max(0, x) || 0}%`;
   return (
@@ -98,6 +98,7 @@ function Measure({ value, text, part, strong, mark }: MeasureProps) {
   );
 }
 
+/** The tokens and what the step is about. */
 export function Stage(props: StageProps) {
   const { lesson, row, at, choose, result, own, step } = props;
   const most = useMemo(() => ({ q: largest(lesson.q), k: largest(lesson.k), v: largest(lesson.v) }), [lesson]);
@@ -227,7 +228,7 @@ export function Stage(props: StageProps) {
   );
 }
 
-/// All weights of the sentence, a row for each token that asks: the engine's own.
+/** All weights of the sentence, a row for each token that asks: the engine's own. */
 function Map({ lesson, row, at, ask, choose }: StageProps) {
   const lut = table('viridis');
   const colour = (w: number): string => css(shade(lut, w > 0 ? Math.max(0, 1 - Math.log2(w) / LOW) : 0));

@@ -2,15 +2,18 @@
 import type { ComponentChildren } from 'preact';
 import { I, Line, N, O, Power, RootD, Sub, SumOver, Whole } from './tour_math';
 
+/** The steps, in their order. */
 export const STEPS = ['Sentence', 'Query', 'Keys', 'Scores', 'Weights', 'Blend', 'All at once', 'Try it'] as const;
+/** The name of a step. */
 export type StepName = (typeof STEPS)[number];
 
+/** What is told at a step. */
 export interface Words {
   title: string;
   words: string;
 }
 
-/// `asks` and `heard` are tokens of the sentence in quotes; `width` and `dim` the model's W and D.
+/** `asks` and `heard` are tokens of the sentence in quotes; `width` and `dim` the model's W and D. */
 export function wordsOf(step: StepName, asks: string, heard: string, width: number, dim: number): Words {
   switch (step) {
     case 'Sentence':
@@ -84,7 +87,7 @@ const scaled = (
   </mfrac>
 );
 
-/// What a token asks or offers: its x through a learnt table.
+/** What a token asks or offers: its x through a learnt table. */
 const projected = (of: string, at: string, table: string) => (
   <Line>
     <Sub of={of} at={at} />
@@ -94,7 +97,7 @@ const projected = (of: string, at: string, table: string) => (
   </Line>
 );
 
-/// p_j = e^above / sum e^above
+/** p_j = e^above / sum e^above */
 const softmax = (above: ComponentChildren, other: ComponentChildren) => (
   <Line>
     <Sub of="p" at="j" />
@@ -118,6 +121,7 @@ const warmed = (at: string) => (
   </>
 );
 
+/** The formula of a step. */
 export function Formula({ step, asks, dim }: { step: StepName; asks: string; dim: number }) {
   switch (step) {
     case 'Sentence':

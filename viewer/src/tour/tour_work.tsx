@@ -16,7 +16,7 @@ interface WorkProps {
 
 const name = (lesson: Lesson, j: number): string => label(lesson.tokens[j]?.trim() || lesson.tokens[j], 10);
 
-/// The first numbers of a list, and its last.
+/** The first numbers of a list, and its last. */
 function List({ of, at, values }: { of: string; at: string; values: (number | null)[] }) {
   const shown = values.length > 4 ? values.slice(0, 3) : values;
   return (
@@ -116,7 +116,7 @@ function Score({ lesson, row, at, result }: WorkProps) {
   );
 }
 
-/// a + b + (others), each by its own form.
+/** a + b + (others), each by its own form. */
 function Terms({ values, most, of }: { values: number[]; most: number; of?: (i: number) => JSX.Element }) {
   const { at, others, rest } = few(values, most);
   return (
@@ -137,7 +137,7 @@ function Terms({ values, most, of }: { values: number[]; most: number; of?: (i: 
   );
 }
 
-/// The next line of the same sum.
+/** The next line of the same sum. */
 const Then = ({ children }: { children: ComponentChildren }) => (
   <Line>
     <mspace width="2em" />
@@ -245,6 +245,7 @@ function Parts({ lesson }: WorkProps) {
   );
 }
 
+/** The step worked out with its numbers. */
 export function Work(props: WorkProps) {
   const { lesson, row, at, step } = props;
   if (step === 'Query' || step === 'Keys')
