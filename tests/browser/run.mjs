@@ -47,7 +47,9 @@ async function run(file) {
   running = null;
   if (status === 0) return;
   failed.push(file);
-  if (totals.fail + totals.cancelled === before) ++totals.fail; // it did not come to its tests, or not to their end
+  if (totals.fail + totals.cancelled > before) return;
+  ++totals.tests; // it did not come to its tests, or not to their end
+  ++totals.fail;
 }
 
 const given = process.env.BAREATTN_PAGES;
