@@ -15,6 +15,7 @@ import { soon, test } from './testing.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const LONG = Number(process.env.BAREATTN_LONG ?? 12_000);
+const PATIENCE = { timeout: 6e5 + 50 * LONG }; // ms; a trace of 100,000 tokens takes half an hour
 const ROOM = 12e4 * LONG; // bytes of free disk: the trace, and as much for others
 const folder = mkdtempSync(join(tmpdir(), 'bareattn-long-'));
 const children = new Set();
@@ -95,7 +96,7 @@ async function movesStayInSight(page, head, tokens) {
   }
 }
 
-test('10,000 tokens from disk: the grid at once, and the focused token always in sight', async () => {
+test('10,000 tokens from disk: the grid at once, and the focused token always in sight', PATIENCE, async () => {
   const file = join(folder, 'ten.html');
   await run('look', '-m', model, '--file', longText(10_000), '--beyond', 'extrapolate', '-o', file);
   for (const reducedMotion of ['no-preference', 'reduce']) {
@@ -112,7 +113,7 @@ test('10,000 tokens from disk: the grid at once, and the focused token always in
   }
 });
 
-test(`${LONG.toLocaleString('en')} tokens served: from the whole text to single cells, which are those of the command`, async () => {
+test(`${LONG.toLocaleString('en')} tokens served: from the whole text to single cells, which are those of the command`, PATIENCE, async () => {
   const { bavail, bsize } = statfsSync(folder);
   assert.ok(
     bavail * bsize >= ROOM,

@@ -10,8 +10,8 @@ import { pages } from './open.mjs';
 const here = fileURLToPath(new URL('.', import.meta.url));
 const named = process.argv.slice(2);
 const files = named.length ? named : readdirSync(here).filter((name) => name.endsWith('.test.mjs')).sort();
-// Minutes of one file; the longest takes a tenth of it on two cores.
-const LIMIT = Number(process.env.BAREATTN_FILE_MINUTES ?? (process.env.BAREATTN_LONG ? 120 : 20));
+// Minutes of one file; with nothing else on two cores the longest takes a tenth of it.
+const LIMIT = Number(process.env.BAREATTN_FILE_MINUTES ?? (process.env.BAREATTN_LONG ? 240 : 40));
 const totals = { tests: 0, pass: 0, fail: 0, cancelled: 0, skipped: 0, todo: 0 };
 const failed = [];
 let running = null;
