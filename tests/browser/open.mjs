@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { chromium } from 'playwright-core';
-import { closes } from './testing.mjs';
+import { PATIENCE, closes } from './testing.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -58,13 +58,14 @@ const browsers = new Map();
 export async function launch(kind) {
   if (!existsSync(executablePath)) throw new Error(`no browser at ${executablePath} (apt-get install chromium)`);
   if (!browsers.has(kind))
-    browsers.set(kind, await chromium.launch({ executablePath, args: [...quiet, ...kinds[kind]] }));
+    browsers.set(kind, await chromium.launch({ executablePath, args: [...quiet, ...kinds[kind]], timeout: PATIENCE }));
   return browsers.get(kind);
 }
 
 /// A context of that browser, closed at the end of the test that asked for it.
 export async function fresh(kind, options = {}) {
   const context = await (await launch(kind)).newContext(options);
+  context.setDefaultTimeout(PATIENCE); // of what is waited for and of navigation
   closes(() => context.close());
   return context;
 }

@@ -82,7 +82,7 @@ test('a typed text runs, and the page begins anew with it; axe finds nothing', a
     [],
   );
   await o.page.keyboard.press('Control+Enter');
-  await o.page.waitForFunction(() => document.body.textContent.includes('onerror=alert'), null, { timeout: 60000 });
+  await o.page.waitForFunction(() => document.body.textContent.includes('onerror=alert'), null);
   await o.page.waitForSelector('[role=gridcell]');
   await o.page.locator('[role=gridcell] button').first().click();
   await o.page.waitForSelector('.text span');
@@ -108,14 +108,14 @@ test('the box keeps the text, a run keeps the head in view, and the run before i
   const second = 'The dog lay down.';
   await box.fill(second);
   await p.getByRole('button', { name: 'Run it' }).click();
-  await soon(async () => assert.equal(await text(), second), 60_000);
+  await soon(async () => assert.equal(await text(), second));
   await settled(p);
   await soon(async () => assert.match(await p.locator('.head-name h2').textContent(), /Layer 7, head 1/));
   assert.ok(await p.getByRole('radio', { name: 'Rank' }).isChecked(), 'as it was shown');
   await p.getByText('Run another text').click();
   assert.equal(await box.inputValue(), second);
   await p.getByRole('button', { name: 'Back to \u2018The cat sat on the mat.\u2019' }).click();
-  await soon(async () => assert.equal(await text(), first), 60_000);
+  await soon(async () => assert.equal(await text(), first));
   await settled(p);
   await soon(async () => assert.match(await p.locator('.head-name h2').textContent(), /Layer 7, head 1/));
   await p.getByText('Run another text').click();

@@ -28,7 +28,7 @@ async function steering(hash = '') {
   });
   await o.page.getByText('Steer: change the weighting').click();
   o.slide = (name, value) => o.page.getByLabel(name).fill(String(value));
-  o.said = (what) => o.page.locator('.steer').getByText(what, { exact: true }).waitFor({ timeout: 60000 });
+  o.said = (what) => o.page.locator('.steer').getByText(what, { exact: true }).waitFor();
   o.ran = (n) => until(() => o.asked.length >= n, `${o.asked.length} runs were asked for, not ${n}`);
   o.saved = async () => JSON.parse((await save(o, 'Save as a steering file')).bytes).interventions;
   return o;

@@ -307,7 +307,7 @@ test('sliders steer a live run, and what changed is shown', async () => {
   // To the left end: muted. Moving a slider is enough.
   await o.page.getByLabel('Weights on the span').focus();
   await o.page.keyboard.press('Home');
-  await o.page.waitForSelector('#cell-other', { timeout: 60000 });
+  await o.page.waitForSelector('#cell-other');
   await soon(async () => assert.equal(await o.page.locator('.steer output[for=steer-factor]').textContent(), 'muted'));
   await o.page.waitForFunction(() => document.querySelector('#cell-other')?.getAttribute('value') === '0');
   await soon(async () => assert.ok(Number(await o.page.locator('#cell-weight').getAttribute('value')) > 0));
@@ -317,7 +317,7 @@ test('sliders steer a live run, and what changed is shown', async () => {
   const before = (await server.status()).against;
   await o.page.getByLabel('Temperature').focus();
   for (let i = 0; i < 4; ++i) await o.page.keyboard.press('ArrowRight');
-  await o.page.getByText('Steered: 2 changes.').waitFor({ timeout: 60000 });
+  await o.page.getByText('Steered: 2 changes.').waitFor();
   await soon(async () => assert.notEqual((await server.status()).against, before));
   const [download] = await Promise.all([
     o.page.waitForEvent('download'),
@@ -357,9 +357,7 @@ test('the span is the key that is in focus, or asked for; never a token that nob
   await soon(async () => assert.equal(await span.textContent(), `token ${key}`));
   await slider.focus();
   await o.page.keyboard.press('Home');
-  await o.page.waitForFunction(() => document.querySelector('#cell-other')?.getAttribute('value') === '0', null, {
-    timeout: 60000,
-  });
+  await o.page.waitForFunction(() => document.querySelector('#cell-other')?.getAttribute('value') === '0');
   // The focus goes elsewhere; what was muted stays what is said and saved.
   await o.page.evaluate(() => (location.hash = '#head=16.0&row=12&key=3'));
   await o.page.waitForFunction(() => document.querySelector('#readout').textContent.includes('\u2192 3 '));
@@ -381,7 +379,7 @@ test('what was steered goes with the page', async () => {
   await o.page.getByText('Steer: change the weighting').click();
   await o.page.getByLabel('Temperature').focus();
   await o.page.keyboard.press('End');
-  await o.page.waitForSelector('.runs', { timeout: 60000 });
+  await o.page.waitForSelector('.runs');
   await soon(async () => assert.match(await o.page.locator('[data-head="7.1"]').getAttribute('aria-label'), /change of|Change between/));
   await soon(async () => assert.notEqual((await server.status()).against, null));
   await o.page.goto('about:blank');
