@@ -155,10 +155,10 @@ def healthy(results):
         e, name = h["evidence"], h["text"][0]
         for prefix in folder:
             name = name.removeprefix(prefix)
-        gain = max(e["nll"] - p["nll"] for p in e["probes"])
+        gain = max((f"{e['nll'] - p['nll']:+.3f}" for p in e["probes"]), key=float, default="not probed")
         grades = [f["severity"] for f in h["findings"]]
         lines.append(f"| {name} {h['text'][1]}..{h['text'][2]} | {results['healthy_tokens']} at most | {grades.count('error')} | "
-                     f"{grades.count('warning')} | {e['largest_mismatch']:.4f} | {e['largest_excess']:.2f} | {gain:+.3f} |")
+                     f"{grades.count('warning')} | {e['largest_mismatch']:.4f} | {e['largest_excess']:.2f} | {gain} |")
     return lines
 
 

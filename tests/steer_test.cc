@@ -80,7 +80,7 @@ TEST(Steer, IdentityVariantsGiveTheSameNumbers) {
   for (int h = 0; h < config.heads; ++h) variant.kv_of_head.push_back(h / (config.heads / config.kv_heads));
   variant.rope_base = config.rope_base;
   EXPECT_TRUE(same_bits(plain, logits(nullptr, std::make_shared<const Variant>(variant))));
-  variant.rope_halves = true;
+  variant.q_reorder = variant.k_reorder = 1;
   EXPECT_FALSE(same_bits(plain, logits(nullptr, std::make_shared<const Variant>(variant))));
 }
 

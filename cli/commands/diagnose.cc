@@ -24,12 +24,13 @@ using Json = nlohmann::ordered_json;
 struct DiagnoseChoice {
   ModelChoice model;
   InputChoice input;
+  TokenChoice encoding;
   std::vector<std::string> faults, checks;
   std::string fail_on = "never", sarif, save, trace, pages, against;
   std::vector<std::string> irrelevant;
   uint64_t seed = 1;
   int64_t window = -1, most_tokens = 0;
-  bool json = false, fast = false, list = false, restore = false;
+  bool json = false, fast = false, list = false, restore = false, special = false;
   const CLI::App* command = nullptr;
 };
 
@@ -55,7 +56,9 @@ int status_of(const DiagnoseChoice& choice, const Diagnosis& diagnosis) {
 
 std::vector<int32_t> tokens_of(const DiagnoseChoice& choice, const Model& model) {
   const std::string text = choice.input.read().text;
-  auto tokens = model.tokenizer().encode(text, false, model.tokenizer().spec().add_bos);
+  const bool begin = choice.encoding.bos || (!choice.encoding.no_bos && model.tokenizer().spec().add_bos);
+  auto tokens = choice.special && !choice.encoding.chat ? model.tokenizer().encode(text, true, begin)
+                                                        : choice.encoding.encode(model.tokenizer(), text);
   if (choice.most_tokens > 0 && static_cast<int64_t>(tokens.size()) > choice.most_tokens)
     tokens.resize(static_cast<size_t>(choice.most_tokens));
   return tokens;
@@ -66,7 +69,8 @@ bool names_a_trace(const std::string& argument) { return argument.size() > 12 &&
 // The model is needed for the begin-of-text token only, and must be the trace's own.
 Diagnosis of_trace(const DiagnoseChoice& choice) {
   if (choice.most_tokens > 0) throw InputError("--first is for texts; a trace is diagnosed whole");
-  refuse_with_trace(*choice.command, {"--text", "--file", "--precision", "--attention"});
+  refuse_with_trace(*choice.command,
+                    {"--text", "--file", "--precision", "--attention", "--chat", "--bos", "--no-bos", "--special"});
   const auto trace = Trace::open(choice.input.argument);
   std::shared_ptr<const Model> model;
   if (choice.model.made(*trace, "the begin-of-text token is not known")) model = choice.model.load();
@@ -94,11 +98,16 @@ Diagnosis of_text(const DiagnoseChoice& choice) {
   return run_one(choice, model, tokens_of(choice, *model), options);
 }
 
-// All interventions that the findings propose, as one steering file.
+// All interventions that the findings propose, as one steering file; where there are none, no file, and that is said.
 void save_remedies(const std::string& path, const Diagnosis& diagnosis) {
   std::vector<Intervention> all;
   for (const Finding& f : diagnosis.findings)
     all.insert(all.end(), f.remedy.interventions.begin(), f.remedy.interventions.end());
+  if (all.empty()) {
+    fmt::print(stderr, "bareattn: warning: {} was not written: {}\n", printable(path),
+               diagnosis.findings.empty() ? "nothing was found" : "steering undoes nothing of what was found");
+    return;
+  }
   write_file(path, steering_to_json(all));
 }
 
@@ -127,7 +136,7 @@ int diagnose_text(const DiagnoseChoice& choice) {
                               {"findings", findings_json(diagnosis)},
                               {"evidence", evidence_json(diagnosis.evidence)}}));
   } else {
-    print_findings(terminal_of(STDOUT_FILENO), diagnosis);
+    print_findings(terminal_of(STDOUT_FILENO), diagnosis, choice.checks);
   }
   return status_of(choice, diagnosis);
 }
@@ -235,7 +244,7 @@ int break_text(const DiagnoseChoice& choice) {
     if (!choice.pages.empty()) write_pages(choice, model, name, broken, diagnosis);
     if (!choice.json) {
       fmt::print("Broken on purpose: {}: {}\n", name, broken.what);
-      print_findings(terminal, diagnosis);
+      print_findings(terminal, diagnosis, choice.checks);
       if (restored) print_restored(terminal, diagnosis.findings[0].remedy, *restored);
       if (names.size() > 1) fmt::print("\n");
       continue;
@@ -264,6 +273,9 @@ void declare(CLI::App& command, const std::shared_ptr<DiagnoseChoice>& choice, c
   choice->command = &command;
   choice->input.declare(command, "TEXT", what);
   choice->model.declare(command);
+  choice->encoding.declare_chat(command, "the text");
+  choice->encoding.declare_bos(command);
+  command.add_flag("--special", choice->special, "recognise control tokens such as <|im_start|> in the text");
   command.add_option("--first", choice->most_tokens, "only the first N tokens of the text")
       ->type_name("N")
       ->check(within<int64_t>(48, 1024));

@@ -47,7 +47,10 @@ Json finding_json(const Finding& f) {
   for (const HeadId head : f.heads) heads.push_back(head_name(head));
   Json remedy = nullptr;
   if (!f.remedy.what.empty())
-    remedy = {{"what", f.remedy.what}, {"interventions", interventions_json(f.remedy.interventions)}};
+    remedy = {{"what", f.remedy.what},
+              {"place", remedy_place_name(f.remedy.place)},
+              {"mend", f.remedy.mend.empty() ? Json(nullptr) : Json(f.remedy.mend)},
+              {"interventions", interventions_json(f.remedy.interventions)}};
   return {{"check", f.check},
           {"severity", severity_name(f.severity)},
           {"head", f.head.layer < 0 ? Json(nullptr) : Json(head_name(f.head))},
@@ -59,6 +62,17 @@ Json finding_json(const Finding& f) {
           {"sentence", f.sentence},
           {"advice", f.advice},
           {"remedy", remedy}};
+}
+
+// How a remedy is carried out.
+std::string done_where(const Remedy& remedy) {
+  std::string where;
+  if (remedy.place == RemedyPlace::steering) where = "--save writes that for bareattn steer --table";
+  if (remedy.place == RemedyPlace::program) where = "in the program that made this run";
+  if (remedy.place == RemedyPlace::text) where = "where the text becomes tokens; here --bos and --no-bos say it";
+  if (!remedy.mend.empty())
+    where += (where.empty() ? "" : "; or ") + std::string("mend the model file: ") + remedy.mend;
+  return where.empty() ? "" : " (" + where + ")";
 }
 
 Json rules() {
@@ -95,10 +109,13 @@ Json evidence_json(const Evidence& e) {
     excess = std::max(excess, head.excess);
   }
   return {{"nll", e.nll > 0 ? number(e.nll) : Json(nullptr)},
+          {"plain_nll", e.plain_nll > 0 ? number(e.plain_nll) : Json(nullptr)},
+          {"not_probed", e.not_probed.empty() ? Json(nullptr) : Json(e.not_probed)},
           {"largest_mismatch", number(mismatch)},
           {"largest_excess", number(excess)},
           {"cache_difference", number(e.cache_difference)},
           {"shift_difference", number(shift)},
+          {"checks", checks_asked(e)},
           {"probes", probes}};
 }
 
@@ -130,7 +147,7 @@ std::string sarif(const Diagnosis& diagnosis, const std::string& subject) {
 
 std::string text_of(const Json& document) { return json_text(document); }
 
-void print_findings(const Terminal& terminal, const Diagnosis& diagnosis) {
+void print_findings(const Terminal& terminal, const Diagnosis& diagnosis, const std::vector<std::string>& wanted) {
   const auto& findings = diagnosis.findings;
   fmt::print("{}\n", findings.empty() ? "Nothing found." : fmt::format("{} found:", findings.size()));
   const auto paragraph = [&](const std::string& text) {
@@ -142,11 +159,17 @@ void print_findings(const Terminal& terminal, const Diagnosis& diagnosis) {
                f.heads.size() > 1 ? fmt::format(" and {} more", f.heads.size() - 1) : "");
     paragraph(f.sentence);
     paragraph("To do: " + f.advice);
-    if (!f.remedy.what.empty()) paragraph("Undone by: " + f.remedy.what + ".");
+    if (!f.remedy.what.empty()) paragraph("Undone by: " + f.remedy.what + done_where(f.remedy) + ".");
   }
   const Evidence& e = diagnosis.evidence;
+  if (!e.not_probed.empty()) {
+    fmt::print("\n");
+    paragraph(e.not_probed);
+  }
+  const size_t asked = checks_asked(e, wanted).size(), all = wanted.empty() ? checks().size() : wanted.size();
   fmt::print("\n{} tokens{}, {} checks, {} probes\n", diagnosis.observation->tokens().size(),
-             e.nll > 0 ? fmt::format(", {:.3f} nats per token", e.nll) : "", checks().size(), e.probes.size());
+             e.nll > 0 ? fmt::format(", {:.3f} nats per token", e.nll) : "",
+             asked < all ? fmt::format("{} of {}", asked, all) : std::to_string(asked), e.probes.size());
 }
 
 }  // namespace bareattn::cli

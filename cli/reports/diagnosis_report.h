@@ -2,13 +2,15 @@
 #pragma once
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "bareattn/diagnosis.h"
 #include "console/terminal.h"
 
 namespace bareattn::cli {
 
-void print_findings(const Terminal& terminal, const Diagnosis& diagnosis);
+/// `wanted`: the checks that were asked for; none: all.
+void print_findings(const Terminal& terminal, const Diagnosis& diagnosis, const std::vector<std::string>& wanted);
 nlohmann::ordered_json findings_json(const Diagnosis& diagnosis);
 nlohmann::ordered_json evidence_json(const Evidence& evidence);
 nlohmann::ordered_json interventions_json(const std::vector<Intervention>& interventions);

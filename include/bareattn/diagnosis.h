@@ -19,6 +19,15 @@ namespace bareattn {
 enum class Severity : uint8_t { note, warning, error };
 const char* severity_name(Severity severity);  // "note", "warning", "error": SARIF's levels
 
+/// Where a remedy is carried out.
+enum class RemedyPlace : uint8_t {
+  steering,  // with the interventions, which a steering file holds
+  file,      // in the model file: `mend` says what has to stand there
+  program,   // in the program whose pass it is
+  text,      // in how the text becomes tokens
+};
+const char* remedy_place_name(RemedyPlace place);  // "steering", "file", "program", "text"
+
 /// What undoes a finding. Interventions can be saved as a steering file; a variant is the run with the named setting as
 /// it should be; tokens are the text as it should be. Where there is nothing, `what` is empty.
 struct Remedy {
@@ -26,6 +35,8 @@ struct Remedy {
   std::vector<Intervention> interventions;
   std::shared_ptr<const Variant> variant;
   std::vector<int32_t> tokens;
+  RemedyPlace place = RemedyPlace::program;
+  std::string mend = {};  // "Mend the file: llama.rope.freq_base has to be 10000."; empty: nothing to mend in a file
 };
 
 struct Finding {
@@ -38,6 +49,7 @@ struct Finding {
   double value = 0, limit = 0;
   std::string sentence, advice;
   Remedy remedy;
+  bool leads = false;  // stands before others of its severity: most heads at odds are its own
 };
 
 /// What the run was meant to be, where the file does not say.
@@ -69,6 +81,8 @@ struct ProbeResult {
   double nll = 0;     // mean, nats per token
   double error = 0;   // standard error of the mean of (the run's nats - the probe's), token by token
   std::shared_ptr<const Variant> variant = {};
+  std::string mend = {};  // as Remedy::mend
+  double plain_nll = 0;   // of the plain text (Evidence::plain_nll); 0: not measured
 };
 
 struct Evidence {
@@ -80,7 +94,13 @@ struct Evidence {
   std::vector<HeadEvidence> heads;  // [L Hq], the sampled rows
   std::vector<double> blend_size;   // [L Hq]: root mean square of z; empty: not measured
   double nll = 0;                   // of the run as it is, nats per token; 0: not measured
+  double plain_nll = 0;             // of a plain English text of our own, run as it is; 0: not measured
+  int64_t odd_predictions = 0;      // tokens whose nats are not finite,
+  int64_t first_odd = -1;           // ... and the row that predicts the first of them
   std::vector<ProbeResult> probes;
+  std::string not_probed;       // why nothing was probed, a sentence; empty: it was, or nobody wanted it
+  bool against = false;         // a control is there
+  bool ran = false;             // the model was run for this: in pieces, shifted; not so from a trace
   double cache_difference = 0;  // largest |difference of LSE| between one run and the same in pieces
   std::vector<double>
       shift_difference;  // [L]: ... of each layer, with all positions 37 further on; empty: not measured
@@ -93,7 +113,7 @@ struct DiagnoseOptions {
   /// Another finished run over the same tokens, by a model of as many heads, that this one is held against: the model
   /// before quantisation, another engine's setting. What the run shows alone is not said twice.
   std::shared_ptr<const Observation> control = {};
-  bool probes = true;                    // some fifteen more runs, where the passes themselves are in order
+  bool probes = true;                    // some forty more runs, where the passes themselves are in order
   std::vector<std::string> checks = {};  // only these; empty: all. InputError for names that are none
   int threads = 0;
 };
@@ -111,6 +131,8 @@ struct CheckInfo {
   Severity severity;        // of its findings
 };
 const std::vector<CheckInfo>& checks();
+/// Those of `wanted` (none named: of all) that this evidence can answer: of a trace, none that needs further runs.
+std::vector<std::string> checks_asked(const Evidence& evidence, const std::vector<std::string>& wanted = {});
 
 /// Runs the model as often as needed. InputError for a text of under 48 tokens or more than the context.
 Diagnosis diagnose(const std::shared_ptr<const Model>& model, std::vector<int32_t> tokens,
@@ -125,15 +147,20 @@ Diagnosis diagnose_observation(std::shared_ptr<const Observation> observation, c
 
 // The checks. Each is pure; diagnose() calls all of them.
 std::vector<Finding> check_weights(const Evidence& evidence);  // the pass against Q and K: see diagnosis.md for names
-std::vector<Finding> check_finite(const Evidence& evidence);
+std::vector<Finding> check_finite(const Evidence& evidence);   // LSE of all rows, and predictions
+std::vector<Finding> check_file(const Evidence& evidence);     // what the loader says is odd about the file
 std::vector<Finding> check_bos(const Evidence& evidence);
 std::vector<Finding> check_entropy(const Evidence& evidence);
-std::vector<Finding> check_heads(const Evidence& evidence);   // dead and duplicate
-std::vector<Finding> check_probes(const Evidence& evidence);  // scale, rope base, pairing, position offset, map
+std::vector<Finding> check_heads(const Evidence& evidence);  // dead, duplicate, and without queries
+/// Scale, rotary settings, position offset, map, where a run with another setting predicts as a working model does; and
+/// that the model predicts no better than chance, where none does.
+std::vector<Finding> check_probes(const Evidence& evidence);
 std::vector<Finding> check_cache(const Evidence& evidence);
 std::vector<Finding> check_shift(const Evidence& evidence);
 // Those that compare two runs, where DiagnoseOptions::control is given.
 std::vector<Finding> check_sink_against(const Observation& control, const Observation& run);
+/// The first layer that differs, where those before it are the same.
+std::vector<Finding> check_layers_against(const Observation& control, const Observation& run);
 std::vector<Finding> check_received_against(const Observation& control, const Observation& run,
                                             const std::vector<TokenSpan>& irrelevant = {});
 

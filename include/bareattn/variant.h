@@ -12,8 +12,12 @@ namespace bareattn {
 
 struct Variant {
   // Of the file or the loader: seen in Q and K.
-  float rope_base = 0;           // 0: the file's
-  bool rope_halves = false;      // pair i is (x[i], x[i + rope_dim / 2]) instead of (x[2i], x[2i + 1])
+  float rope_base = 0;         // 0: the file's
+  int rope_dim = 0;            // dimensions of a head that are rotated, even; 0: the file's
+  double position_factor = 1;  // positions are multiplied by it, beyond what the file says
+  // How often the converter's order of dimensions (from pairs half a head apart to neighbours) is still to be brought
+  // about in Q and in K before they are rotated. 1: pair i is (x[i], x[i + rope_dim / 2]); -1: it was done twice.
+  int q_reorder = 0, k_reorder = 0;
   int64_t position_shift = 0;    // added to every position (harmless: only differences of positions count)
   int64_t position_limit = 0;    // > 0: later positions stay at limit - 1, after the shift
   int64_t query_shift = 0;       // added to the positions of Q alone

@@ -354,6 +354,7 @@ class Finding:
     sentence: str
     advice: str
     undone_by: str
+    mend: str
     steering: list[Intervention]
 
 def diagnose(

@@ -28,6 +28,7 @@ class Finding:
     sentence: str
     advice: str
     undone_by: str  # what undoes it, in words; empty where nothing is proposed
+    mend: str  # what has to stand in the model file, in words; empty where the file need not be mended
     steering: list  # the same as interventions, where steering undoes it
 
     def __str__(self):

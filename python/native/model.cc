@@ -99,6 +99,7 @@ nb::dict finding_of(const Finding& f) {
   d["sentence"] = f.sentence;
   d["advice"] = f.advice;
   d["undone_by"] = f.remedy.what;
+  d["mend"] = f.remedy.mend;
   d["steering"] = steering_to_json(f.remedy.interventions);
   return d;
 }

@@ -13,15 +13,18 @@
 namespace bareattn {
 namespace {
 
-constexpr double rests = 0.3;           // mean weight on the first token: a sink (Gu et al. 2410.10781)
-constexpr double kept_of_sink = 0.5;    // of that weight; below it the head's sink is lost
-constexpr double most_lost = 0.1;       // of the heads that rest on the first token
-constexpr double received_gain = 0.15;  // of a key's mean received weight, over the rows that see it
-constexpr double token_gain = 0.05;     // ... of each key of a span
-constexpr double received_ratio = 3;    // ... and against the control
-constexpr int64_t fewest_rows = 16;     // that see a key: the mean of fewer says little
-constexpr size_t most_places = 3;       // more raised places are a scattered weighting, no single one is meant
-constexpr size_t fewest_heads = 3;      // one or two heads may change their minds
+constexpr double least_difference = 0.01;  // of an LSE, in the first layer that differs,
+constexpr double least_jump = 20;          // ... and so many times that of the layers before
+constexpr double first_layer = 2;          // with no layer before it: quantised weights differ from the first layer on
+constexpr double rests = 0.3;              // mean weight on the first token: a sink (Gu et al. 2410.10781)
+constexpr double kept_of_sink = 0.5;       // of that weight; below it the head's sink is lost
+constexpr double most_lost = 0.1;          // of the heads that rest on the first token
+constexpr double received_gain = 0.15;     // of a key's mean received weight, over the rows that see it
+constexpr double token_gain = 0.05;        // ... of each key of a span
+constexpr double received_ratio = 3;       // ... and against the control
+constexpr int64_t fewest_rows = 16;        // that see a key: the mean of fewer says little
+constexpr size_t most_places = 3;          // more raised places are a scattered weighting, no single one is meant
+constexpr size_t fewest_heads = 3;         // one or two heads may change their minds
 
 std::vector<HeadId> all_heads(const ModelConfig& config) {
   std::vector<HeadId> heads;
@@ -52,10 +55,10 @@ Finding finding_of(const Raised& raised, const Observation& run, bool declared) 
       one ? fmt::format("Token {} (“{}”)", raised.begin, run.token_texts()[static_cast<size_t>(raised.begin)])
           : fmt::format("Tokens {} to {}{}", raised.begin, raised.end - 1, declared ? ", said to be irrelevant," : "");
   f.sentence = fmt::format(
-      "{} {} weight in {} heads that {} not have in the control: {:.1f} % of head {}.{}, {:.1f} % "
+      "{} {} weight in {} that {} not have in the control: {:.1f} % of head {}.{}, {:.1f} % "
       "there.",
-      where, one ? "has" : "have", raised.heads.size(), one ? "it does" : "they do", 100 * raised.after,
-      raised.most.layer, raised.most.head, 100 * raised.before);
+      where, one ? "has" : "have", diagnosing::counted(raised.heads.size(), "head"), one ? "it does" : "they do",
+      100 * raised.after, raised.most.layer, raised.most.head, 100 * raised.before);
   f.advice = "Something between the two runs raises these keys: compare masks, biases and the keys themselves.";
   return f;
 }
@@ -79,10 +82,11 @@ Finding scattered(const std::vector<Raised>& of_token, const Observation& run) {
   const auto count = std::count_if(of_token.begin(), of_token.end(),
                                    [](const Raised& token) { return token.heads.size() >= fewest_heads; });
   f.sentence = fmt::format(
-      "Weight is scattered: {} of {} tokens have weight in some of {} heads that they do not have in "
+      "Weight is scattered: {} of {} tokens have weight in some of {} that they do not have in "
       "the control; most of all token {} (“{}”), {:.1f} % of head {}.{}, {:.1f} % there.",
-      count, run.tokens().size(), f.heads.size(), most->begin, run.token_texts()[static_cast<size_t>(most->begin)],
-      100 * most->after, most->most.layer, most->most.head, 100 * most->before);
+      count, run.tokens().size(), diagnosing::counted(f.heads.size(), "head"), most->begin,
+      run.token_texts()[static_cast<size_t>(most->begin)], 100 * most->after, most->most.layer, most->most.head,
+      100 * most->before);
   f.advice =
       "The two runs weigh the whole text otherwise: look for what is wrong in all layers, such as their precision.";
   return f;
@@ -192,6 +196,37 @@ std::vector<Finding> check_received_against(const Observation& control, const Ob
   return findings;
 }
 
+std::vector<Finding> check_layers_against(const Observation& control, const Observation& run) {
+  const ModelConfig& config = run.model().config();
+  double before = 0;
+  for (int layer = 0; layer < config.layers; ++layer) {
+    Finding f = diagnosing::make_finding(
+        "first-difference", 0, 0, "",
+        layer == 0
+            ? "Compare the embeddings of the two and the norm, queries and keys of layer 0."
+            : fmt::format("Compare what layer {} does after its weights (values, output projection, feed-forward) "
+                          "and the norm, queries and keys of layer {}.",
+                          layer - 1, layer));
+    for (int h = 0; h < config.heads; ++h) {
+      const auto a = control.rows(Measure::lse, {layer, h}), b = run.rows(Measure::lse, {layer, h});
+      const double difference = diagnosing::largest_difference(a, b);
+      if (difference > least_difference) f.heads.push_back({layer, h});
+      if (difference > f.value) f.value = difference, f.head = {layer, h};
+    }
+    f.limit = layer == 0 ? first_layer : std::max(least_difference, least_jump * before);
+    if (f.value > f.limit) {
+      f.sentence = layer == 0 ? "The two runs differ from layer 0 on"
+                              : fmt::format("The two runs are the same up to layer {}, different from layer {} on",
+                                            layer - 1, layer);
+      f.sentence += fmt::format(": an LSE of head {}.{} differs by {:.3g}", layer, f.head.head, f.value);
+      f.sentence += layer == 0 ? "." : fmt::format(", before by {:.2g} at most.", before);
+      return {f};
+    }
+    before = std::max(before, f.value);
+  }
+  return {};
+}
+
 namespace diagnosing {
 
 void check_control(const Observation& control, const std::vector<int32_t>& tokens, const ModelConfig& of_run) {
@@ -212,6 +247,7 @@ void hold_against(const Observation& control, Diagnosis& diagnosis, const Diagno
           "a comparison needs the weight on the first token and the weight received, and one of the runs "
           "was made without them");
   auto& findings = diagnosis.findings;
+  diagnosis.evidence.against = true;
   const auto overlap = [](const Finding& f, const Finding& g) {
     return f.token <= std::max(g.token, g.last) && g.token <= std::max(f.token, f.last);
   };
@@ -230,6 +266,7 @@ void hold_against(const Observation& control, Diagnosis& diagnosis, const Diagno
   }
   add(std::move(sinks));
   add(check_received_against(control, run, options.expectations.irrelevant));
+  add(check_layers_against(control, run));
   findings = in_order(std::move(findings), options.checks);
 }
 

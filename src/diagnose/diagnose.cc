@@ -28,24 +28,14 @@ void set_tokenizer(Evidence& evidence, const Tokenizer& tokenizer) {
   evidence.wants_bos = tokenizer.spec().add_bos;
 }
 
-// Of the mean of a - b.
-double standard_error(const std::vector<double>& a, const std::vector<double>& b) {
-  const auto n = static_cast<double>(a.size());
-  double sum = 0, squares = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    sum += a[i] - b[i];
-    squares += (a[i] - b[i]) * (a[i] - b[i]);
-  }
-  return std::sqrt(std::max(0.0, squares / n - sum / n * (sum / n)) / (n - 1));
-}
-
 // Where the passes themselves are at odds with Q and K, better predictions with other settings would mean nothing.
 bool wants_probes(const Evidence& evidence, const std::vector<std::string>& wanted) {
   const auto asked = [&](const char* check) {
     return wanted.empty() || std::find(wanted.begin(), wanted.end(), check) != wanted.end();
   };
   bool any = false;
-  for (const char* check : {"wrong-scale", "wrong-rope-base", "wrong-rope-pairing", "position-offset", "wrong-gqa-map"})
+  for (const char* check : {"wrong-scale", "wrong-rope-base", "wrong-rope-scaling", "wrong-rope-dim",
+                            "wrong-rope-pairing", "position-offset", "wrong-gqa-map", "no-prediction"})
     any = any || asked(check);
   return any && check_finite(evidence).empty() && diagnosing::at_odds(evidence).empty() &&
          check_shift(evidence).empty();
@@ -84,7 +74,7 @@ Diagnosis diagnose(const std::shared_ptr<const Model>& model, std::vector<int32_
   if (base.window < 0) base.window = options.expectations.window;
   options.variant = std::make_shared<const Variant>(base);
   const auto probes = options.probes ? diagnosing::probes(model->config(), base) : std::vector<diagnosing::Probe>();
-  const auto total = static_cast<int64_t>(probes.size()) + 4;
+  const auto total = static_cast<int64_t>(probes.size()) + 10;  // the best one is refined by four more and confirmed
   int64_t done = 0;
   const auto step = [&] {
     if (progress && !progress(++done, total)) throw Cancelled();
@@ -104,7 +94,12 @@ Diagnosis diagnose(const std::shared_ptr<const Model>& model, std::vector<int32_
   evidence.heads =
       diagnosing::sample_rows(*result.observation, options.expectations, options.table.get(), f16_rounding);
   const auto scored = diagnosing::score(model, tokens, options);
+  evidence.ran = true;
   evidence.nll = scored.nll;
+  for (size_t i = 0; i < scored.surprise.size(); ++i) {
+    if (std::isfinite(scored.surprise[i])) continue;
+    if (evidence.odd_predictions++ == 0) evidence.first_odd = static_cast<int64_t>(i);
+  }
   evidence.blend_size = scored.blend_size;
   step();
   const auto whole = diagnosing::observed_lse(*result.observation);
@@ -117,14 +112,12 @@ Diagnosis diagnose(const std::shared_ptr<const Model>& model, std::vector<int32_
   evidence.shift_difference =
       diagnosing::differences(whole, diagnosing::all_lse(model, tokens, other, false), model->config().layers);
   step();
-  if (!probes.empty() && wants_probes(evidence, options.checks)) {
-    for (const diagnosing::Probe& probe : probes) {
-      other.variant = std::make_shared<const Variant>(probe.variant);
-      const auto otherwise = diagnosing::score(model, tokens, other);
-      evidence.probes.push_back({probe.check, probe.label, otherwise.nll,
-                                 standard_error(scored.surprise, otherwise.surprise), other.variant});
-      step();
-    }
+  if (wants_probes(evidence, options.checks)) {
+    evidence.plain_nll = diagnosing::plain_nll(model, options);
+    step();
+    if (!probes.empty()) evidence.not_probed = diagnosing::why_not_probed(evidence);
+    if (!probes.empty() && evidence.not_probed.empty())
+      diagnosing::run_probes(probes, {model, tokens, options, scored, step}, evidence);
   }
   result.findings = diagnosing::run_checks(evidence, options.checks);
   if (options.control != nullptr) diagnosing::hold_against(*options.control, result, options);

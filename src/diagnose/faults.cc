@@ -102,7 +102,7 @@ const std::vector<Entry>& entries() {
       {{"rope-pairing", "wrong-rope-pairing",
         "shainet PR#111: halves paired where neighbours were meant (SmolLM2-135M itself)"},
        [](Making& m) {
-         m.variant.rope_halves = true;
+         m.variant.q_reorder = m.variant.k_reorder = 1;
          m.run.what = "pairs half a head apart";
        }},
       {{"rope-limit", "rope-shift", "positions clipped at the length of a table (DEFault++ PTL)"},

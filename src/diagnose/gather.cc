@@ -222,31 +222,4 @@ std::vector<double> differences(const std::vector<float>& a, const std::vector<f
   return all;
 }
 
-std::vector<Probe> probes(const ModelConfig& config, const Variant& base) {
-  std::vector<Probe> all;
-  const auto add = [&](const char* check, std::string label) -> Variant& {
-    return all.emplace_back(Probe{check, std::move(label), base}).variant;
-  };
-  for (const double scale : {0.125, 0.25, 0.5, 2.0, 4.0, 8.0})
-    add("wrong-scale", fmt::format("scores times {}", scale)).query_scale *= static_cast<float>(scale);
-  const float own = base.rope_base > 0 ? base.rope_base : config.rope_base;
-  for (const float rope : {1e4F, 1e5F, 5e5F, 1e6F})
-    if (std::abs(std::log(rope / own)) > 0.5F)
-      add("wrong-rope-base", fmt::format("rope base {:.0f}", rope)).rope_base = rope;
-  Variant& pairing = add("wrong-rope-pairing", base.rope_halves ? "neighbouring pairs" : "pairs half a head apart");
-  pairing.rope_halves = !pairing.rope_halves;
-  for (const int shift : {-1, 1})
-    add("position-offset", fmt::format("queries {:+} positions", shift)).query_shift += shift;
-  if (config.kv_heads > 1 && config.kv_heads < config.heads) {
-    for (const bool tiled : {false, true}) {
-      std::vector<int> map;
-      for (int h = 0; h < config.heads; ++h)
-        map.push_back(tiled ? h % config.kv_heads : h / (config.heads / config.kv_heads));
-      if (map != base.kv_of_head && (tiled || !base.kv_of_head.empty()))
-        add("wrong-gqa-map", tiled ? "keys tiled over the heads" : "keys repeated per group").kv_of_head = map;
-    }
-  }
-  return all;
-}
-
 }  // namespace bareattn::diagnosing

@@ -1,5 +1,6 @@
 // The runs behind a diagnosis: everything that checks look at is measured here, nothing is judged. See diagnose.cc.
 #pragma once
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -37,12 +38,33 @@ double largest_difference(std::span<const float> a, std::span<const float> b);
 /// The same of each layer.
 std::vector<double> differences(const std::vector<float>& a, const std::vector<float>& b, int layers);
 
+// Probes: probes.cc.
 struct Probe {
-  std::string check, label;
+  std::string check, label, mend;
   Variant variant;
+  double number = 0;  // of a scale, a base, a factor: what refined() refines; 0: nothing to refine
 };
 /// What might be otherwise, on top of the run under test.
 std::vector<Probe> probes(const ModelConfig& config, const Variant& base);
+/// The same with its number times `factor`.
+Probe refined(const Probe& probe, const ModelConfig& config, const Variant& base, double factor);
+/// Why better predictions of this text would say nothing, as a sentence; empty where they would.
+std::string why_not_probed(const Evidence& evidence);
+/// Runs all probes, the best one refined, into evidence.probes; step() before each.
+struct ProbeRun {
+  const std::shared_ptr<const Model>& model;
+  std::span<const int32_t> tokens;
+  const DiagnoseOptions& options;
+  const Scored& as_it_is;
+  std::function<void()> step;
+};
+void run_probes(const std::vector<Probe>& all, const ProbeRun& run, Evidence& evidence);
+/// Nats per token of a plain English text of our own.
+double plain_nll(const std::shared_ptr<const Model>& model, const DiagnoseOptions& how);
+
+Finding make_finding(const char* check, double value, double limit, std::string sentence, std::string advice);
+/// "1 head", "12 heads".
+std::string counted(size_t count, const std::string& what);
 
 /// InputError for a name that is no check's.
 void check_names(const std::vector<std::string>& wanted);

@@ -30,11 +30,10 @@ void future(Explanation& best, const Group& group, const Evidence& evidence) {
     Explanation why;
     why.check = "future-leak";
     why.value = static_cast<double>(more);
-    why.sentence =
-        more == 1 << 30
-            ? "Rows see the future: in {heads} heads the weights sum to one only if all later tokens are counted."
-            : "Rows see the future: in {heads} heads the weights sum to one only if {value:.0f} later tokens are "
-              "counted.";
+    why.sentence = more == 1 << 30
+                       ? "Rows see the future: in {heads} the weights sum to one only if all later tokens are counted."
+                       : "Rows see the future: in {heads} the weights sum to one only if {value:.0f} later tokens are "
+                         "counted.";
     why.advice = "The causal mask lets keys past the row's own through: check its comparison and its alignment.";
     why.residual = [&evidence, more](const HeadEvidence&, const RowEvidence& row) {
       return log_sum(row, 1, [&](int64_t j) {
@@ -51,10 +50,9 @@ void documents(Explanation& best, const Group& group, const Evidence& evidence) 
   const bool padding = std::find(document.begin(), document.end(), -1) != document.end();
   Explanation why;
   why.check = padding ? "padding-leak" : "cross-document-leak";
-  why.sentence = padding
-                     ? "Padding is attended to: in {heads} heads the weights sum to one only if the padding is counted."
-                     : "Documents see each other: in {heads} heads the weights sum to one only if the documents before "
-                       "are counted.";
+  why.sentence = padding ? "Padding is attended to: in {heads} the weights sum to one only if the padding is counted."
+                         : "Documents see each other: in {heads} the weights sum to one only if the documents before "
+                           "are counted.";
   why.advice = padding ? "Mask the padding keys in every layer."
                        : "Mask keys of other documents, or give the pass their boundaries.";
   why.residual = [](const HeadEvidence&, const RowEvidence& row) {
@@ -76,13 +74,17 @@ void documents(Explanation& best, const Group& group, const Evidence& evidence) 
 void windows(Explanation& best, const Group& group, const Evidence& evidence) {
   const auto n = static_cast<int64_t>(evidence.observation->tokens().size());
   const int64_t declared = evidence.expectations.window;
-  for (int64_t window = 0; window + 1 < n; ++window) {
+  const int64_t furthest = group[0]->rows.back().row;  // no sampled row tells longer windows from the whole text
+  for (int64_t window = 0; window <= std::min(n, furthest); ++window) {
     Explanation why;
     why.check = "wrong-window";
     why.value = static_cast<double>(window);
     why.sentence =
-        declared < 0 ? "{heads} heads see only their own token and {value:.0f} before it, where all should be seen."
-                     : fmt::format("{{heads}} heads see {{value:.0f}} tokens before their own, where the window is {}.",
+        declared < 0 ? "Only a row's own token and {value:.0f} before it are seen in {heads}, where all should be."
+        : window >= furthest ? fmt::format("The whole text is seen in {{heads}}, where the window is {}.", declared)
+                             : fmt::format(
+                                   "{{value:.0f}} tokens before a row's own are seen in {{heads}}, where the "
+                                   "window is {}.",
                                    declared);
     why.advice = "Check the window's length (off by one: does it count the token itself?) and which layers have one.";
     why.residual = [window](const HeadEvidence&, const RowEvidence& row) {
@@ -92,35 +94,11 @@ void windows(Explanation& best, const Group& group, const Evidence& evidence) {
   }
 }
 
-// Where the cost is least: tried from `from` to `to` in steps of `step`, then around the best with the step halved as
-// long as it is more than `finest`.
-template <class Cost>
-double least_of(double from, double to, double step, double finest, const Cost& cost) {
-  double at = 0, least = 1e300;
-  const auto consider = [&](double x) {
-    if (const double here = cost(x); here < least) least = here, at = x;
-  };
-  for (double x = from; x <= to; x += step) consider(x);
-  for (step /= 2; step > finest; step /= 2)
-    for (const double x : {at - step, at + step}) consider(x);
-  return at;
-}
-
 void scales(Explanation& best, const Group& group, const Evidence& evidence) {
-  const auto make = [&](double scale) {
-    Explanation why;
-    why.check = "wrong-scale";
-    why.value = scale;
-    why.sentence = "The scores of {heads} heads are multiplied by {value:.3f} beyond 1 / sqrt(D).";
-    why.advice = "Check that the scores are scaled by 1 / sqrt(head dimension), once.";
-    why.residual = [&evidence, scale](const HeadEvidence&, const RowEvidence& row) {
-      return row_sum(evidence, row, scale);
-    };
-    return why;
-  };
-  const double at =
-      least_of(-4, 4, 0.125, 1e-4, [&](double power) { return cost_of(group, make(std::exp2(power)).residual); });
-  if (std::abs(at) > 0.04) consider(best, make(std::exp2(at)), group);  // a scale of one explains nothing
+  const double at = least_of(-4, 4, 0.125, 1e-4, [&](double power) {
+    return cost_of(group, explain_scale(std::exp2(power), evidence).residual);
+  });
+  if (std::abs(at) > 0.005) consider(best, explain_scale(std::exp2(at), evidence), group);  // one explains nothing
 }
 
 void drifts(Explanation& best, const Group& group, const Evidence& evidence) {
@@ -129,7 +107,7 @@ void drifts(Explanation& best, const Group& group, const Evidence& evidence) {
     why.check = "temperature-drift";
     why.value = drift;
     why.sentence =
-        "Attention tires: the scores of {heads} heads shrink with position, by {value:.2f} of their size per 512 "
+        "Attention tires: the scores of {heads} shrink with position, by {value:.2f} of their size per 512 "
         "tokens.";
     why.advice = "Something multiplies scores by a number that depends on the position: remove it, or divide by it.";
     why.residual = [&evidence, drift](const HeadEvidence&, const RowEvidence& row) {
@@ -153,7 +131,7 @@ void sinks(Explanation& best, const Group& group, const Evidence& evidence) {
   Explanation why;
   why.check = "extra-denominator";
   why.value = logits[logits.size() / 2];
-  why.sentence = "A logit of {value:.2f} that is no token's joins the denominator of {heads} heads.";
+  why.sentence = "A logit of {value:.2f} that is no token's joins the denominator of {heads}.";
   why.advice = "A sink logit or an off-by-one softmax is in the pass; this model was not trained with one.";
   why.residual = [&evidence, value = why.value](const HeadEvidence&, const RowEvidence& row) {
     return std::log(std::exp(row_sum(evidence, row)) + std::exp(value - static_cast<double>(row.lse)));
@@ -214,7 +192,7 @@ void maps(Explanation& best, const Group& group, const Evidence& evidence) {
   best.check = "wrong-gqa-map";
   best.cost = total / count;
   best.sentence =
-      "{heads} heads read another key-value head than head / (Hq / Hkv): the keys that fit are those of " + said + ".";
+      "Another key-value head than head / (Hq / Hkv) is read in {heads}: the keys that fit are those of " + said + ".";
   best.advice = "Keys and values must be repeated per group (repeat_interleave), not tiled.";
   best.value = static_cast<double>(config.kv_heads);
   best.residual = [sum_with, &o, map](const HeadEvidence& head, const RowEvidence& row) {
@@ -224,6 +202,29 @@ void maps(Explanation& best, const Group& group, const Evidence& evidence) {
 }
 
 }  // namespace
+
+double least_of(double from, double to, double step, double finest, const std::function<double(double)>& cost) {
+  double at = 0, least = 1e300;
+  const auto consider = [&](double x) {
+    if (const double here = cost(x); here < least) least = here, at = x;
+  };
+  for (double x = from; x <= to; x += step) consider(x);
+  for (step /= 2; step > finest; step /= 2)
+    for (const double x : {at - step, at + step}) consider(x);
+  return at;
+}
+
+Explanation explain_scale(double scale, const Evidence& evidence) {
+  Explanation why;
+  why.check = "wrong-scale";
+  why.value = scale;
+  why.sentence = "The scores of {heads} are multiplied by {value:.3f} beyond 1 / sqrt(D).";
+  why.advice = "Check that the scores are scaled by 1 / sqrt(head dimension), once.";
+  why.residual = [&evidence, scale](const HeadEvidence&, const RowEvidence& row) {
+    return row_sum(evidence, row, scale);
+  };
+  return why;
+}
 
 bool may_see(const Expectations& e, int64_t row, int64_t key) {
   if (key > row) return false;
@@ -246,7 +247,9 @@ bool explains(const Residual& residual, const HeadEvidence& head) {
 Group at_odds(const Evidence& evidence) {
   Group group;
   for (const HeadEvidence& head : evidence.heads)
-    if (head.excess > 1) group.push_back(&head);
+    if (head.excess > 1 && std::all_of(head.rows.begin(), head.rows.end(),  // what is not finite, check_finite() says
+                                       [](const RowEvidence& row) { return std::isfinite(row.lse); }))
+      group.push_back(&head);
   return group;
 }
 
@@ -276,14 +279,18 @@ Explanation explain(const Group& group, const Evidence& evidence) {
   drifts(best, group, evidence);
   sinks(best, group, evidence);
   maps(best, group, evidence);
-  // Spans have two numbers more to fit with: they must be clearly better, or explain clearly more heads.
-  Explanation span = explain_span(group, evidence);
+  // Caps, spans and evictions have more numbers to fit with: they must be clearly better, or explain clearly more
+  // heads.
   const auto explained = [&](const Explanation& why) {
     return std::count_if(group.begin(), group.end(),
                          [&](const HeadEvidence* head) { return explains(why.residual, *head); });
   };
-  const auto by_span = explained(span), by_best = explained(best);
-  if (by_span > by_best + by_best / 5 || (by_span >= by_best && span.cost < 0.5 * best.cost)) best = std::move(span);
+  for (auto* fit : {explain_softcap, explain_span, explain_evicted}) {
+    Explanation other = fit(group, evidence);
+    const auto by_other = explained(other), by_best = explained(best);
+    if (by_other > by_best + by_best / 5 || (by_other >= by_best && other.cost < 0.5 * best.cost))
+      best = std::move(other);
+  }
   return best;
 }
 

@@ -17,7 +17,7 @@ using Group = std::vector<const HeadEvidence*>;
 using Residual = std::function<double(const HeadEvidence&, const RowEvidence&)>;
 
 struct Explanation {
-  std::string check, sentence, advice;  // sentence: {heads}, {token}, {at}, {value}, {last}
+  std::string check, sentence, advice;  // sentence: {heads} ("12 heads"), {token}, {at}, {value}, {last}
   int64_t token = -1, last = -1;
   double value = 0;
   double cost = 1e300;
@@ -36,6 +36,21 @@ Group at_odds(const Evidence& evidence);
 Explanation explain(const Group& group, const Evidence& evidence);
 /// A span of keys whose weights were multiplied by one factor: the best over all spans. hypothesis_span.cc.
 Explanation explain_span(const Group& group, const Evidence& evidence);
+
+/// Keys that are hidden from some row on; capped scores; and the scores' scale: hypothesis_more.cc, hypothesis.cc.
+Explanation explain_evicted(const Group& group, const Evidence& evidence);
+Explanation explain_softcap(const Group& group, const Evidence& evidence);
+Explanation explain_scale(double scale, const Evidence& evidence);
+/// A scale near one, of whole layers, that single rows need not show. No heads: none.
+struct FineScale {
+  Explanation why;
+  Group heads;
+};
+FineScale fine_scale(const Evidence& evidence);
+
+/// Where the cost is least: tried from `from` to `to` in steps of `step`, then around the best with the step halved as
+/// long as it is more than `finest`.
+double least_of(double from, double to, double step, double finest, const std::function<double(double)>& cost);
 
 /// At most `most` of the heads, evenly spread over the group.
 Group spread(const Group& group, size_t most);

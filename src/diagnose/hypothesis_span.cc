@@ -71,24 +71,23 @@ Explanation explain_span(const Group& group, const Evidence& evidence) {
   const bool one = end - begin == 1;
   if (factor < 0.05 && begin == 0 && end <= 4) {
     why.check = "sink-lost";
-    why.sentence = "The first token, where heads rest their weight, is not seen by {heads} heads.";
+    why.sentence = "The first token, where heads rest their weight, is not seen by {heads}.";
     why.advice = "Keep the first tokens visible: a window needs them beside it, and no mask may hide key 0.";
   } else if (factor < 1) {
     why.check = "keys-unavailable";
     why.sentence =
-        one ? "Token {at} (\u201c{token}\u201d) is taken from {heads} heads: its weight is multiplied by {value:.2f}."
-            : "Tokens {at} to {last} are taken from {heads} heads: their weight is multiplied by {value:.2f}.";
+        one ? "Token {at} (\u201c{token}\u201d) is taken from {heads}: its weight is multiplied by {value:.2f}."
+            : "Tokens {at} to {last} are taken from {heads}: their weight is multiplied by {value:.2f}.";
     why.advice = "Something masks or lowers these keys: check masks, evictions and biases.";
   } else if (one) {
     why.check = "peripheral-made-central";
     why.sentence =
-        "Token {at} (\u201c{token}\u201d) is made central in {heads} heads: its weight is multiplied by {value:.1f} "
+        "Token {at} (\u201c{token}\u201d) is made central in {heads}: its weight is multiplied by {value:.1f} "
         "beyond what query and key say.";
     why.advice = "Remove the bias on this key; what it takes is taken from all others.";
   } else {
     why.check = "noise-as-signal";
-    why.sentence =
-        "Tokens {at} to {last} are given {value:.1f} times the weight that query and key say, in {heads} heads.";
+    why.sentence = "Tokens {at} to {last} are given {value:.1f} times the weight that query and key say, in {heads}.";
     why.advice = "Remove the bias on this span; what it takes is taken from all others.";
   }
   why.residual = [&evidence, begin, end, factor](const HeadEvidence&, const RowEvidence& row) {

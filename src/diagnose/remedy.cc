@@ -123,9 +123,7 @@ void of_heads(Finding& f, const Evidence& evidence) {
   }
 }
 
-}  // namespace
-
-void propose(Finding& f, const Evidence& evidence) {
+void propose_cause(Finding& f, const Evidence& evidence) {
   const auto is = [&](auto... names) { return ((f.check == names) || ...); };
   if (is("peripheral-made-central", "noise-as-signal", "keys-unavailable", "sink-lost")) {
     of_span(f, evidence);
@@ -163,7 +161,26 @@ void propose(Finding& f, const Evidence& evidence) {
     else
       f.remedy.tokens.insert(f.remedy.tokens.begin(), evidence.bos);
     f.remedy.what = is("bos-doubled") ? "drop one of the two tokens" : "begin with the begin-of-text token";
+    f.remedy.place = RemedyPlace::text;
+  } else if (is("wrong-softcap")) {
+    f.remedy.what = "take the cap off the scores";
+  } else if (is("keys-evicted")) {
+    f.remedy.what = fmt::format("keep tokens {} to {} for all rows", f.token, f.last);
   }
+  if (!f.remedy.interventions.empty()) f.remedy.place = RemedyPlace::steering;
+}
+
+}  // namespace
+
+void propose(Finding& f, const Evidence& evidence) {
+  propose_cause(f, evidence);
+  // A model that was run as its file says was run by this program: what is wrong with such a run is in the file.
+  const bool of_file = f.check == "duplicate-heads" || f.check == "dead-head" || f.check == "entropy-collapse" ||
+                       f.check == "entropy-blow-up";
+  if (!of_file || f.remedy.what.empty()) return;
+  f.remedy.place = RemedyPlace::file;
+  f.remedy.mend = fmt::format(
+      "layer {}'s attn_q, attn_k, attn_v and their norm have to be what the model was trained with", f.head.layer);
 }
 
 }  // namespace bareattn::diagnosing

@@ -30,8 +30,9 @@ Finding finding_of(const Explanation& why, const Group& group, const Evidence& e
       (*std::max_element(group.begin(), group.end(), [](auto* a, auto* b) { return a->mismatch < b->mismatch; }))->head;
   const auto& texts = evidence.observation->token_texts();
   const std::string token = why.token < 0 ? "" : texts[static_cast<size_t>(why.token)];
-  f.sentence = fmt::format(fmt::runtime(why.sentence), fmt::arg("heads", group.size()), fmt::arg("token", token),
-                           fmt::arg("at", why.token), fmt::arg("value", why.value), fmt::arg("last", why.last));
+  f.sentence = fmt::format(fmt::runtime(why.sentence), fmt::arg("heads", diagnosing::counted(group.size(), "head")),
+                           fmt::arg("token", token), fmt::arg("at", why.token), fmt::arg("value", why.value),
+                           fmt::arg("last", why.last));
   f.advice = why.advice;
   return f;
 }
@@ -103,9 +104,9 @@ void merge_contradictions(std::vector<Finding>& findings, const Evidence& eviden
     f.token = a.token;
     f.value = std::min(a.value, b.value);
     f.limit = diagnosing::row_limit;
-    f.sentence =
-        fmt::format("Heads of layer {} are pulled apart: {} have weights raised from token {} on, {} from token {} on.",
-                    layer, a.heads.size(), a.token, b.heads.size(), b.token);
+    f.sentence = fmt::format(
+        "Heads of layer {} are pulled apart: weights are raised from token {} on in {}, from token {} on in {}.", layer,
+        a.token, diagnosing::counted(a.heads.size(), "head"), b.token, diagnosing::counted(b.heads.size(), "head"));
     f.advice = "Remove the bias of the attention scores in this layer, or give all its heads the same one.";
     findings.erase(findings.begin() + static_cast<int64_t>(which[1]));  // the two are one finding now
     findings[which[0]] = std::move(f);
@@ -113,11 +114,42 @@ void merge_contradictions(std::vector<Finding>& findings, const Evidence& eviden
   }
 }
 
+struct Cause {
+  Explanation why;
+  Group heads;
+};
+
+// What a fit to each of two groups says with all but the same number is one fault.
+bool same_fault(const Explanation& a, const Explanation& b) {
+  return a.check == b.check && a.token == b.token && a.last == b.last &&
+         std::abs(a.value - b.value) <= 0.02 * std::max(std::abs(a.value), std::abs(b.value));
+}
+
+void add_cause(std::vector<Cause>& causes, Cause&& cause) {
+  for (Cause& known : causes) {
+    if (!same_fault(known.why, cause.why)) continue;
+    known.heads.insert(known.heads.end(), cause.heads.begin(), cause.heads.end());
+    return;
+  }
+  causes.push_back(std::move(cause));
+}
+
+void take_out(Group& rest, const Group& explained) {
+  std::erase_if(rest, [&](const HeadEvidence* head) {
+    return std::find(explained.begin(), explained.end(), head) != explained.end();
+  });
+}
+
 }  // namespace
 
 std::vector<Finding> check_weights(const Evidence& evidence) {
   Group rest = diagnosing::at_odds(evidence);
-  std::vector<Finding> findings;
+  const size_t at_odds = rest.size();
+  std::vector<Cause> causes;
+  if (diagnosing::FineScale fine = diagnosing::fine_scale(evidence); !fine.heads.empty()) {
+    take_out(rest, fine.heads);
+    causes.push_back({std::move(fine.why), std::move(fine.heads)});
+  }
   for (int round = 0; round < 4 && !rest.empty(); ++round) {
     Explanation why = diagnosing::explain(rest, evidence);
     Group explained = explained_by(why, rest);
@@ -127,22 +159,31 @@ std::vector<Finding> check_weights(const Evidence& evidence) {
       if (by_other.size() > explained.size()) why = std::move(other), explained = std::move(by_other);
     }
     if (explained.empty()) break;
-    findings.push_back(finding_of(why, explained, evidence));
-    if (why.token >= 0) add_touched(findings.back(), why, evidence);
-    std::erase_if(rest, [&](const HeadEvidence* head) {
-      return std::find(explained.begin(), explained.end(), head) != explained.end();
-    });
+    take_out(rest, explained);
+    add_cause(causes, {std::move(why), std::move(explained)});
   }
-  if (!rest.empty() && (findings.empty() || rest.size() > evidence.heads.size() / 20)) {
+  std::vector<Finding> findings;
+  for (const Cause& cause : causes) {
+    findings.push_back(finding_of(cause.why, cause.heads, evidence));
+    if (cause.heads.size() < at_odds)
+      findings.back().sentence += fmt::format(
+          " This fits {} of the {} heads whose weights are not those of their Q and K.", cause.heads.size(), at_odds);
+    if (cause.why.token >= 0) add_touched(findings.back(), cause.why, evidence);
+  }
+  const bool most = 2 * rest.size() > at_odds;
+  if (!rest.empty() && (most || findings.empty() || rest.size() > evidence.heads.size() / 20)) {
     Explanation why;
     why.check = "row-sum";
     why.value = 0;
     for (const HeadEvidence* head : rest) why.value = std::max(why.value, head->mismatch);
     why.sentence =
-        "In {heads} heads the weights that Q, K and LSE give do not sum to one (off by a factor of e^{value:.2f}), and "
+        "In {heads} the weights that Q, K and LSE give do not sum to one (off by a factor of e^{value:.2f}), and "
         "nothing known explains it.";
     why.advice = "Compare the attention kernel with a reference on the same Q and K.";
     findings.push_back(finding_of(why, rest, evidence));
+    if (rest.size() < at_odds)
+      findings.back().sentence += fmt::format(" They are {} of the {} heads that are off.", rest.size(), at_odds);
+    findings.back().leads = most;
   }
   merge_contradictions(findings, evidence);
   return findings;

@@ -41,6 +41,12 @@ void check_variant(const ModelConfig& config, const Variant& variant) {
           "variant.kv_of_head needs one entry per query head");
   for (const int kv : variant.kv_of_head)
     require(kv >= 0 && kv < config.kv_heads, "variant.kv_of_head names key-value head " + std::to_string(kv));
+  require(variant.rope_dim >= 0 && variant.rope_dim % 2 == 0 && variant.rope_dim <= config.head_dim,
+          "variant.rope_dim needs an even number up to the head's " + std::to_string(config.head_dim));
+  require(variant.position_factor > 0 && std::isfinite(variant.position_factor),
+          "variant.position_factor needs a number above 0");
+  require(std::abs(variant.q_reorder) <= 1 && std::abs(variant.k_reorder) <= 1,
+          "variant.q_reorder and k_reorder need -1, 0 or 1");
   require(variant.rope_base >= 0 && variant.position_limit >= 0 && variant.position_shift >= 0 && variant.future >= 0 &&
               variant.window >= -1 && variant.window_every >= 1,
           "variant: rope_base, position_limit, position_shift and future need 0 or more, window -1 or more");
@@ -85,24 +91,29 @@ int64_t Intervention::extra_positions() const {
          std::max<int64_t>(0, variant_->late_shift);
 }
 
-void Intervention::rotate_head(const Chunk& chunk, float* head, int64_t position) const {
+RopeTable Intervention::rope_of(const RopeTable& own, std::span<const float> factors, double position_scale) const {
+  const Variant& v = *variant_;
+  if (v.rope_base <= 0 && v.rope_dim == 0 && v.position_factor == 1) return own;
+  ModelConfig other = config_;
+  if (v.rope_base > 0) other.rope_base = v.rope_base;
+  if (v.rope_dim > 0) other.rope_dim = v.rope_dim;
+  return RopeTable(other, other.rope_dim == config_.rope_dim ? factors : std::span<const float>(),
+                   position_scale / v.position_factor);
+}
+
+void Intervention::rotate_head(const Chunk& chunk, float* head, int64_t position, int reorder) const {
   position = std::max<int64_t>(0, position + variant_->position_shift);
   if (variant_->position_limit > 0) position = std::min(position, variant_->position_limit - 1);
   const int64_t dim = chunk.rope.dim(), half = dim / 2;
-  if (!variant_->rope_halves) {
-    kernels::rotate_pairs(head, chunk.rope.cosine(position), chunk.rope.sine(position), dim);
-    return;
+  if (reorder != 0) {  // it stays so: scores do not ask for an order that Q and K share
+    const std::vector<float> was(head, head + dim);
+    for (int64_t i = 0; i < half; ++i)
+      for (const int64_t second : {0, 1}) {
+        const int64_t neighbour = 2 * i + second, apart = i + second * half;
+        head[reorder > 0 ? neighbour : apart] = was[static_cast<size_t>(reorder > 0 ? apart : neighbour)];
+      }
   }
-  std::vector<float> pairs(static_cast<size_t>(dim));
-  for (int64_t i = 0; i < half; ++i) {
-    pairs[static_cast<size_t>(2 * i)] = head[i];
-    pairs[static_cast<size_t>(2 * i + 1)] = head[half + i];
-  }
-  kernels::rotate_pairs(pairs.data(), chunk.rope.cosine(position), chunk.rope.sine(position), dim);
-  for (int64_t i = 0; i < half; ++i) {
-    head[i] = pairs[static_cast<size_t>(2 * i)];
-    head[half + i] = pairs[static_cast<size_t>(2 * i + 1)];
-  }
+  kernels::rotate_pairs(head, chunk.rope.cosine(position), chunk.rope.sine(position), dim);
 }
 
 void Intervention::rotate(const Chunk& chunk, Qkv qkv) const {
@@ -113,13 +124,13 @@ void Intervention::rotate(const Chunk& chunk, Qkv qkv) const {
     float* row = qkv.data + r * qkv.stride;
     const int64_t position = chunk.first_row + r;
     for (int64_t h = 0; h < q; ++h) {
-      rotate_head(chunk, row + h * d, position + variant_->query_shift);
+      rotate_head(chunk, row + h * d, position + variant_->query_shift, variant_->q_reorder);
       if (scaled)
         for (int64_t i = 0; i < d; ++i) row[h * d + i] *= variant_->query_scale;
     }
     for (int64_t h = q; h < q + kv; ++h) {
       if (variant_->key_bits > 0) round_to_bits(row + h * d, d, variant_->key_bits);
-      rotate_head(chunk, row + h * d, position + (late_ ? variant_->late_shift : 0));
+      rotate_head(chunk, row + h * d, position + (late_ ? variant_->late_shift : 0), variant_->k_reorder);
     }
     for (size_t pair = 0; pair < variant_->copied_head.size(); pair += 2) {
       const int to = variant_->copied_head[pair], from = variant_->copied_head[pair + 1];

@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "attention/cache.h"
@@ -23,7 +24,8 @@ class Intervention {
                std::shared_ptr<const Variant> variant, int64_t capacity);
 
   bool has_window() const;  // the table's, in any layer
-  float rope_base() const { return variant_->rope_base; }
+  /// The angles of this run: `own`, or others where the variant says so. position_scale as in RopeTable.
+  RopeTable rope_of(const RopeTable& own, std::span<const float> factors, double position_scale) const;
   int cache_heads() const { return variant_->plain_cache() ? config_.kv_heads : config_.heads; }
   /// Angles are needed for so many positions more than there are rows.
   int64_t extra_positions() const;
@@ -46,7 +48,7 @@ class Intervention {
   void attend(int layer, attend::Sequence& sequence, base::ThreadPool& pool) const;
 
  private:
-  void rotate_head(const Chunk& chunk, float* head, int64_t position) const;
+  void rotate_head(const Chunk& chunk, float* head, int64_t position, int reorder) const;
   void change_outputs(const LayerTable& table, const attend::Sequence& sequence) const;
 
   ModelConfig config_;

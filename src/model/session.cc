@@ -70,11 +70,9 @@ Session::Impl::Impl(std::shared_ptr<const model::LoadedModel> from, const Sessio
     intervention.emplace(config, options.table, options.variant, capacity);
     if (reach.window >= 0 && intervention->has_window())
       throw std::invalid_argument("Session: a window of the run (reach) and one of the table cannot be had at once");
-    if (intervention->rope_base() > 0) {
-      ModelConfig other = config;
-      other.rope_base = intervention->rope_base();
-      rope = model::RopeTable(other, model->weights().rope_factors);
-    }
+    const bool scaled = options.reach.beyond == Beyond::scale;
+    rope = intervention->rope_of(rope, model->weights().rope_factors,
+                                 scaled ? position_scale(config, capacity, Beyond::scale) : 1.0);
   }
   const int kv_heads = intervention ? intervention->cache_heads() : config.kv_heads;
   for (int layer = 0; layer < config.layers; ++layer)
