@@ -27,7 +27,7 @@ MODEL = os.environ.get("BAREATTN_MODEL", str(ROOT / "models/SmolLM2-135M-Instruc
 FIGURES = ROOT / "docs/figures/diagnosis_files.json"
 GOLDEN = ROOT / "tests/golden/text"
 TEXT = (GOLDEN / "tom-sawyer.txt").read_text()[3600:4800]
-TOKENS = 96
+TOKENS = 64
 HARM = 0.1  # nats per token
 
 LAYERS = range(30)
@@ -105,39 +105,31 @@ FAULTS = {
     "queries x 8": (scaled(8, *Q), ("wrong-scale",)),
     "queries / 8": (scaled(1 / 8, *Q), ("wrong-scale",)),
     "keys x 3": (scaled(3, *K), ("wrong-scale",)),
-    "norms before attention x 2": (scaled(2, *each("attn_norm")), ("wrong-scale",) + NO_NAME),
     "rope base 1,000": (setting("llama.rope.freq_base", 1000.0), ("wrong-rope-base",)),
     "rope base 10,000": (setting("llama.rope.freq_base", 10000.0), ("wrong-rope-base",)),
     "rope base 500,000": (setting("llama.rope.freq_base", 500000.0), ("wrong-rope-base",)),
     "rope base 1,000,000": (setting("llama.rope.freq_base", 1e6), ("wrong-rope-base",)),
-    "rope base 10,000,000": (setting("llama.rope.freq_base", 1e7), ("wrong-rope-base",)),
     "positions / 2": (stretched(2), ("wrong-rope-scaling",)),
     "positions / 4": (stretched(4), ("wrong-rope-scaling",)),
-    "positions / 8": (stretched(8), ("wrong-rope-scaling",)),
     "positions x 2": (stretched(0.5), ("wrong-rope-scaling",)),
     "positions x 4": (stretched(0.25), ("wrong-rope-scaling",)),
     "rotary dimension 32": (setting("llama.rope.dimension_count", 32), ("wrong-rope-dim",)),
-    "rotary dimension 16": (setting("llama.rope.dimension_count", 16), ("wrong-rope-dim",)),
     "pairs of Q and K half a head apart": (both(reordered(9, Q), reordered(3, K)), ("wrong-rope-pairing",)),
     "pairs of Q half a head apart": (reordered(9, Q), ("wrong-rope-pairing",)),
     "pairs of K half a head apart": (reordered(3, K), ("wrong-rope-pairing",)),
     "Q and K reordered twice": (both(reordered(9, Q, True), reordered(3, K, True)), ("wrong-rope-pairing",)),
     "key-value heads reversed": (moved(heads([2, 1, 0]), *K, *V), ("wrong-gqa-map",)),
     "key-value heads one further": (moved(heads([1, 2, 0]), *K, *V), ("wrong-gqa-map",)),
-    "key-value heads exchanged": (moved(heads([0, 2, 1]), *K, *V), ("wrong-gqa-map",)),
     "query heads tiled": (both(moved(TILED, *Q), lambda g: None), ("wrong-gqa-map",) + NO_NAME),
     "keys' heads reversed, values' not": (moved(heads([2, 1, 0]), *K), ("wrong-gqa-map",) + NO_NAME),
     "values' heads reversed, keys' not": (moved(heads([2, 1, 0]), *V), ("wrong-gqa-map",) + NO_NAME),
     "query rows one further": (both(*[rolled(name, 1) for name in Q]), NO_NAME),
-    "norm epsilon 1": (setting("llama.attention.layer_norm_rms_epsilon", 1.0), NO_NAME),
     "attention outputs negated": (scaled(-1, *O), NO_NAME),
-    "attention outputs x 4": (scaled(4, *O), NO_NAME),
     "keys and values exchanged": (swapped(zip(K, V)), NO_NAME),
     "keys and values of layer 0 exchanged": (swapped([(K[0], V[0])]), NO_NAME),
     "norms before attention x 10": (scaled(10, *each("attn_norm")), NO_NAME + ("wrong-scale",)),
     "norms before the feed-forward x 10": (scaled(10, *each("ffn_norm")), NO_NAME),
     "last norm x 10": (scaled(10, "output_norm.weight"), NO_NAME),
-    "last norm / 10": (scaled(0.1, "output_norm.weight"), NO_NAME),
     "weights of norms + 1": (added(1, *each("attn_norm"), *each("ffn_norm"), "output_norm.weight"), NO_NAME),
     "embeddings not scaled (x 1/24)": (scaled(1 / 24, "token_embd.weight"), NO_NAME),
     "embeddings one row further": (rolled("token_embd.weight", 1), NO_NAME),

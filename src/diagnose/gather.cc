@@ -144,15 +144,44 @@ std::vector<HeadEvidence> sample_rows(const Observation& o, const Expectations& 
   return all;
 }
 
-Scored score(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens, const DiagnoseOptions& how) {
+double standard_error(const std::vector<double>& a, const std::vector<double>& b) {
+  const size_t count = std::min(a.size(), b.size());
+  const auto n = static_cast<double>(count);
+  double sum = 0, squares = 0;
+  for (size_t i = 0; i < count; ++i) {
+    sum += a[i] - b[i];
+    squares += (a[i] - b[i]) * (a[i] - b[i]);
+  }
+  return std::sqrt(std::max(0.0, squares / n - sum / n * (sum / n)) / (n - 1));
+}
+
+Scored score(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens, const DiagnoseOptions& how,
+             const Scored* to_beat) {
+  constexpr double hopeless = 0.3;  // nats per token, and three standard errors
   const auto vocabulary = static_cast<size_t>(model->config().vocab_size);
   BlendSizes sizes(model->config());
   Session session(model, session_options(how, tokens.size()));
   Scored scored;
-  const TensorView<const float> logits = session.run(tokens, Logits::all, &sizes);
-  for (size_t i = 0; i + 1 < tokens.size(); ++i)
-    scored.surprise.push_back(model::surprise({logits.data + i * vocabulary, vocabulary}, tokens[i + 1]));
-  for (const double nats : scored.surprise) scored.nll += nats;
+  double ahead = 0;  // nats more than what is to be beaten
+  const auto run = [&](size_t begin, size_t end) {
+    const TensorView<const float> logits = session.run(tokens.subspan(begin, end - begin), Logits::all, &sizes);
+    for (size_t i = begin; i < end && i + 1 < tokens.size(); ++i) {
+      const float* row = logits.data + (i - begin) * vocabulary;
+      scored.surprise.push_back(model::surprise({row, vocabulary}, tokens[i + 1]));
+      scored.nll += scored.surprise.back();
+      if (to_beat != nullptr) ahead += scored.surprise.back() - to_beat->surprise[i];
+    }
+  };
+  const size_t first = to_beat == nullptr ? tokens.size() : tokens.size() / 3;
+  run(0, first);
+  if (to_beat != nullptr) {
+    const double mean = ahead / static_cast<double>(first);
+    if (mean > hopeless + 3 * standard_error(scored.surprise, to_beat->surprise)) {
+      scored.nll = to_beat->nll + mean;
+      return scored;
+    }
+    run(first, tokens.size());
+  }
   scored.nll /= static_cast<double>(tokens.size() - 1);
   scored.blend_size = sizes.sizes();
   return scored;

@@ -23,7 +23,12 @@ struct Scored {
   std::vector<double> surprise;    // [N - 1], nats
   std::vector<double> blend_size;  // [L Hq]
 };
-Scored score(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens, const DiagnoseOptions& how);
+/// `to_beat`: a run that is clearly worse than that over its first third stops there; its nll is then that of to_beat
+/// and the difference so far.
+Scored score(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens, const DiagnoseOptions& how,
+             const Scored* to_beat = nullptr);
+/// Of the mean of a - b, over as many as both have.
+double standard_error(const std::vector<double>& a, const std::vector<double>& b);
 
 /// Nats per token over the last `common` tokens, the first half of them all in one call and the rest in a second.
 double score_in_two(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens,

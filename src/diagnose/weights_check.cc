@@ -146,9 +146,14 @@ std::vector<Finding> check_weights(const Evidence& evidence) {
   Group rest = diagnosing::at_odds(evidence);
   const size_t at_odds = rest.size();
   std::vector<Cause> causes;
+  // Many small deviations are one scale only if nothing else is off: another fault leaves a slope of its own.
   if (diagnosing::FineScale fine = diagnosing::fine_scale(evidence); !fine.heads.empty()) {
-    take_out(rest, fine.heads);
-    causes.push_back({std::move(fine.why), std::move(fine.heads)});
+    Group others = rest;
+    take_out(others, fine.heads);
+    if (others.empty()) {
+      rest.clear();
+      causes.push_back({std::move(fine.why), std::move(fine.heads)});
+    }
   }
   for (int round = 0; round < 4 && !rest.empty(); ++round) {
     Explanation why = diagnosing::explain(rest, evidence);
