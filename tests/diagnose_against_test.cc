@@ -97,7 +97,10 @@ TEST(DiagnoseAgainst, ASpanThatGetsMoreIsNamed) {
   // Said to be irrelevant, it is one finding with exactly its tokens.
   runs.options.expectations.irrelevant = {{14, 20}};
   const auto declared = compared(runs).findings;
-  ASSERT_EQ(declared.size(), 1U) << names(declared);
+  ASSERT_EQ(declared.size(), 2U) << names(declared);
+  EXPECT_EQ(declared[1].check, "first-difference");  // of the layers that are steered
+  EXPECT_EQ(declared[1].head.layer, 12);
+  EXPECT_EQ(declared[1].severity, Severity::warning);
   EXPECT_EQ(declared[0].check, "noise-as-signal");
   EXPECT_EQ(declared[0].token, 14);
   EXPECT_EQ(declared[0].last, 19);
