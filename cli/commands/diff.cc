@@ -57,8 +57,7 @@ Compared compare_models(const DiffChoice& choice, const DiffOptions& options) {
   }
   std::vector<int32_t> tokens[2];
   for (int i = 0; i < 2; ++i) {
-    const Tokenizer& tokenizer = models[i]->tokenizer();
-    tokens[i] = tokenizer.encode(input.text, false, tokenizer.spec().add_bos);
+    tokens[i] = TokenChoice().encode(*models[i], input.text, std::nullopt);
   }
   if (tokens[0] != tokens[1]) {
     throw InputError(

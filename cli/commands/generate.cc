@@ -63,7 +63,7 @@ int generate_text(const GenerateOptions& options) {
   const InputText input = options.input.read();
   const auto model = options.model.load();
   const Tokenizer& tokenizer = model->tokenizer();
-  const auto tokens = options.encoding.encode(tokenizer, input.text);
+  const auto tokens = options.encoding.encode(*model, input.text, std::nullopt);
   const int64_t length = static_cast<int64_t>(tokens.size()), context = model->config().context_length;
   if (length + options.count > context) {
     throw InputError(fmt::format("the prompt's {} tokens and {} to generate are more than this model's context of {}",

@@ -114,7 +114,7 @@ int look(const LookOptions& options) {
   page.title = title_of(options, input);
   page.value_weighted = options.value_weighted;
 
-  std::vector<int32_t> tokens = options.encoding.encode(model->tokenizer(), input.text);
+  std::vector<int32_t> tokens = options.encoding.encode(*model, input.text, options.reach.reach().beyond);
   if (!options.page.empty()) page.lesson = options.lesson.make(model, options.model.threads);
   ObservationOptions how;
   how.measures = measures;

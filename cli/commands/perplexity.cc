@@ -19,12 +19,8 @@ struct PerplexityOptions {
 int measure_perplexity(const PerplexityOptions& options) {
   const InputText input = options.input.read();
   const auto model = options.model.load();
-  const auto tokens = model->tokenizer().encode(input.text, false, model->tokenizer().spec().add_bos);
+  const auto tokens = TokenChoice().encode(*model, input.text, std::nullopt);
   if (tokens.size() < 2) throw InputError("the text is one token long; perplexity needs at least two");
-  if (static_cast<int64_t>(tokens.size()) > model->config().context_length) {
-    throw InputError(fmt::format("the text is {} tokens long; this model's context holds {}", tokens.size(),
-                                 model->config().context_length));
-  }
   double value = 0;
   {
     ProgressBar bar("Running", "tokens");

@@ -45,7 +45,7 @@ bool names_trace(const std::string& argument) { return argument.ends_with(".safe
 /// Runs the text into a file that is gone from its folder as soon as it is open.
 std::shared_ptr<const Trace> run_text(const ServeChoice& choice, const std::shared_ptr<const Model>& model) {
   const InputText input = choice.input.read();
-  std::vector<int32_t> tokens = choice.encoding.encode(model->tokenizer(), input.text);
+  std::vector<int32_t> tokens = choice.encoding.encode(*model, input.text, choice.reach.reach().beyond);
   choice.reach.warn(model->config(), static_cast<int64_t>(tokens.size()));
   std::string folder = (std::filesystem::temp_directory_path() / "bareattn-XXXXXX").string();
   if (mkdtemp(folder.data()) == nullptr) throw OutputError("no temporary folder can be made at " + folder);

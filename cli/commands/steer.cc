@@ -60,7 +60,7 @@ std::vector<Intervention> calibration(const SteerOptions& options, const std::sh
                                            : "the query '" + options.query + "' is not in the prompt");
   }
   const std::string control = text.substr(0, at) + options.control + text.substr(at + options.query.size());
-  const auto control_tokens = options.encoding.encode(model->tokenizer(), control);
+  const auto control_tokens = options.encoding.encode(*model, control, std::nullopt);
   std::vector<TokenSpan> in_control, in_prompt;
   for (const std::string& span : options.calibrate) {
     in_control.push_back(find_span(model->tokenizer(), control_tokens, span));
@@ -216,7 +216,7 @@ int steer(const SteerOptions& options) {
   if (!options.save.empty()) check_writable(options.save);
   for (const std::string& in : {options.input.path(), options.model.path}) refuse_same_file(options.save, in);
   const auto model = options.model.load();
-  const auto tokens = options.encoding.encode(model->tokenizer(), input.text);
+  const auto tokens = options.encoding.encode(*model, input.text, std::nullopt);
   const int64_t length = static_cast<int64_t>(tokens.size());
   if (length == 0) throw InputError("the text is empty");
   if (length + options.count > model->config().context_length) {

@@ -45,7 +45,7 @@ nlohmann::ordered_json to_json(const std::vector<StreamLayer>& layers, size_t to
 int run(const StreamOptions& options) {
   const InputText input = options.input.read();
   const auto model = options.model.load();
-  const auto tokens = model->tokenizer().encode(input.text, false, model->tokenizer().spec().add_bos);
+  const auto tokens = TokenChoice().encode(*model, input.text, std::nullopt);
   if (tokens.empty()) throw InputError("the text is empty: there is no stream");
   std::vector<StreamLayer> layers;
   {

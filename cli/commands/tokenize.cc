@@ -1,10 +1,9 @@
 // `bareattn tokenize`: the tokens of a text, one a line: position, id, text.
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "bareattn/files.h"
 #include "commands/commands.h"
+#include "console/interrupt.h"
 #include "options/input.h"
 
 namespace bareattn::cli {
@@ -20,19 +19,32 @@ int tokenize(const TokenizeOptions& options) {
   const InputText input = options.input.read();
   const auto model = options.model.load();
   const Tokenizer& tokenizer = model->tokenizer();
-  const auto ids = tokenizer.encode(input.text, options.special, tokenizer.spec().add_bos);
-  if (options.json) {
-    fmt::print("{}\n", nlohmann::json(ids).dump());
-    return exit_ok;
-  }
-  for (size_t i = 0; i < ids.size(); ++i) {
-    if (options.ids_only) {
-      fmt::print("{}\n", ids[i]);
-    } else {
-      fmt::print("{:>6} {:>8}  {}{}\n", i, ids[i], printable(tokenizer.piece(ids[i])),
-                 tokenizer.is_special(ids[i]) ? "  (special)" : "");
+  const Tokenizer::Encoding how{options.special, tokenizer.spec().add_bos};
+  // Once for nothing but its errors: nothing is printed of a text that cannot be encoded.
+  tokenizer.encode(input.text, how, [](std::span<const int32_t>) {
+    stop_if_interrupted();
+    return true;
+  });
+  int64_t at = 0;
+  if (options.json) fmt::print("[");
+  // As they are made: the ids of a long text, and words for them, take many times its size.
+  const auto print = [&](std::span<const int32_t> ids) {
+    for (const int32_t id : ids) {
+      if (options.json) {
+        fmt::print("{}{}", at == 0 ? "" : ",", id);
+      } else if (options.ids_only) {
+        fmt::print("{}\n", id);
+      } else {
+        fmt::print("{:>6} {:>8}  {}{}\n", at, id, printable(tokenizer.piece(id)),
+                   tokenizer.is_special(id) ? "  (special)" : "");
+      }
+      ++at;
     }
-  }
+    stop_if_interrupted();
+    return true;
+  };
+  tokenizer.encode(input.text, how, print);
+  if (options.json) fmt::print("]\n");
   return exit_ok;
 }
 

@@ -44,7 +44,7 @@ int trace(const TraceChoice& choice) {
     refuse_same_file(choice.output, in);
   const auto model = choice.model.load();
   const Tokenizer& tokenizer = model->tokenizer();
-  std::vector<int32_t> tokens = choice.encoding.encode(tokenizer, input.text);
+  std::vector<int32_t> tokens = choice.encoding.encode(*model, input.text, reach.beyond);
   const auto count = static_cast<int64_t>(tokens.size());
   options.spans = choice.measures.find(tokenizer, tokens, choice.encoding.chat ? input.text : "");
   choice.reach.warn(model->config(), count);

@@ -1,14 +1,17 @@
 // See input.h.
 #include "options/input.h"
 
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
+#include <limits>
 
 #include "bareattn/error.h"
 #include "bareattn/files.h"
 #include "console/interrupt.h"
+#include "console/terminal.h"
 
 namespace bareattn::cli {
 namespace {
@@ -77,10 +80,28 @@ void TokenChoice::declare_bos(CLI::App& command) {
 }
 
 std::vector<int32_t> TokenChoice::encode(const Tokenizer& tokenizer, const std::string& text) const {
+  return *encode_within(std::numeric_limits<int64_t>::max(), tokenizer, text);
+}
+
+std::vector<int32_t> TokenChoice::encode(const Model& model, const std::string& text,
+                                         std::optional<Beyond> beyond) const {
+  if (beyond.value_or(Beyond::refuse) != Beyond::refuse) return encode(model.tokenizer(), text);
+  const int64_t context = model.config().context_length;
+  auto tokens = encode_within(context, model.tokenizer(), text);
+  if (!tokens && beyond) refuse_length(model.config(), "more than " + std::to_string(context));
+  if (!tokens)
+    throw InputError(
+        fmt::format("the text is more than {} tokens long; this model's context holds no more", grouped(context)));
+  return std::move(*tokens);
+}
+
+std::optional<std::vector<int32_t>> TokenChoice::encode_within(int64_t most, const Tokenizer& tokenizer,
+                                                               const std::string& text) const {
   const bool begin = bos || (!no_bos && tokenizer.spec().add_bos);
-  if (!chat) return tokenizer.encode(text, false, begin);
+  if (!chat) return tokenizer.encode_within(most, text, {.parse_special = false, .add_bos = begin});
   const ChatMessage message{"user", text};
-  return tokenizer.encode(tokenizer.apply_chat_template({&message, 1}, true), true, begin);
+  return tokenizer.encode_within(most, tokenizer.apply_chat_template({&message, 1}, true),
+                                 {.parse_special = true, .add_bos = begin});
 }
 
 void refuse_same_file(const std::string& output, const std::string& other) {

@@ -2,10 +2,11 @@
 // else is the text itself; --text and --file say it outright.
 #pragma once
 #include <CLI/CLI.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "bareattn/tokenizer.h"
+#include "bareattn/model.h"
 
 namespace bareattn::cli {
 
@@ -40,6 +41,13 @@ struct TokenChoice {
   void declare_bos(CLI::App& command);
   /// With --chat the text is a user's message in the model's chat template, up to where the answer begins.
   std::vector<int32_t> encode(const Tokenizer& tokenizer, const std::string& text) const;
+  /// The same, but InputError as soon as there are more tokens than the model's context, unless a run may go `beyond`
+  /// it. Nothing: no run of this command may.
+  std::vector<int32_t> encode(const Model& model, const std::string& text, std::optional<Beyond> beyond) const;
+
+ private:
+  std::optional<std::vector<int32_t>> encode_within(int64_t most, const Tokenizer& tokenizer,
+                                                    const std::string& text) const;
 };
 
 /// InputError where both names lead to one file, whether it is there yet or not. An empty name leads nowhere.

@@ -31,7 +31,7 @@ std::shared_ptr<const Observation> RunOrText::observation(const MeasureGroups& g
   }
   const InputText text = input.read();
   const auto loaded = model.load();
-  std::vector<int32_t> tokens = encoding.encode(loaded->tokenizer(), text.text);
+  std::vector<int32_t> tokens = encoding.encode(*loaded, text.text, reach.reach().beyond);
   ObservationOptions how;
   how.measures = groups;
   if (spans != nullptr && groups.spans)

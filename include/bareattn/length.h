@@ -2,6 +2,7 @@
 // models break quietly beyond their context, so nobody gets there without having chosen how.
 #pragma once
 #include <cstdint>
+#include <string>
 
 namespace bareattn {
 
@@ -25,5 +26,7 @@ struct Reach {
 /// What positions are divided by in a run of `tokens` tokens. InputError where there are more than the model's context
 /// and `beyond` is refuse; the sentence names the choices.
 double position_scale(const ModelConfig& config, int64_t tokens, Beyond beyond);
+/// That InputError; `tokens` as in "the text is TOKENS tokens long".
+[[noreturn]] void refuse_length(const ModelConfig& config, const std::string& tokens);
 
 }  // namespace bareattn

@@ -1,7 +1,9 @@
 // Text to token ids and back. Byte-level BPE ("gpt2" in GGUF) from the model file's own vocabulary and merges.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -36,9 +38,19 @@ class Tokenizer {
 
   /// Any bytes (invalid UTF-8 too) to ids; linear time. parse_special: recognise control tokens such as <|im_start|>
   /// in the text; otherwise they are spelled out as ordinary characters. User-defined tokens are always recognised.
+  /// A word of more than 1 MiB without an end is an InputError.
   /// A byte for which the vocabulary has no token becomes five tokens, which read U+FFFD and two hexadecimal digits and
   /// which decode() turns back; InputError where the vocabulary cannot do that either. See docs/tokenizer.md.
   std::vector<int32_t> encode(std::string_view text, bool parse_special = false, bool add_bos = false) const;
+  /// The same ids a few thousand at a time, so that a text of any length takes little memory beside itself; a false
+  /// from `sink` ends it.
+  struct Encoding {
+    bool parse_special = false, add_bos = false;
+  };
+  using Sink = std::function<bool(std::span<const int32_t> ids)>;
+  void encode(std::string_view text, const Encoding& how, const Sink& sink) const;
+  /// All ids, or nothing where there are more than `most`: then the rest of the text is not looked at.
+  std::optional<std::vector<int32_t>> encode_within(int64_t most, std::string_view text, const Encoding& how) const;
   /// Ids to bytes, exactly: decode(encode(x)) == x. That is the pieces one after the other, but for the five tokens of
   /// a byte without one. An id out of range is std::invalid_argument.
   std::string decode(std::span<const int32_t> ids) const;

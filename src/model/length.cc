@@ -13,9 +13,12 @@ const char* beyond_name(Beyond beyond) {
 double position_scale(const ModelConfig& config, int64_t tokens, Beyond beyond) {
   if (tokens <= config.context_length || beyond == Beyond::extrapolate) return 1;
   if (beyond == Beyond::scale) return static_cast<double>(tokens) / config.context_length;
+  refuse_length(config, std::to_string(tokens));
+}
+
+void refuse_length(const ModelConfig& config, const std::string& tokens) {
   throw InputError(
-      "the text is " + std::to_string(tokens) + " tokens long; this model's context holds " +
-      std::to_string(config.context_length) +
+      "the text is " + tokens + " tokens long; this model's context holds " + std::to_string(config.context_length) +
       ". What it does past that is not what it was trained for: beyond 'extrapolate' lets positions go on, "
       "'scale' squeezes them into the context");
 }

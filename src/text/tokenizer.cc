@@ -40,6 +40,7 @@ class WordCache {
       return length == word.size() && std::memcmp(data, word.data(), word.size()) == 0;
     }
   };
+  void forget() { entries_.assign(entries_.size(), Entry{}); }  // when the output begins anew
   Entry& at(std::string_view word) {
     uint64_t hash = word.size();
     for (const char c : word) hash = (hash ^ static_cast<unsigned char>(c)) * 0x9E3779B97F4A7C15u;
@@ -53,6 +54,7 @@ class WordCache {
 
 constexpr size_t kLongestCachedWord = 64;
 constexpr size_t kLongestWord = size_t{1} << 20;                      // merging takes 32 bytes a byte
+constexpr size_t kIdsAtOnce = size_t{1} << 16;                        // that a sink is given, or a little more
 constexpr size_t kLongestText = std::numeric_limits<int32_t>::max();  // indices of symbols are 32 bits wide
 
 }  // namespace
@@ -66,13 +68,23 @@ struct Tokenizer::Impl {
 
   struct Work {
     std::string_view whole;  // the text of this call, for offsets in messages
-    std::vector<int32_t>& out;
+    const Tokenizer::Sink& sink;
     WordCache cache;
+    std::vector<int32_t> out;  // that the sink has not had
     std::vector<int32_t> word;
     text::BpeScratch scratch;
+
+    /// False: the sink wants no more.
+    bool flush(size_t at_least) {
+      if (out.size() < at_least || out.empty()) return true;
+      const bool more = sink(out);
+      out.clear();
+      cache.forget();
+      return more;
+    }
   };
 
-  void encode_words(std::string_view text, Work& work) const;
+  bool encode_words(std::string_view text, Work& work) const;  // false: the sink wants no more
   void encode_cached(std::string_view word, Work& work) const;
   void encode_word(std::string_view word, Work& work) const;
   void append_escape(uint8_t byte, size_t offset, std::vector<int32_t>& out) const;
@@ -80,13 +92,15 @@ struct Tokenizer::Impl {
   void check_id(int32_t id, const char* what) const;
 };
 
-void Tokenizer::Impl::encode_words(std::string_view text, Work& work) const {
+bool Tokenizer::Impl::encode_words(std::string_view text, Work& work) const {
   size_t begin = 0;
+  bool more = true;
   pre_tokenizer.split(text, [&](size_t end) {
     encode_cached(text.substr(begin, end - begin), work);
     begin = end;
-    return true;
+    return more = work.flush(kIdsAtOnce);
   });
+  return more;
 }
 
 void Tokenizer::Impl::encode_cached(std::string_view word, Work& work) const {
@@ -167,26 +181,46 @@ Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, bool parse_special, bool add_bos) const {
+  std::vector<int32_t> out;
+  out.reserve(text.size() / 3 + 8);
+  encode(text, {parse_special, add_bos}, [&out](std::span<const int32_t> ids) {
+    out.insert(out.end(), ids.begin(), ids.end());
+    return true;
+  });
+  return out;
+}
+
+std::optional<std::vector<int32_t>> Tokenizer::encode_within(int64_t most, std::string_view text,
+                                                             const Encoding& how) const {
+  std::vector<int32_t> out;
+  encode(text, how, [&](std::span<const int32_t> ids) {
+    out.insert(out.end(), ids.begin(), ids.end());
+    return static_cast<int64_t>(out.size()) <= most;
+  });
+  if (static_cast<int64_t>(out.size()) > most) return std::nullopt;
+  return out;
+}
+
+void Tokenizer::encode(std::string_view text, const Encoding& how, const Sink& sink) const {
   if (text.size() > kLongestText) {
     throw InputError("the text has " + std::to_string(text.size()) + " bytes; a tokenizer call takes at most " +
                      std::to_string(kLongestText));
   }
-  std::vector<int32_t> out;
-  out.reserve(text.size() / 3 + 8);
-  if (add_bos) {
+  Impl::Work work = {text, sink, WordCache(text.size()), {}, {}, {}};
+  if (how.add_bos) {
     if (impl_->spec.bos_id < 0) throw InputError("the model names no BOS token (tokenizer.ggml.bos_token_id) to add");
-    out.push_back(impl_->spec.bos_id);
+    work.out.push_back(impl_->spec.bos_id);
   }
-  Impl::Work work = {text, out, WordCache(text.size()), {}, {}};
   for (size_t at = 0; at < text.size();) {
-    const auto special = impl_->vocabulary.special_tokens().find(text, at, parse_special);
+    const auto special = impl_->vocabulary.special_tokens().find(text, at, how.parse_special);
     const size_t end = special.id < 0 ? text.size() : special.begin;
-    impl_->encode_words(text.substr(at, end - at), work);
+    if (!impl_->encode_words(text.substr(at, end - at), work)) return;
     if (special.id < 0) break;
-    out.push_back(special.id);
+    work.out.push_back(special.id);
+    if (!work.flush(kIdsAtOnce)) return;
     at = special.end;
   }
-  return out;
+  static_cast<void>(work.flush(1));
 }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids) const {
