@@ -99,12 +99,12 @@ def test_two_outputs_are_written_or_none(tmp_path):
 
 def test_json_holds_nothing_that_acts_on_a_terminal(tmp_path):
     """Bidi overrides, zero-width characters and C1 controls are there, but as JSON escapes."""
-    text, trace = f"a{HOSTILE}\x9b\ufeff\U000e0041é", tmp_path / "run"
+    text, trace = f"a{HOSTILE}\x9b\ufeff\U000e0041é", tmp_path / "run.safetensors"
     assert run("trace", "--text", text, "-o", trace, "--title", text).returncode == 0
     pieces = []
     for arguments in (("look", "--text", text, "--json"), ("row", trace, "0.0", "20", "--top", "30", "--json"),
                       ("tile", trace, "0.0", "0:9", "0:9", "--json"), ("diff", MODEL, MODEL, "--text", text, "--json"),
-                      ("measures", trace, "--json"), ("diagnose", "--text", text, "--json", "--fast")):
+                      ("measures", trace, "--json"), ("diagnose", "--text", text * 3, "--json", "--fast")):
         done = run(*arguments)
         assert done.returncode in (0, 1) and done.stdout, (arguments, done.stderr)
         acting = {c for c in done.stdout.decode() if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") and c != "\n"}
@@ -125,6 +125,7 @@ def test_a_default_tour_that_the_model_cannot_take_is_left_out(tmp_path):
     page.unlink()
     refused(run("look", "-m", small, "Tom is a cat.", "-o", page, "--lesson", "The cat sat on the mat because it was tired.",
                 model=None), 2, "--lesson", "context holds")
+    refused(run("look", "-m", small, "-", "-o", page, model=None, stdin=b"word " * 1_000_000), 2, "more than 8 tokens", "context holds 8")
     assert [p.name for p in tmp_path.iterdir()] == ["small.gguf"]
 
 
