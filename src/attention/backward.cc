@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "attention/backward_block.h"
+#include "attention/pointer.h"
 #include "attention/serve.h"
 #include "attention/shared_pool.h"
 #include "attention/widen.h"
@@ -71,7 +72,7 @@ void clear(const TensorView<float>& tensor, base::ThreadPool& pool) {
   }
   pool.run(t.shape[0] * t.shape[1], [&](int64_t task, int) {
     for (int64_t i = 0; i < t.shape[2]; ++i) {
-      float* row = &t.at(task / t.shape[1], task % t.shape[1], i);
+      float* row = pointer_to(t, task / t.shape[1], task % t.shape[1], i);
       for (int64_t j = 0; j < t.shape[3]; ++j) row[j * t.stride[3]] = 0.0F;
     }
   });

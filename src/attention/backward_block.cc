@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "attention/pointer.h"
 #include "attention/widen.h"
 
 namespace bareattn::attend {
@@ -33,7 +34,7 @@ bool copy_row(const ConstTensor& tensor, const int64_t (&at)[3], float scale, fl
 // Row (b, h, i) of an output += from * scale.
 void add_row(const TensorView<float>& out, const int64_t (&at)[3], const float* from, float scale) {
   const int64_t dims = out.shape[3], step = out.stride[3];
-  float* to = &out.at(at[0], at[1], at[2]);
+  float* to = pointer_to(out, at[0], at[1], at[2]);
   if (step == 1) return kernels::table().backward->add_scaled(from, dims, scale, to);
   for (int64_t d = 0; d < dims; ++d) kernels::table().backward->add_scaled(from + d, 1, scale, to + d * step);
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "attention/pointer.h"
 #include "kernels/convert.h"
 #include "kernels/pack.h"
 
@@ -49,7 +50,7 @@ namespace {
 // Row r of x: where it lies, or gathered into `room`.
 const float* dense(TensorView<const float> x, int64_t r, std::vector<float>& room) {
   const int64_t n = x.shape[1];
-  if (x.stride[1] == 1 || n == 0) return &x.at(r, 0);
+  if (x.stride[1] == 1 || n == 0) return pointer_to(x, r, 0);
   room.resize(static_cast<size_t>(n));
   for (int64_t d = 0; d < n; ++d) room[static_cast<size_t>(d)] = x.at(r, d);
   return room.data();

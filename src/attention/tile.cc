@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "attention/modify.h"
+#include "attention/pointer.h"
 #include "kernels/backward.h"
 #include "kernels/bf16.h"
 #include "kernels/convert.h"
@@ -173,7 +174,7 @@ void Tile::load_queries(const Sequence& sequence, int64_t first) {
   const int64_t dims = sequence.q.shape[2], dims16 = sequence.cache->panel_dims(), step = sequence.q.stride[2];
   const bool narrow = sequence.cache->storage() == Storage::bf16;
   for (int64_t e = first; e < std::min(count_, first + tile_rows); ++e) {
-    const float* from = &sequence.q.at(rows_[e].row, rows_[e].head);
+    const float* from = pointer_to(sequence.q, rows_[e].row, rows_[e].head);
     float* to = q_.as<float>() + e * dims;
     if (narrow && step == 1) {  // rounded as it came: the scale goes to the f32 score
       kernels::bf16_from_f32(from, q16_.data() + e * dims16, dims);
@@ -186,7 +187,7 @@ void Tile::load_queries(const Sequence& sequence, int64_t first) {
     }
   }
   for (int64_t e = first + tile_rows; e < std::min(count_, first + 2 * tile_rows); ++e) {
-    const float* next = &sequence.q.at(rows_[e].row, rows_[e].head);
+    const float* next = pointer_to(sequence.q, rows_[e].row, rows_[e].head);
     for (int64_t d = 0; d < dims; d += 16) __builtin_prefetch(next + d * step);
   }
 }
@@ -328,7 +329,7 @@ void Tile::join_sinks(const Sequence& sequence) {
 void Tile::expect_output(const Sequence& sequence, const Group& group) const {
   const int64_t dv = sequence.cache->value_dim(), step = sequence.o.stride[2];
   for (int64_t e = group.e; e < group.e + group.rows; ++e) {
-    const float* o = &sequence.o.at(rows_[e].row, rows_[e].head);
+    const float* o = pointer_to(sequence.o, rows_[e].row, rows_[e].head);
     for (int64_t d = 0; d < dv; d += 16) __builtin_prefetch(o + d * step, 1);
   }
 }
@@ -337,7 +338,7 @@ void Tile::write_output(const Sequence& sequence) {
   const int64_t dv = sequence.cache->value_dim(), ldv = sequence.cache->value_stride(), step = sequence.o.stride[2];
   for (int64_t e = 0; e < count_; ++e) {
     const float* o = o_.as<float>() + e * ldv;
-    float* to = &sequence.o.at(rows_[e].row, rows_[e].head);
+    float* to = pointer_to(sequence.o, rows_[e].row, rows_[e].head);
     const float sum = sum_[state_of(e)] == 0.0F ? 1.0F : sum_[state_of(e)];  // nothing seen: o is 0
     if (step == 1)
       kernels_->divide(o, sum, to, dv);
