@@ -2,11 +2,14 @@
 // succession. Run it in the tsan preset too: that is where a missing order shows.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <numeric>
 #include <stdexcept>
 
+#include "bareattn/threads.h"
 #include "base/thread_pool.h"
+#include "failing_threads.h"
 
 using bareattn::base::available_cores;
 using bareattn::base::ThreadPool;
@@ -88,6 +91,23 @@ TEST(ThreadPool, StartsAndStopsWithoutWork) {
   for (int i = 0; i < 50; ++i) ThreadPool pool(4);
   EXPECT_GE(available_cores(), 1);
   EXPECT_EQ(ThreadPool().size(), available_cores());
+}
+
+TEST(ThreadPool, IsSmallerWhereTheSystemGivesFewerThreads) {
+  EXPECT_EQ(bareattn::take_thread_shortage(), "");
+  for (int given = 0; given <= 7; ++given) {
+    const bareattn::test::ThreadLimit limit(given);
+    ThreadPool pool(8);
+    ASSERT_EQ(pool.size(), given + 1);
+    std::atomic<int64_t> sum = 0;
+    pool.run(1000, [&](int64_t task, int worker) {
+      ASSERT_LE(worker, given);
+      sum += task;
+    });
+    EXPECT_EQ(sum, 499'500);
+  }
+  EXPECT_NE(bareattn::take_thread_shortage().find("0 of 7 more threads"), std::string::npos);
+  EXPECT_EQ(bareattn::take_thread_shortage(), "");
 }
 
 }  // namespace

@@ -7,9 +7,13 @@
 #include <random>
 #include <thread>
 
+#include "bareattn/error.h"
+#include "bareattn/threads.h"
+#include "failing_threads.h"
 #include "gguf_builder.h"
 #include "serve/gate.h"
 #include "serve/live.h"
+#include "serve/work.h"
 
 namespace bareattn::serving {
 namespace {
@@ -88,6 +92,38 @@ TEST(Live, ARunThatItsPageLeftIsNotShownAfterwards) {
     wait(live);
     ASSERT_EQ(installed, before) << "shown after its page had left, run " << i;
   }
+}
+
+TEST(Work, OneThreadDoesAllAndNoneIsSaid) {
+  {
+    const test::ThreadLimit limit(1);
+    Work work(4);
+    std::promise<void> tile, quick;
+    work.add(Lane::tile, [&] { tile.set_value(); });
+    work.add(Lane::quick, [&] { quick.set_value(); });
+    tile.get_future().wait();
+    quick.get_future().wait();
+  }
+  EXPECT_NE(take_thread_shortage(), "");
+  const test::ThreadLimit limit(0);
+  EXPECT_THROW(Work work(4), OutputError);
+  take_thread_shortage();
+}
+
+TEST(Live, WithoutAThreadARunIsRefusedAndTheNextOneMayCome) {
+  int installed = 0;
+  Live live(
+      options(), [] { return nullptr; }, [&](std::shared_ptr<const Shown>, Live::Place) { ++installed; });
+  {
+    const test::ThreadLimit limit(0);
+    const Answer refused = live.start(text("A short text."));
+    EXPECT_EQ(refused.status, 503);
+    EXPECT_NE(refused.body->find("no thread can be started"), std::string::npos);
+  }
+  EXPECT_NE(take_thread_shortage(), "");
+  ASSERT_EQ(live.start(text("A short text.")).status, 202);
+  wait(live);
+  EXPECT_EQ(installed, 1);
 }
 
 TEST(Live, SteeringIsOfTheTextThatIsShown) {

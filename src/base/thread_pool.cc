@@ -9,6 +9,7 @@
 
 #include "bareattn/interrupt.h"
 #include "base/float_environment.h"
+#include "base/threads.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -36,7 +37,7 @@ int available_cores() {
 
 ThreadPool::ThreadPool(int threads) {
   if (threads <= 0) threads = available_cores();
-  for (int worker = 1; worker < threads; ++worker) threads_.emplace_back([this, worker] { serve(worker); });
+  start_threads(threads_, threads - 1, [this](int index) { serve(index + 1); });
 }
 
 ThreadPool::~ThreadPool() {

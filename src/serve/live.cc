@@ -7,6 +7,7 @@
 #include "bareattn/files.h"
 #include "base/json.h"
 #include "base/temporary_folder.h"
+#include "base/threads.h"
 #include "base/utf8.h"
 
 namespace bareattn::serving {
@@ -83,7 +84,14 @@ Answer Live::start(const Request& request) {
   done_ = total_ = 0;
   stop_ = false;
   running_ = true;
-  thread_ = std::thread([this, job = std::move(job)] { run(job); });
+  std::vector<std::thread> started;
+  if (base::start_threads(started, 1, [this, job = std::move(job)](int) { run(job); }) == 0) {
+    running_ = false;
+    phase_ = "failed";
+    error_ = std::string("no thread can be started for the run (") + base::thread_limits + ")";
+    return error_answer(503, error_);
+  }
+  thread_ = std::move(started.front());
   return json_answer(202, R"({"state":"running"})");
 }
 

@@ -3,6 +3,9 @@
 
 #include <algorithm>
 
+#include "bareattn/error.h"
+#include "base/threads.h"
+
 namespace bareattn::serving {
 
 namespace {
@@ -10,7 +13,10 @@ constexpr int most_in_a_row = 8;
 }
 
 Work::Work(int threads) {
-  for (int i = 0; i < std::max(threads, 2); ++i) threads_.emplace_back([this, i] { serve(i != 0); });
+  const int given = base::start_threads(threads_, std::max(threads, 2), [this](int i) { serve(i != 0); });
+  if (given == 0) throw OutputError(std::string("no thread can be started (") + base::thread_limits + ")");
+  const std::lock_guard lock(mutex_);
+  alone_ = given == 1;
 }
 
 Work::~Work() {
@@ -38,9 +44,9 @@ void Work::serve(bool tiles) {
     Job job;
     {
       std::unique_lock lock(mutex_);
-      wake_.wait(lock, [&] { return stop_ || !quick_.empty() || (tiles && !tiles_.empty()); });
+      wake_.wait(lock, [&] { return stop_ || !quick_.empty() || ((tiles || alone_) && !tiles_.empty()); });
       if (stop_) return;
-      const bool tile = tiles && !tiles_.empty() && (quick_.empty() || in_a_row_ >= most_in_a_row);
+      const bool tile = (tiles || alone_) && !tiles_.empty() && (quick_.empty() || in_a_row_ >= most_in_a_row);
       std::deque<Job>& lane = tile ? tiles_ : quick_;
       in_a_row_ = tile ? 0 : in_a_row_ + 1;
       job = std::move(lane.front());

@@ -16,8 +16,9 @@ enum class Lane { quick, tile };
 class Work {
  public:
   using Job = std::function<void()>;  // throws nothing
-  explicit Work(int threads);         // at least two are made
-  ~Work();                            // what has not begun is dropped; waits for what has
+  /// At least two threads are wanted; where the system gives one, it takes tiles too. OutputError where it gives none.
+  explicit Work(int threads);
+  ~Work();  // what has not begun is dropped; waits for what has
   Work(const Work&) = delete;
   Work& operator=(const Work&) = delete;
 
@@ -28,7 +29,8 @@ class Work {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Job> quick_, tiles_;
-  int in_a_row_ = 0;  // quick jobs since the last tile
+  int in_a_row_ = 0;    // quick jobs since the last tile
+  bool alone_ = false;  // there is one thread
   bool stop_ = false;
   std::vector<std::thread> threads_;
 };
