@@ -2,18 +2,24 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <deque>
 #include <filesystem>
 #include <fstream>
 
 #include "bareattn/error.h"
+#include "bareattn/signals.h"
 #include "base/atomic_file.h"
 #include "base/mapped_file.h"
 #include "base/sha256.h"
+#include "base/temporaries.h"
+#include "base/temporary_folder.h"
 
 namespace fs = std::filesystem;
 using bareattn::FileError;
@@ -116,6 +122,87 @@ int64_t resident_file_kb() {
     if (line.rfind("RssFile:", 0) == 0) return std::stoll(line.substr(8));
   }
   return -1;
+}
+
+TEST_F(Files, APageThatIsGoneIsAnErrorNotASignal) {
+  const std::string a = make("a", std::string(5 * 4096, 'x')), b = make("b", std::string(4096, 'y'));
+  const MappedFile cut(a), other(b);
+  fs::resize_file(a, 4096);
+  size_t read = 0;
+  for (const std::byte c : cut.bytes()) read += c == std::byte{'x'} ? 1 : 0;
+  EXPECT_EQ(read, 4096) << "what is gone is zeros";
+  EXPECT_THROW(cut.check_unchanged(), FileError);
+  EXPECT_NO_THROW(other.check_unchanged());
+  const MappedFile again(a);  // in the place of no other
+  EXPECT_NO_THROW(again.check_unchanged());
+}
+
+TEST_F(Files, ALostPageOfSomebodyElseIsNotOurs) {
+  const std::string a = make("a", std::string(3 * 4096, 'x'));
+  const MappedFile ours(a);
+  const auto touch = [&] {
+    const int fd = open(a.c_str(), O_RDONLY);
+    const auto* theirs = static_cast<volatile char*>(mmap(nullptr, 3 * 4096, PROT_READ, MAP_PRIVATE, fd, 0));
+    fs::resize_file(a, 0);
+    static_cast<void>(theirs[4096]);
+  };
+  const auto died = [](int status) { return !WIFEXITED(status) || WEXITSTATUS(status) != 0; };
+  EXPECT_EXIT(touch(), died, "");
+}
+
+TEST_F(Files, WhatIsLeftBehindIsKnownByItsName) {
+  for (const char* name : {".bareattn-1-0.tmp", ".bareattn-99999-12.tmp"})
+    EXPECT_TRUE(is_temporary_name(name, Left::files));
+  for (const char* name :
+       {".bareattn-.tmp", ".bareattn-1.tmp", ".bareattn-1-.tmp", ".bareattn--1.tmp", ".bareattn-1-2-3.tmp",
+        ".bareattn-a-1.tmp", "bareattn-1-0.tmp", ".bareattn-1-0.tmp~", ".bareattn-tmp", "", "."})
+    EXPECT_FALSE(is_temporary_name(name, Left::files)) << name;
+  EXPECT_TRUE(is_temporary_name("bareattn-run-aB3xYz", Left::folders));
+  for (const char* name :
+       {"bareattn-run-", "bareattn-run-aB3xY", "bareattn-run-aB3x/z", "bareattn-run-aB3xYzz", "bareattn-cache-aB3xYz"})
+    EXPECT_FALSE(is_temporary_name(name, Left::folders)) << name;
+}
+
+TEST_F(Files, LeftFoldersGoAndThoseInUseStay) {
+  const std::string before = std::getenv("TMPDIR") == nullptr ? "" : std::getenv("TMPDIR");
+  setenv("TMPDIR", dir_.c_str(), 1);
+  fs::create_directory(path("bareattn-run-aaaaaa"));
+  make("bareattn-run-aaaaaa/run.safetensors", "left");
+  fs::create_directory(path("bareattn-run-bbbbbb"));
+  const int used = open(path("bareattn-run-bbbbbb").c_str(), O_RDONLY | O_DIRECTORY);
+  ASSERT_TRUE(lock_temporary(used));
+  fs::create_directory_symlink(path("bareattn-run-bbbbbb"), path("bareattn-run-cccccc"));
+  make("bareattn-run-dddddd", "a file");
+  {
+    const TemporaryFolder own;
+    EXPECT_TRUE(fs::exists(own.path()));
+    EXPECT_FALSE(fs::exists(path("bareattn-run-aaaaaa")));
+    for (const char* name : {"bareattn-run-bbbbbb", "bareattn-run-cccccc", "bareattn-run-dddddd"})
+      EXPECT_TRUE(fs::exists(path(name))) << name;
+  }
+  close(used);
+  before.empty() ? unsetenv("TMPDIR") : setenv("TMPDIR", before.c_str(), 1);
+}
+
+TEST_F(Files, AHandlerThatEndsTheProcessTakesItsFilesAway) {
+  const auto body = [&] {
+    AtomicFile file(path("page"));
+    file.write(std::string("half"));
+    const TemporaryFolder folder;
+    write_file(folder.file("run"), "scratch");
+    if (bareattn::files_are_in_place()) _exit(3);
+    make("folder", folder.path());
+    {
+      const PuttingInPlace now;
+      if (bareattn::abandon_files()) _exit(4);
+    }
+    _exit(bareattn::abandon_files() ? 0 : 5);
+  };
+  EXPECT_EXIT(body(), testing::ExitedWithCode(0), "");
+  const std::string folder = content(path("folder"));
+  EXPECT_FALSE(folder.empty());
+  EXPECT_FALSE(fs::exists(folder));
+  EXPECT_EQ(std::distance(fs::directory_iterator(dir_), {}), 1);
 }
 
 TEST_F(Files, ForgetGivesMemoryBack) {

@@ -22,12 +22,14 @@
 #include "bareattn/quantize.h"            // a model file stored as another type
 #include "bareattn/score_table.h"         // steering as the attention pass takes it
 #include "bareattn/serve.h"               // the page over HTTP, for this machine alone
+#include "bareattn/signals.h"             // what a handler may do that ends the process
 #include "bareattn/spans.h"               // named parts of a text: given, found by expression, of the chat template
 #include "bareattn/steering.h"            // named interventions: boost, knock out, ablate, ...
 #include "bareattn/stream.h"              // the residual stream of a text: massive activations, rank collapse
 #include "bareattn/sweep.h"               // measures that need a second look at every weight
 #include "bareattn/tensor.h"              // a view whose element type is known at run time
 #include "bareattn/tensor_view.h"         // data, shape, strides
+#include "bareattn/threads.h"             // whether the system gave the threads that were asked for
 #include "bareattn/tokenizer.h"           // text becomes tokens
 #include "bareattn/trace.h"               // a run in a file: any weight exactly, later
 #include "bareattn/variant.h"             // runs that depart from the file: faults, probes, remedies

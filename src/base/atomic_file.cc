@@ -61,11 +61,16 @@ std::string temporary_name(const std::string& target) {
 
 /// Creates the temporary file beside the target; `name` receives its path.
 int create_temporary(const std::string& path, const std::string& target, std::string& name) {
+  remove_left_behind(directory_of(target), Left::files);
   for (int attempt = 0; attempt < 100; ++attempt) {
     // By open() and not by mkstemp(), so that it gets the permissions of any new file (umask).
     name = temporary_name(target);
     const int fd = open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (fd >= 0) return fd;
+    if (fd >= 0 && lock_temporary(fd)) return fd;
+    if (fd >= 0) {  // taken for left behind in the moment before it was locked
+      close(fd);
+      continue;
+    }
     if (errno == ENOENT) throw OutputError(path + ": the directory does not exist");
     if (errno != EEXIST) fail(path, "cannot be written", errno);  // EEXIST: left by a process that was killed
   }
@@ -87,12 +92,16 @@ void check_writable(const std::string& path) {
 
 AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(resolve_target(path)) {
   fd_ = create_temporary(path_, target_, temporary_);
+  noted_.emplace(temporary_);
+  lock_ = fcntl(fd_, F_DUPFD_CLOEXEC, 3);
 }
 
 AtomicFile::~AtomicFile() {
   if (fd_ >= 0) close(fd_);
   for (const std::string* name : {&temporary_, &old_})
     if (!name->empty()) unlink(name->c_str());
+  for (const int lock : {lock_, old_lock_})
+    if (lock >= 0) close(lock);
 }
 
 void AtomicFile::put(uint64_t offset, const char* data, size_t size) {
@@ -143,12 +152,15 @@ void AtomicFile::finish() {
 
 void AtomicFile::commit() {
   finish();
+  const PuttingInPlace now;
   place();
 }
 
 void AtomicFile::place() {
   if (rename(temporary_.c_str(), target_.c_str()) != 0) fail(path_, "cannot be put in place", errno);
   temporary_.clear();
+  noted_.reset();
+  note_in_place(target_);
   placed_ = true;
   // The name itself is on disk only when the directory is. Some file systems refuse this; the content is safe then.
   const int directory = open(directory_of(target_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -163,7 +175,10 @@ void AtomicFile::keep_old() {
   if (lstat(target_.c_str(), &status) != 0) return;
   const std::string name = temporary_name(target_);
   had_old_ = true;
-  if (link(target_.c_str(), name.c_str()) == 0) old_ = name;  // where there are no links, it cannot be kept
+  if (link(target_.c_str(), name.c_str()) != 0) return;  // where there are no links, it cannot be kept
+  old_ = name;
+  old_lock_ = open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (old_lock_ >= 0) (void)lock_temporary(old_lock_);
 }
 
 void AtomicFile::undo() noexcept {
@@ -177,6 +192,7 @@ void AtomicFile::undo() noexcept {
 
 void commit_all(std::deque<AtomicFile>& files) {
   for (AtomicFile& file : files) file.finish();
+  const PuttingInPlace now;
   try {
     for (AtomicFile& file : files) {
       if (&file != &files.back()) file.keep_old();  // nothing can fail after the last

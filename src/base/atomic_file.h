@@ -7,9 +7,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+
+#include "base/temporaries.h"
 
 namespace bareattn::base {
 
@@ -49,9 +52,10 @@ class AtomicFile {
   std::string path_;       // as given, for messages
   std::string target_;     // links resolved
   std::string temporary_;  // empty: none left to remove
-  std::string old_;        // what the target was, under a second name; empty: there was none, or it is not kept
+  std::optional<Temporary> noted_;
+  std::string old_;  // what the target was, under a second name; empty: there was none, or it is not kept
   bool had_old_ = false, placed_ = false;
-  int fd_ = -1;
+  int fd_ = -1, lock_ = -1, old_lock_ = -1;  // the locks of temporaries.h, until all is in place
   uint64_t position_ = 0;
   std::string buffer_;
 };

@@ -7,9 +7,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <limits>
+#include <new>
 #include <utility>
 
 #include "bareattn/error.h"
@@ -32,6 +36,56 @@ const char* kind_of(mode_t mode) {
 void require_regular(const std::string& path, const struct stat& status) {
   if (S_ISREG(status.st_mode)) return;
   throw FileError(path, FileError::no_offset, std::string("is ") + kind_of(status.st_mode) + "; a file is needed");
+}
+
+// The maps, for the handler: it may look at nothing that is being changed, so that places are fixed and fields atomic.
+struct Guard {
+  std::atomic<bool> taken{false}, lost{false};
+  std::atomic<uintptr_t> begin{0}, bytes{0};
+};
+std::array<Guard, 512> guards;
+struct sigaction before_us {};
+const auto page_bytes = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+
+void on_lost_page(int, siginfo_t* info, void*) {
+  const int kept = errno;
+  const auto at = reinterpret_cast<uintptr_t>(info->si_addr);
+  for (Guard& guard : guards) {
+    if (at - guard.begin >= guard.bytes) continue;
+    void* const page = reinterpret_cast<void*>(at / page_bytes * page_bytes);
+    if (mmap(page, page_bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) break;
+    guard.lost = true;
+    errno = kept;
+    return;
+  }
+  sigaction(SIGBUS, &before_us, nullptr);  // not of our maps: on return it is raised again, for whoever was there
+  errno = kept;
+}
+
+/// The place of a map in the table; below 0 where all are taken.
+int guard(const void* begin, uint64_t bytes) {
+  static const bool once = [] {
+    struct sigaction action {};
+    action.sa_sigaction = on_lost_page;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigemptyset(&action.sa_mask);
+    return sigaction(SIGBUS, &action, &before_us) == 0;
+  }();
+  static_cast<void>(once);
+  for (size_t i = 0; i < guards.size(); ++i) {
+    if (guards[i].taken.exchange(true)) continue;
+    guards[i].lost = false;
+    guards[i].begin = reinterpret_cast<uintptr_t>(begin);
+    guards[i].bytes = bytes;
+    return static_cast<int>(i);
+  }
+  return -1;
+}
+
+void let_go(int place) {
+  Guard& guard = guards[static_cast<size_t>(place)];
+  guard.bytes = 0;
+  guard.taken = false;
 }
 
 bool same_time(const timespec& a, const timespec& b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; }
@@ -58,8 +112,10 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
     if (size_ > static_cast<uint64_t>(std::numeric_limits<ptrdiff_t>::max())) fail(path, "cannot be mapped", EFBIG);
     if (size_ != 0) {
       void* map = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd_, 0);
+      if (map == MAP_FAILED && errno == ENOMEM) throw std::bad_alloc();
       if (map == MAP_FAILED) fail(path, "cannot be mapped (" + std::to_string(size_) + " bytes)", errno);
       data_ = static_cast<const std::byte*>(map);
+      guard_ = guard(map, size_);
     }
   } catch (...) {
     close();
@@ -72,6 +128,7 @@ MappedFile::~MappedFile() { close(); }
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
       fd_(std::exchange(other.fd_, -1)),
+      guard_(std::exchange(other.guard_, -1)),
       data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
       modified_(other.modified_) {}
@@ -81,6 +138,7 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   close();
   path_ = std::move(other.path_);
   fd_ = std::exchange(other.fd_, -1);
+  guard_ = std::exchange(other.guard_, -1);
   data_ = std::exchange(other.data_, nullptr);
   size_ = std::exchange(other.size_, 0);
   modified_ = other.modified_;
@@ -88,6 +146,8 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 void MappedFile::close() noexcept {
+  if (guard_ >= 0) let_go(guard_);
+  guard_ = -1;
   if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
   if (fd_ >= 0) ::close(fd_);
   data_ = nullptr;
@@ -113,6 +173,8 @@ void MappedFile::read_at(uint64_t offset, std::span<std::byte> target) const {
 }
 
 void MappedFile::check_unchanged() const {
+  if (guard_ >= 0 && guards[static_cast<size_t>(guard_)].lost)
+    throw FileError(path_, FileError::no_offset, "the file became shorter, or could not be read, while it was in use");
   struct stat status {};
   if (fstat(fd_, &status) != 0) fail(path_, "cannot be examined", errno);
   if (static_cast<uint64_t>(status.st_size) != size_) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
 #include <stdexcept>
 #include <vector>
 
@@ -22,7 +23,8 @@ void require(bool ok) {
 }  // namespace
 
 Sha256::Sha256() : impl_(std::make_unique<Impl>()) {
-  require(impl_->context != nullptr && EVP_DigestInit_ex(impl_->context, EVP_sha256(), nullptr) == 1);
+  if (impl_->context == nullptr) throw std::bad_alloc();
+  require(EVP_DigestInit_ex(impl_->context, EVP_sha256(), nullptr) == 1);
 }
 Sha256::~Sha256() = default;
 

@@ -117,6 +117,7 @@ GgufFile::GgufFile(const std::string& path) : file_(path) {
          "the file is one of " + std::to_string(*parts) + " parts of a split model; merge them into one");
   }
   place_tensors(base::CheckedSize(position).align_up(alignment).value(), alignment);
+  file_.check_unchanged();
 }
 
 void GgufFile::read_values(uint64_t& position, uint64_t count) {

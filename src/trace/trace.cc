@@ -150,7 +150,7 @@ std::vector<float> Trace::tile(HeadId head, TraceRange rows, TraceRange keys) co
   check_ranges(rows, keys, impl_->length());
   std::vector<float> out(static_cast<size_t>((rows.end - rows.begin) * (keys.end - keys.begin)));
   exact_cells(impl_->source(head), ScoreStage::weight, rows, keys, out.data());
-  return out;
+  return impl_->whole(std::move(out));
 }
 
 void Trace::visit(HeadId head, TraceRange rows, TraceRange keys, const std::function<void(const Piece&)>& see) const {
@@ -158,13 +158,14 @@ void Trace::visit(HeadId head, TraceRange rows, TraceRange keys, const std::func
   visit_cells(impl_->source(head), rows, keys, [&](const attend::WeightPiece& piece) {
     see({{piece.row, piece.row + piece.rows}, {piece.key, piece.key + piece.keys}, piece.weight, piece.stride});
   });
+  impl_->file.file().check_unchanged();
 }
 
 std::vector<float> Trace::scores(HeadId head, TraceRange rows, TraceRange keys) const {
   check_ranges(rows, keys, impl_->length());
   std::vector<float> out(static_cast<size_t>((rows.end - rows.begin) * (keys.end - keys.begin)));
   exact_cells(impl_->source(head), ScoreStage::biased, rows, keys, out.data());
-  return out;
+  return impl_->whole(std::move(out));
 }
 
 std::vector<float> Trace::row_weights(HeadId head, int64_t row) const {
@@ -174,7 +175,7 @@ std::vector<float> Trace::row_weights(HeadId head, int64_t row) const {
   }
   std::vector<float> out(static_cast<size_t>(row + 1));
   exact_cells(impl_->source(head), ScoreStage::weight, {row, row + 1}, {0, row + 1}, out.data());
-  return out;
+  return impl_->whole(std::move(out));
 }
 
 std::vector<std::pair<int32_t, float>> Trace::top_keys(HeadId head, int64_t row, int count) const {

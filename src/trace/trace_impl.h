@@ -44,6 +44,12 @@ struct Trace::Impl {
     const int64_t line = int64_t{head.layer} * facts.shape.heads + head.head;
     return pages.values<T>(stored(name), static_cast<uint64_t>(line * per_head + first), static_cast<uint64_t>(count));
   }
+  /// What was made from the map, once it is sure that the file was there all the time (FileError).
+  template <class T>
+  T whole(T made) const {
+    file.file().check_unchanged();
+    return made;
+  }
   /// InputError where the trace does not have it.
   const observing::StoredTensor& stored(const std::string& name) const;
   void check(HeadId head) const;                      // std::invalid_argument where there is no such head

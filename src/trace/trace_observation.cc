@@ -42,6 +42,7 @@ const Means& Trace::Impl::means(HeadId head) const {
     made[static_cast<size_t>(m)] =
         kept && length() > 1 ? sum / static_cast<double>(length() - 1) : std::numeric_limits<double>::quiet_NaN();
   }
+  file.file().check_unchanged();
   const std::lock_guard lock(mutex);
   return means_of.try_emplace(key, made).first->second;
 }
@@ -60,7 +61,7 @@ std::vector<float> Trace::span_mass(int set, HeadId head) const {
   if (set < 0 || set >= s.span_sets)
     throw std::invalid_argument("span set " + std::to_string(set) + ": the trace has " + std::to_string(s.span_sets));
   const auto values = impl_->of_head<float>("span_mass", head, s.span_sets * s.tokens, set * s.tokens, s.tokens);
-  return {values.begin(), values.end()};
+  return impl_->whole(std::vector(values.begin(), values.end()));
 }
 
 int Trace::threads() const { return impl_->facts.run.threads; }
@@ -75,28 +76,28 @@ std::vector<float> Trace::rows(Measure measure, HeadId head) const {
   const AttentionStatistics s = impl_->statistics(head);
   std::vector<float> values(static_cast<size_t>(impl_->length()));
   for (int64_t i = 0; i < impl_->length(); ++i) values[static_cast<size_t>(i)] = row_measure(measure, s, i, i);
-  return values;
+  return impl_->whole(std::move(values));
 }
 
 std::vector<double> Trace::received(HeadId head) const {
   const auto values = impl_->of_head<double>("received", head, impl_->length(), 0, impl_->length());
-  return {values.begin(), values.end()};
+  return impl_->whole(std::vector(values.begin(), values.end()));
 }
 
 std::vector<float> Trace::carried(HeadId head) const {
   const auto sizes = impl_->of_head<float>("carried", head, impl_->length(), 0, impl_->length());
-  return {sizes.begin(), sizes.end()};
+  return impl_->whole(std::vector(sizes.begin(), sizes.end()));
 }
 
 std::vector<float> Trace::output_cosine(int layer) const {
   const int64_t heads = impl_->facts.shape.heads;
   const auto cosines = impl_->of_head<float>("output_cosine", {layer, 0}, heads, 0, heads * heads);
-  return {cosines.begin(), cosines.end()};
+  return impl_->whole(std::vector(cosines.begin(), cosines.end()));
 }
 
 std::vector<int32_t> Trace::max_key(HeadId head) const {
   const auto keys = impl_->of_head<int32_t>("max_key", head, impl_->length(), 0, impl_->length());
-  return {keys.begin(), keys.end()};
+  return impl_->whole(std::vector(keys.begin(), keys.end()));
 }
 
 int Trace::pool_block() const {
@@ -108,13 +109,13 @@ int64_t Trace::pool_blocks() const { return impl_->facts.shape.blocks(); }
 std::vector<double> Trace::pool_sum(HeadId head) const {
   const int64_t cells = impl_->facts.shape.cells();
   const auto values = impl_->of_head<double>("pool_sum", head, cells, 0, cells);
-  return {values.begin(), values.end()};
+  return impl_->whole(std::vector(values.begin(), values.end()));
 }
 
 std::vector<float> Trace::pool_max(HeadId head) const {
   const int64_t cells = impl_->facts.shape.cells();
   const auto values = impl_->of_head<float>("pool_max", head, cells, 0, cells);
-  return {values.begin(), values.end()};
+  return impl_->whole(std::vector(values.begin(), values.end()));
 }
 
 Role Trace::role(HeadId head) const {
@@ -147,8 +148,8 @@ std::vector<uint16_t> Trace::q_f16(HeadId head) const {
   impl_->check(head);
   const TraceShape& s = impl_->facts.shape;
   const auto size = static_cast<uint64_t>(s.tokens * s.head_dim * store_bytes(s.store));
-  return as_f16(impl_->pages.bytes(impl_->stored(q_name(head.layer)), static_cast<uint64_t>(head.head) * size, size),
-                s.store);
+  const auto raw = impl_->pages.bytes(impl_->stored(q_name(head.layer)), static_cast<uint64_t>(head.head) * size, size);
+  return impl_->whole(as_f16(raw, s.store));
 }
 
 std::vector<uint16_t> Trace::k_f16(int layer, int kv_head) const {
@@ -159,7 +160,8 @@ std::vector<uint16_t> Trace::k_f16(int layer, int kv_head) const {
                                 std::to_string(s.kv_heads));
   }
   const auto size = static_cast<uint64_t>(s.tokens * s.head_dim * store_bytes(s.store));
-  return as_f16(impl_->pages.bytes(impl_->stored(k_name(layer)), static_cast<uint64_t>(kv_head) * size, size), s.store);
+  const auto raw = impl_->pages.bytes(impl_->stored(k_name(layer)), static_cast<uint64_t>(kv_head) * size, size);
+  return impl_->whole(as_f16(raw, s.store));
 }
 
 }  // namespace bareattn

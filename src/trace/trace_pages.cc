@@ -27,6 +27,7 @@ void TracePages::check_page(uint64_t page) const {
   const auto all = body();
   const uint64_t from = page * sum_page_bytes, size = std::min<uint64_t>(sum_page_bytes, all.size() - from);
   if (base::page_sum(0, all.subspan(from, size)) != sums_[page]) {
+    file_.file().check_unchanged();  // it was cut, perhaps, and what was read are not its bytes
     file_.fail(static_cast<int64_t>(begin_ + from), "the trace was altered after it was written: the " +
                                                         std::to_string(size) +
                                                         " bytes from here do not fit their checksum");
