@@ -86,6 +86,7 @@ void SafetensorsFile::parse() {
   simdjson::dom::parser parser;
   simdjson::dom::element root;
   if (const auto error = parser.parse(header_).get(root)) {
+    if (error == simdjson::MEMALLOC) throw std::bad_alloc();
     fail(8, std::string("the header is not valid JSON: ") + simdjson::error_message(error));
   }
   simdjson::dom::object object;

@@ -1,6 +1,6 @@
 // The inner loops that only the backward pass has; what it shares with the forward (q.k tiles, the blend) is in
 // kernels.h. One table per instruction set and a scalar twin, equal bit for bit, chosen together with kernels::table().
-// Next: attention/backward_tile.cc, which calls them.
+// Next: attention/backward_block.cc, which calls them.
 #pragma once
 #include <cstdint>
 

@@ -2,7 +2,7 @@
 // row (or one head of a row) and is single-threaded; the caller splits rows over workers. Every instruction set gives
 // the bits of the scalar twin in namespace reference: sums run in 16 virtual lanes and one fixed tree, multiply-adds
 // are fused exactly where the twin says std::fma. No alignment is needed. Where to go next: elementwise.cc,
-// elementwise-inl.h; who calls it: model/layer.cc.
+// elementwise_reference.cc; who calls it: model/layer.cc.
 #pragma once
 #include <cstdint>
 

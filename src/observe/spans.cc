@@ -53,6 +53,7 @@ class Search {
     code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
                               PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | (utf8 ? 0 : PCRE2_MATCH_INVALID_UTF),
                               &error, &offset, nullptr));
+    if (!code_ && error == PCRE2_ERROR_HEAP_FAILED) throw std::bad_alloc();
     if (!code_) fail(wanted, fmt::format("no regular expression: {} at byte {}", message_of(error), offset));
     match_.reset(pcre2_match_data_create(1, nullptr));
     limits_.reset(pcre2_match_context_create(nullptr));
@@ -71,6 +72,7 @@ class Search {
                                  match_.get(), limits_.get());
       if (rc == PCRE2_ERROR_NOMATCH) return nullptr;
       if (rc == PCRE2_ERROR_MATCHLIMIT || rc == PCRE2_ERROR_DEPTHLIMIT) continue;
+      if (rc == PCRE2_ERROR_NOMEMORY) throw std::bad_alloc();
       if (rc == PCRE2_ERROR_HEAPLIMIT) slow(message_of(rc));
       if (rc < 0) fail(wanted_, "the regular expression cannot be matched: " + message_of(rc));
       return pcre2_get_ovector_pointer(match_.get());

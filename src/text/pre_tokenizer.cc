@@ -106,6 +106,7 @@ struct PreTokenizer::Pattern {
     PCRE2_SIZE offset = 0;
     code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text), PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &error,
                              &offset, nullptr));
+    if (!code && error == PCRE2_ERROR_HEAP_FAILED) throw std::bad_alloc();
     if (!code) throw std::logic_error(std::string("pre-tokenizer pattern: ") + pcre2_message(error));
     // No JIT (a build of PCRE2 without it, or memory that may not be made executable) only costs time.
     jit = with_jit && pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE) == 0;
@@ -125,6 +126,7 @@ struct PreTokenizer::Pattern {
       const int rc = jit ? pcre2_jit_match(code.get(), subject, length, done, 0, match, nullptr)
                          : pcre2_match(code.get(), subject, length, done, PCRE2_NO_UTF_CHECK, match, nullptr);
       if (rc == PCRE2_ERROR_NOMATCH) break;
+      if (rc == PCRE2_ERROR_NOMEMORY) throw std::bad_alloc();
       if (rc < 0) throw std::runtime_error("pre-tokenizer: PCRE2 stopped: " + pcre2_message(rc));
       const size_t begin = found[0], end = found[1];  // `see` may match with other patterns, not with this block
       if (begin > done && !see(from + begin)) return false;

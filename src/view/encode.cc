@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
+#include <new>
 #include <stdexcept>
 
 namespace bareattn::view {
@@ -44,8 +46,9 @@ std::string deflate_base64(const Bytes& bytes, Pack pack) {
   // Level 6 on the pooled maps; the planes of Q and K are all but random: searching them for repeats costs ten times
   // the time of plain Huffman coding and saves under one percent.
   if (deflateInit2(&stream, halves ? 1 : 6, Z_DEFLATED, 15, 9, halves ? Z_HUFFMAN_ONLY : Z_DEFAULT_STRATEGY) != Z_OK) {
-    throw std::runtime_error("zlib could not start");
+    throw std::bad_alloc();  // all else that it may refuse stands in the call
   }
+  const std::unique_ptr<z_stream, int (*)(z_stream*)> ends(&stream, deflateEnd);
   Bytes out(deflateBound(&stream, static_cast<uLong>(bytes.size())));
   // zlib counts in 32 bits: feed in pieces.
   size_t in_done = 0, out_done = 0;
@@ -62,7 +65,6 @@ std::string deflate_base64(const Bytes& bytes, Pack pack) {
     in_done += in_now - stream.avail_in;
     out_done += out_now - stream.avail_out;
   } while (status == Z_OK);
-  deflateEnd(&stream);
   if (status != Z_STREAM_END) throw std::runtime_error("zlib could not compress a section of the page");
   return base64({out.data(), out_done});
 }
