@@ -1,5 +1,6 @@
 // `bareattn`: parses, runs one command, and turns what it threw into one sentence on stderr and an exit status:
-// 0 done, 1 could not be done, 2 wrong usage or unusable input, 130 stopped by Ctrl-C. Sees only include/bareattn.
+// 0 done, 1 could not be done, 2 wrong usage or unusable input, 130 stopped by Ctrl-C (143 by SIGTERM, 129 by SIGHUP).
+// Sees only include/bareattn.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -8,11 +9,14 @@
 #include <exception>
 #include <iostream>
 #include <new>
+#include <system_error>
 
 #include "bareattn/error.h"
 #include "bareattn/files.h"
+#include "bareattn/signals.h"
 #include "commands/commands.h"
 #include "console/interrupt.h"
+#include "console/warn.h"
 
 namespace bareattn::cli {
 namespace {
@@ -31,6 +35,29 @@ int complain(int status, std::string_view sentence) {
   std::fputs(line.c_str(), stderr);
   return status;
 }
+
+// Where there is no memory, none is needed to say so.
+int complain_of_memory() {
+  std::fputs(
+      "bareattn: out of memory: the system or a limit (ulimit -v, a container's) gives no more. A shorter text, "
+      "fewer threads (-t) and --precision bf16 need less.\n",
+      stderr);
+  return exit_failure;
+}
+
+// What no catch can reach: no memory before main begins, or while something else is being said; a fault of our own.
+[[noreturn]] void last_words() {
+  static_cast<void>(abandon_files());
+  try {
+    if (const std::exception_ptr error = std::current_exception()) std::rethrow_exception(error);
+  } catch (const std::bad_alloc&) {
+    _exit(complain_of_memory());
+  } catch (...) {
+  }
+  std::fputs("bareattn: ended by a fault of its own\n", stderr);
+  _exit(exit_failure);
+}
+[[gnu::constructor(101)]] void prepare_last_words() { std::set_terminate(last_words); }
 
 void flush_standard_output() {
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw OutputError("standard output cannot be written");
@@ -83,18 +110,27 @@ int run(int argc, char** argv) {
   }
   if (!action) return complain(exit_input, "no command given (see bareattn --help)");
   watch_interrupts();
+  const int status = action();
+  watch_no_more();
+  warn_of_few_threads();
+  flush_standard_output();
+  return status;
+}
+
+int run_or_complain(int argc, char** argv) {
   try {
-    const int status = action();
-    flush_standard_output();
-    return status;
+    return run(argc, argv);
   } catch (const Cancelled&) {
-    return complain(exit_interrupted, written() ? "stopped" : "stopped; nothing was written");
+    watch_no_more();
+    return complain(interrupted_status(), written() ? "stopped" : "stopped; nothing was written");
   } catch (const InputError& error) {
     return complain(exit_input, error.what());
   } catch (const OutputError& error) {
     return complain(exit_failure, error.what());
   } catch (const std::bad_alloc&) {
-    return complain(exit_failure, "out of memory");
+    return complain_of_memory();
+  } catch (const std::system_error& error) {
+    return complain(exit_failure, std::string("the system refused: ") + error.what() + " (ulimit -a shows its limits)");
   } catch (const std::exception& error) {
     return complain(exit_failure, error.what());
   }
@@ -106,5 +142,5 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   bareattn::cli::occupy_standard_streams();
   std::signal(SIGXFSZ, SIG_IGN);  // a file that grew too large is the writer's error, which leaves nothing behind
-  return bareattn::cli::run(argc, argv);
+  return bareattn::cli::run_or_complain(argc, argv);
 }

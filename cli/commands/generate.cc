@@ -88,7 +88,7 @@ int generate_text(const GenerateOptions& options) {
     return !interrupted();
   });
   printer.finish();
-  if (interrupted()) return exit_interrupted;
+  if (interrupted()) return interrupted_status();
   return exit_ok;
 }
 

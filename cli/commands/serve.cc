@@ -17,6 +17,7 @@
 #include "console/interrupt.h"
 #include "console/progress.h"
 #include "console/terminal.h"
+#include "console/warn.h"
 #include "options/input.h"
 #include "options/lesson_choice.h"
 #include "options/reach_choice.h"
@@ -133,10 +134,13 @@ int serve(const ServeChoice& choice) {
     ProgressBar bar("Reading", "heads");
     server = std::make_unique<Server>(trace, options, bar.callback());
   }
+  warn_of_few_threads();
+  serve_until_interrupted();
   announce(choice, *server, static_cast<int64_t>(trace->tokens().size()));
   if (choice.open) open_browser(server->url());
   server->run(&interrupted);
-  return exit_ok;
+  server.reset();
+  return served_status();
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ ProgressBar::ProgressBar(std::string title, std::string unit)
 
 ProgressBar::~ProgressBar() {
   if (visible_) std::fputs("\r\x1b[K", stderr);
+  say_bar_is_drawn(false);
 }
 
 Progress ProgressBar::callback() {
@@ -30,6 +31,7 @@ Progress ProgressBar::callback() {
 void ProgressBar::draw(int64_t done, int64_t total) {
   drawn_ = Clock::now();
   visible_ = true;
+  say_bar_is_drawn(true);
   const double seconds = std::chrono::duration<double>(drawn_ - start_).count();
   const std::string text = line(title_, unit_, done, total, seconds, terminal_.width);
   std::fprintf(stderr, "\r%s\x1b[K", text.c_str());

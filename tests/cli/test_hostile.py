@@ -219,7 +219,7 @@ def test_a_terminal_that_closes_leaves_nothing(tmp_path):
         process.send_signal(signal.SIGHUP)
         time.sleep(0.01)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, b"bareattn: stopped; nothing was written\n")
+    assert (process.returncode, err) == (129, b"bareattn: stopped; nothing was written\n")
     assert list(tmp_path.iterdir()) == []
     process = start(True)
     until(lambda: list(tmp_path.iterdir()), process)
