@@ -1,4 +1,6 @@
 """The tools of the house: each rule of check_floors catches a planted violation, and the repository itself is clean."""
+import io
+import itertools
 import os
 import subprocess
 import sys
@@ -8,6 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECK = ROOT / "tools" / "check_floors.py"
+sys.path.insert(0, str(ROOT / "tools"))
+import build_progress  # noqa: E402
 
 
 def run_check(files):
@@ -108,6 +112,16 @@ class CheckFloors(unittest.TestCase):
         self.assertIn("src/model/a.cc:1: begin with a paragraph", output)
         self.assertIn("tools/b.py:1: begin with a paragraph", output)
 
+    def test_a_comment_that_names_a_file_which_is_not_there(self):
+        self.expect("src/base/a.h", "// Next: gone.h, ok.h and base/ok.h.\n", ":2:", "names gone.h")
+
+    def test_more_than_five_parameters(self):
+        six = "int a, const std::vector<int>& b, float* c, int d, int e = 3, double f"
+        self.expect("src/base/a.h", f"void much({six});\n", ":2:", "much has 6 parameters")
+        self.expect("src/base/a.h", f"auto much = []({six}) {{}};\n", "has 6 parameters")
+        status, output = run_check({"src/base/a.cc": "// A.\nint x = f(a + 1, b, c * 2, d, g(e), 7);\n"})
+        self.assertEqual(status, 0, output)
+
     def test_nothing_to_check_is_a_failure(self):
         status, output = run_check({"README.md": "x"})
         self.assertEqual(status, 1)
@@ -193,6 +207,32 @@ class TestReport(unittest.TestCase):
         status, output = self.report({})
         self.assertEqual(status, 1)
         self.assertIn("NOTHING RAN", output)
+
+
+class BuildProgress(unittest.TestCase):
+    STEPS = [f"[{n}/200] Building CXX object CMakeFiles/bareattn.dir/src/base/f{n}.cc.o\n" for n in range(1, 201)]
+
+    def follow(self, lines, terminal):
+        out = io.StringIO()
+        times = itertools.count(0, 1)
+        build_progress.follow(lines, out, terminal, clock=lambda: next(times))
+        return out.getvalue()
+
+    def test_a_log_gets_ten_lines(self):
+        said = self.follow(self.STEPS, False).splitlines()
+        self.assertEqual(len(said), 10)
+        self.assertIn("100 %  200 of 200", said[-1])
+
+    def test_a_terminal_gets_one(self):
+        said = self.follow(self.STEPS, True)
+        self.assertNotIn("\n", said)
+        self.assertIn("src/base/f150.cc", said)
+        self.assertTrue(said.endswith("\r\x1b[K"))
+        self.assertTrue(all(len(line) < 80 for line in said.split("\r\x1b[K")))
+
+    def test_errors_pass(self):
+        said = self.follow([*self.STEPS[:3], "FAILED: f4.cc.o\n", "f4.cc:1: error: no\n"], True)
+        self.assertIn("FAILED: f4.cc.o\nf4.cc:1: error: no\n", said)
 
 
 class Documents(unittest.TestCase):

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import check_rules
+
 FLOORS = {
     "base": 0, "kernels": 1, "attention": 2, "files": 2, "text": 3, "model": 3, "observe": 4, "trace": 4, "analyze": 4, "roles": 4,
     "diagnose": 5, "steer": 5, "view": 6, "serve": 6,
@@ -21,7 +23,7 @@ DOORS = ("cli", "python", "bench", "examples")
 # include/bareattn/NAME.h is on the floor of the one src/FOLDER/NAME.cc. Those with no such file stand here. points.h and
 # the statistics of attention.h are how observation comes up: declared low, implemented above.
 HEADER_FLOORS = {
-    "error.h": 0, "tensor_view.h": 0, "tensor.h": 0, "version.h": 0, "points.h": 0,
+    "error.h": 0, "tensor_view.h": 0, "tensor.h": 0, "version.h": 0, "points.h": 0, "signals.h": 0,
     "attention.h": 2, "attention_backward.h": 2, "weights.h": 2,
     "tokenizer.h": 3, "model.h": 3, "score_table.h": 3, "variant.h": 3,
     "observation.h": 4, "trace.h": 4, "head_roles.h": 4,
@@ -153,7 +155,9 @@ def check_shape(root, name, lines):
 
 def check(root):
     problems, files = [], 0
-    for name in tracked(root):
+    names = tracked(root)
+    known = check_rules.endings(names)
+    for name in names:
         path = Path(name)
         if path.parts[0] not in CODE_DIRS and name not in ("x", "CMakeLists.txt"):
             continue
@@ -166,6 +170,8 @@ def check(root):
             rules += [check_includes, check_places, check_tables]
         for rule in rules:
             problems += rule(root, name, lines)
+        problems += check_rules.check_names(name, lines, known)
+        problems += check_rules.check_parameters(name, lines)
     return problems, files
 
 
