@@ -50,7 +50,7 @@ void call_backward(nb::dict forward, nb::dict gradients, nb::dict how, nb::dict 
   if (gradients.contains("d_mask"))
     wanted.d_mask = gradient("d_mask", arrays.output("d_mask", gradients["d_mask"], false));
   const Options parsed(options, nb::dict());
-  const nb::gil_scoped_release release;
+  const Released release;
   const Interruption ended_by_ctrl_c(signals_looked_at());
   attention_backward(given, d_o, wanted, parsed.params);
 }

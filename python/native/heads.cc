@@ -26,7 +26,7 @@ using namespace nanobind::literals;  // NOLINT: "name"_a
 
 template <class Make>
 auto released(const Make& make) {
-  const nb::gil_scoped_release free;
+  const Released free;
   return make();
 }
 

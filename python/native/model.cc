@@ -27,7 +27,6 @@ namespace {
 
 namespace nb = nanobind;
 using namespace nanobind::literals;  // NOLINT: "name"_a
-using Release = nb::gil_scoped_release;
 using SharedModel = std::shared_ptr<Model>;
 
 Precision precision_of(const char* what, const std::string& name) {
@@ -41,7 +40,7 @@ SharedModel load(const std::string& path, const std::string& precision, const st
   options.precision = precision_of("precision", precision);
   options.attention = precision_of("attention", attention);
   options.threads = threads;
-  const Release free;
+  const Released free;
   return std::const_pointer_cast<Model>(Model::load(path, options));
 }
 
@@ -62,7 +61,7 @@ std::vector<int32_t> continued(const SharedModel& model, const std::vector<int32
   how.seed = nb::cast<uint64_t>(sampling["seed"]);
   SessionOptions options;
   options.threads = nb::cast<int>(sampling["threads"]);
-  const Release free;
+  const Released free;
   const size_t room = tokens.size() + static_cast<size_t>(count);
   if (tokens.empty()) throw InputError("the prompt is empty");
   if (static_cast<int64_t>(room) > model->config().context_length)
@@ -130,7 +129,7 @@ nb::list diagnose_text(const SharedModel& model, std::vector<int32_t> tokens, co
   options.control = control;
   Diagnosis diagnosis;
   {
-    const Release free;
+    const Released free;
     options.table = table_of(steering, *model, tokens.size());
     diagnosis = diagnose(model, std::move(tokens), options, interruptible());
   }
@@ -144,7 +143,7 @@ nb::list diagnose_run(const std::shared_ptr<Observation>& seen, const SharedMode
   const auto rounding = nb::cast<bool>(how["bf16"]) ? bf16_rounding + f16_rounding : f16_rounding;
   Diagnosis diagnosis;
   {
-    const Release free;
+    const Released free;
     options.table = table_of(steering, seen->model(), seen->tokens().size());
     diagnosis = diagnose_observation(seen, model == nullptr ? nullptr : &model->tokenizer(), options, rounding);
   }
@@ -171,7 +170,7 @@ void bind_model(nb::module_& module) {
       .def("generate", &continued)
       .def("mean_ablation", [](const SharedModel& model, const std::vector<int32_t>& tokens,
                                std::vector<std::string> heads, int threads) {
-        const Release free;
+        const Released free;
         return steering_to_json({mean_ablation(model, tokens, std::move(heads), threads)});
       });
   module.def("load_model", &load, "path"_a, "precision"_a, "attention"_a, "threads"_a);

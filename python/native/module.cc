@@ -6,12 +6,20 @@
 
 #include "bareattn/attention_cache.h"
 #include "bareattn/interrupt.h"
+#include "bareattn/threads.h"
 #include "bareattn/weights.h"
 #include "bind.h"
 #include "options.h"
 #include "values.h"
 
 namespace bareattn::python {
+Released::~Released() {
+  free_.reset();
+  if (PyErr_Occurred() != nullptr) return;  // the next one will say it
+  const std::string sentence = take_thread_shortage();
+  if (!sentence.empty() && PyErr_WarnEx(PyExc_RuntimeWarning, sentence.c_str(), 1) != 0) PyErr_WriteUnraisable(nullptr);
+}
+
 namespace {
 
 using namespace nanobind::literals;  // NOLINT: "name"_a
@@ -50,7 +58,7 @@ void call(nb::handle q, nb::handle k, nb::handle v, nb::handle o, nb::dict how, 
   same_types("v", tv, tq);
   const MutableTensor to = arrays.output_four("o", o, bf16, heads.layout, heads.q);
   const Options given(options, returns);
-  const nb::gil_scoped_release release;
+  const Released release;
   const Interruption ended_by_ctrl_c(signals_looked_at());
   reference ? reference_attention(tq, tk, tv, to, given.params) : attention(tq, tk, tv, to, given.params);
 }
@@ -80,7 +88,7 @@ void call_weights(nb::handle q, nb::handle k, nb::handle out, nb::dict how, nb::
     part.max_logit = max_logit.data();
     part.row_sum = row_sum.data();
   }
-  const nb::gil_scoped_release release;
+  const Released release;
   const Interruption ended_by_ctrl_c(signals_looked_at());
   weights(tq, tk, to, part, given.params);
 }
@@ -95,7 +103,7 @@ void append(AttentionCache& cache, nb::handle k, nb::handle v, nb::dict how, nb:
   no_f64("v", tv);
   std::vector<int64_t> list;
   if (!counts.is_none()) list = arrays.integers("counts", counts);
-  const nb::gil_scoped_release release;
+  const Released release;
   cache.append(tk, tv, list);
 }
 
@@ -112,7 +120,7 @@ void append_pages(AttentionCache& cache, nb::handle k, nb::handle v, bool bf16, 
                  {rows.stride(0), rows.stride(1)}};
   const std::vector<int64_t> list = arrays.integers("lengths", lengths);
   pages.lengths = list;
-  const nb::gil_scoped_release release;
+  const Released release;
   cache.append(pages);
 }
 
@@ -126,7 +134,7 @@ void call_cache(const AttentionCache& cache, nb::handle q, nb::handle o, nb::dic
   no_f64("q", tq);
   const MutableTensor to = arrays.output_four("o", o, bf16, heads.layout, heads.q);
   const Options given(options, returns);
-  const nb::gil_scoped_release release;
+  const Released release;
   const Interruption ended_by_ctrl_c(signals_looked_at());
   attention(tq, cache, to, given.params);
 }

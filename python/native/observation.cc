@@ -35,7 +35,7 @@ nb::dict model_facts(const Model& model) {
   facts["name"] = c.name;
   facts["file"] = model.path();
   facts["sha256"] = [&] {  // the first call reads the whole file
-    const nb::gil_scoped_release free;
+    const Released free;
     return model.sha256();
   }();
   facts["precision"] = precision_name(model.precision());
@@ -102,7 +102,7 @@ void bind_observation(nb::module_& module) {
   });
   module.def("write_file", [](const std::string& path, const nb::bytes& content) {
     const std::string_view bytes(content.c_str(), content.size());
-    const nb::gil_scoped_release free;
+    const Released free;
     write_file(path, bytes);
   });
   nb::class_<Observation>(module, "Observation")

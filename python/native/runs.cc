@@ -19,7 +19,6 @@ namespace bareattn::python {
 namespace {
 
 namespace nb = nanobind;
-using Release = nb::gil_scoped_release;
 using SharedModel = std::shared_ptr<Model>;
 
 /// The value of a name; std::invalid_argument that lists the known ones where it is none of them.
@@ -109,7 +108,7 @@ RunOptions options_of(const Asked& asked, const Model& model) {
 
 std::shared_ptr<Observation> observed(const SharedModel& model, nb::dict how) {
   Asked asked = asked_for(std::move(how));
-  const Release free;
+  const Released free;
   auto options = options_of<ObservationOptions>(asked, *model);
   options.beyond = asked.beyond;
   return observe(model, std::move(asked.tokens), options, asked.threads, interruptible());
@@ -121,7 +120,7 @@ void traced(const SharedModel& model, const std::string& path, nb::dict how) {
                                    {{"f16", Store::f16}, {"bf16", Store::bf16}, {"f32", Store::f32}});
   const auto window = nb::cast<int64_t>(how["window"]), sinks = nb::cast<int64_t>(how["sinks"]);
   Asked asked = asked_for(std::move(how));
-  const Release free;
+  const Released free;
   check_writable(path);
   auto options = options_of<TraceOptions>(asked, *model);
   options.store = store;

@@ -42,7 +42,7 @@ nb::dict facts(const Trace& trace) {
 }  // namespace
 
 void bind_trace(nb::module_& module) {
-  const auto release = nb::call_guard<nb::gil_scoped_release>();
+  const auto release = nb::call_guard<Released>();
   nb::class_<Trace, Observation>(module, "Trace")
       .def("facts", &facts)
       .def("check_model_file", &Trace::check_model_file, "path"_a, release)
@@ -51,7 +51,7 @@ void bind_trace(nb::module_& module) {
            [](const Trace& t, int layer, int head, std::pair<int64_t, int64_t> rows, std::pair<int64_t, int64_t> keys) {
              std::vector<float> weights;
              {
-               const nb::gil_scoped_release free;
+               const Released free;
                weights = t.tile({layer, head}, {rows.first, rows.second}, {keys.first, keys.second});
              }
              return array_of(std::move(weights), {static_cast<size_t>(rows.second - rows.first),
@@ -60,7 +60,7 @@ void bind_trace(nb::module_& module) {
   module.def("diff", [](const Trace& a, const Trace& b, int top, int threads, bool value_weighted) {
     RunDiff found;
     {
-      const nb::gil_scoped_release free;
+      const Released free;
       found = diff(a, b, {.top = top, .threads = threads, .value_weighted = value_weighted}, interruptible());
     }
     const ModelConfig& config = a.model().config();
