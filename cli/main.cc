@@ -15,6 +15,7 @@
 #include "bareattn/files.h"
 #include "bareattn/signals.h"
 #include "commands/commands.h"
+#include "console/ending.h"
 #include "console/interrupt.h"
 #include "console/warn.h"
 

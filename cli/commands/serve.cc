@@ -14,6 +14,7 @@
 #include "bareattn/error.h"
 #include "bareattn/files.h"
 #include "commands/commands.h"
+#include "console/ending.h"
 #include "console/interrupt.h"
 #include "console/progress.h"
 #include "console/terminal.h"

@@ -1,4 +1,5 @@
-// See interrupt.h. A handler calls what POSIX lists as safe within one, and abandon_files(), which is made for it.
+// See interrupt.h and ending.h. A handler calls what POSIX lists as safe within one, and abandon_files(), which is made
+// for it.
 #include "console/interrupt.h"
 
 #include <sys/time.h>
@@ -11,6 +12,7 @@
 
 #include "bareattn/model.h"
 #include "bareattn/signals.h"
+#include "console/ending.h"
 
 namespace bareattn::cli {
 namespace {

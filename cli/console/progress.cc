@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "console/ending.h"
 #include "console/interrupt.h"
 
 namespace bareattn::cli {

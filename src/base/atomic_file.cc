@@ -10,8 +10,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include "bareattn/error.h"
+#include "base/temporaries.h"
 
 namespace bareattn::base {
 namespace {
@@ -92,16 +94,16 @@ void check_writable(const std::string& path) {
 
 AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(resolve_target(path)) {
   fd_ = create_temporary(path_, target_, temporary_);
-  noted_.emplace(temporary_);
-  lock_ = fcntl(fd_, F_DUPFD_CLOEXEC, 3);
+  hold_temporary(temporary_, fd_);
 }
 
 AtomicFile::~AtomicFile() {
   if (fd_ >= 0) close(fd_);
-  for (const std::string* name : {&temporary_, &old_})
-    if (!name->empty()) unlink(name->c_str());
-  for (const int lock : {lock_, old_lock_})
-    if (lock >= 0) close(lock);
+  for (const std::string* name : {&temporary_, &old_}) {
+    if (name->empty()) continue;
+    unlink(name->c_str());
+    let_go_of_temporary(*name);
+  }
 }
 
 void AtomicFile::put(uint64_t offset, const char* data, size_t size) {
@@ -158,8 +160,9 @@ void AtomicFile::commit() {
 
 void AtomicFile::place() {
   if (rename(temporary_.c_str(), target_.c_str()) != 0) fail(path_, "cannot be put in place", errno);
+  const std::string held = std::move(temporary_);
   temporary_.clear();
-  noted_.reset();
+  let_go_of_temporary(held);
   note_in_place(target_);
   placed_ = true;
   // The name itself is on disk only when the directory is. Some file systems refuse this; the content is safe then.
@@ -177,14 +180,19 @@ void AtomicFile::keep_old() {
   had_old_ = true;
   if (link(target_.c_str(), name.c_str()) != 0) return;  // where there are no links, it cannot be kept
   old_ = name;
-  old_lock_ = open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-  if (old_lock_ >= 0) (void)lock_temporary(old_lock_);
+  const int old = open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (old < 0) return;
+  (void)lock_temporary(old);
+  hold_temporary(name, old);
+  close(old);
 }
 
 void AtomicFile::undo() noexcept {
   if (!placed_) return;
   if (!old_.empty()) {
-    if (rename(old_.c_str(), target_.c_str()) == 0) old_.clear();
+    if (rename(old_.c_str(), target_.c_str()) != 0) return;
+    let_go_of_temporary(old_);
+    old_.clear();
   } else if (!had_old_) {
     unlink(target_.c_str());
   }

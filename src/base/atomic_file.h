@@ -7,12 +7,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-
-#include "base/temporaries.h"
 
 namespace bareattn::base {
 
@@ -52,10 +49,9 @@ class AtomicFile {
   std::string path_;       // as given, for messages
   std::string target_;     // links resolved
   std::string temporary_;  // empty: none left to remove
-  std::optional<Temporary> noted_;
-  std::string old_;  // what the target was, under a second name; empty: there was none, or it is not kept
+  std::string old_;        // what the target was, under a second name; empty: there was none, or it is not kept
   bool had_old_ = false, placed_ = false;
-  int fd_ = -1, lock_ = -1, old_lock_ = -1;  // the locks of temporaries.h, until all is in place
+  int fd_ = -1;
   uint64_t position_ = 0;
   std::string buffer_;
 };

@@ -1,4 +1,6 @@
-// See mapped_file.h.
+// See mapped_file.h. A page of a map that is gone (the file was cut) does not end the process by SIGBUS: the handler
+// puts zeros in its place and notes the loss, and check_unchanged() throws, which is called after the last byte was
+// read. What is not of our maps it passes on.
 #include "base/mapped_file.h"
 
 #include <fcntl.h>
@@ -62,8 +64,8 @@ void on_lost_page(int, siginfo_t* info, void*) {
   errno = kept;
 }
 
-/// The place of a map in the table; below 0 where all are taken.
-int guard(const void* begin, uint64_t bytes) {
+/// From here on a page of the map that is lost does not end the process; where all places are taken it does.
+void guard(const void* begin, uint64_t bytes) {
   static const bool once = [] {
     struct sigaction action {};
     action.sa_sigaction = on_lost_page;
@@ -77,15 +79,21 @@ int guard(const void* begin, uint64_t bytes) {
     guards[i].lost = false;
     guards[i].begin = reinterpret_cast<uintptr_t>(begin);
     guards[i].bytes = bytes;
-    return static_cast<int>(i);
+    return;
   }
-  return -1;
 }
 
-void let_go(int place) {
-  Guard& guard = guards[static_cast<size_t>(place)];
-  guard.bytes = 0;
-  guard.taken = false;
+Guard* guard_of(const void* begin) {
+  for (Guard& guard : guards)
+    if (guard.bytes != 0 && guard.begin == reinterpret_cast<uintptr_t>(begin)) return &guard;
+  return nullptr;
+}
+
+void let_go(const void* begin) {
+  Guard* const guard = guard_of(begin);
+  if (guard == nullptr) return;
+  guard->bytes = 0;
+  guard->taken = false;
 }
 
 bool same_time(const timespec& a, const timespec& b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; }
@@ -115,7 +123,7 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
       if (map == MAP_FAILED && errno == ENOMEM) throw std::bad_alloc();
       if (map == MAP_FAILED) fail(path, "cannot be mapped (" + std::to_string(size_) + " bytes)", errno);
       data_ = static_cast<const std::byte*>(map);
-      guard_ = guard(map, size_);
+      guard(map, size_);
     }
   } catch (...) {
     close();
@@ -128,7 +136,6 @@ MappedFile::~MappedFile() { close(); }
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
       fd_(std::exchange(other.fd_, -1)),
-      guard_(std::exchange(other.guard_, -1)),
       data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
       modified_(other.modified_) {}
@@ -138,7 +145,6 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   close();
   path_ = std::move(other.path_);
   fd_ = std::exchange(other.fd_, -1);
-  guard_ = std::exchange(other.guard_, -1);
   data_ = std::exchange(other.data_, nullptr);
   size_ = std::exchange(other.size_, 0);
   modified_ = other.modified_;
@@ -146,8 +152,7 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 void MappedFile::close() noexcept {
-  if (guard_ >= 0) let_go(guard_);
-  guard_ = -1;
+  if (data_ != nullptr) let_go(data_);
   if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
   if (fd_ >= 0) ::close(fd_);
   data_ = nullptr;
@@ -173,7 +178,8 @@ void MappedFile::read_at(uint64_t offset, std::span<std::byte> target) const {
 }
 
 void MappedFile::check_unchanged() const {
-  if (guard_ >= 0 && guards[static_cast<size_t>(guard_)].lost)
+  const Guard* const guard = data_ == nullptr ? nullptr : guard_of(data_);
+  if (guard != nullptr && guard->lost)
     throw FileError(path_, FileError::no_offset, "the file became shorter, or could not be read, while it was in use");
   struct stat status {};
   if (fstat(fd_, &status) != 0) fail(path_, "cannot be examined", errno);

@@ -1,9 +1,8 @@
 // A file opened for reading and mapped into memory. Only regular files: a directory, FIFO, socket or device is refused
 // by name, and opening one never blocks. The size is taken by fstat on the descriptor that is mapped, so a file that is
 // replaced by another (rename) after opening changes nothing here. A file that somebody truncates in place is another
-// matter: touching a lost page of a map raises SIGBUS. Of the maps made here it does not end the process: a page of
-// zeros is put there and the loss noted, by a handler that passes on what is not ours. Readers therefore either copy by
-// read_at (pread) or call check_unchanged() after the last byte that they have read from the map.
+// matter: touching a lost page of any map raises SIGBUS. Readers therefore either copy by read_at (pread: an error, no
+// signal) or call check_unchanged() before long work on the map, which closes all but the narrow race.
 // Resident memory: pages are shared with the page cache; forget() gives back those that have been copied.
 #pragma once
 #include <cstddef>
@@ -30,7 +29,7 @@ class MappedFile {
 
   /// Copies target.size() bytes from `offset` by pread. FileError where the file no longer has them.
   void read_at(uint64_t offset, std::span<std::byte> target) const;
-  /// FileError if the file's size or time of change is no longer what it was at opening, or a page could not be read.
+  /// FileError if the file's size or time of change is no longer what it was at opening.
   void check_unchanged() const;
   /// The whole pages inside [offset, offset + size) leave this process's memory; reading them again is allowed.
   void forget(uint64_t offset, uint64_t size) const;
@@ -39,7 +38,7 @@ class MappedFile {
   void close() noexcept;
 
   std::string path_;
-  int fd_ = -1, guard_ = -1;  // the second: of the map in the handler's table
+  int fd_ = -1;
   const std::byte* data_ = nullptr;
   uint64_t size_ = 0;
   timespec modified_{};

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
@@ -23,32 +24,54 @@ namespace {
 enum class Use { none, changing, kept };
 struct Slot {
   std::atomic<Use> use{Use::none};
+  int lock = -1;
   char path[PATH_MAX];
 };
-std::array<Slot, 64> slots;
+std::array<Slot, 256> slots;
 
 // Twice the number of threads that put files in place, and one more once nothing may be put in place any more.
 std::atomic<int> gate{0};
 std::atomic<bool> in_place{false};
 
+// What stands in a folder, and the folder; by the system's own call, for readdir() allocates.
+void remove_folder(const char* path) {
+  const int folder = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (folder < 0) return;
+  alignas(dirent64) char entries[4096];
+  for (long size = 0; (size = syscall(SYS_getdents64, folder, entries, sizeof entries)) > 0;) {
+    for (long at = 0; at < size;) {
+      const auto* entry = reinterpret_cast<const dirent64*>(entries + at);
+      unlinkat(folder, entry->d_name, 0);  // refuses . and ..
+      at += entry->d_reclen;
+    }
+  }
+  close(folder);
+  rmdir(path);
+}
+
 }  // namespace
 
 namespace base {
 
-Temporary::Temporary(const std::string& path) : slot_(-1) {
+void hold_temporary(const std::string& path, int descriptor) noexcept {
   if (path.size() >= PATH_MAX) return;
-  for (size_t i = 0; i < slots.size(); ++i) {
+  for (Slot& slot : slots) {
     Use expected = Use::none;
-    if (!slots[i].use.compare_exchange_strong(expected, Use::changing)) continue;
-    std::memcpy(slots[i].path, path.c_str(), path.size() + 1);
-    slots[i].use = Use::kept;
-    slot_ = static_cast<int>(i);
+    if (!slot.use.compare_exchange_strong(expected, Use::changing)) continue;
+    std::memcpy(slot.path, path.c_str(), path.size() + 1);
+    slot.lock = descriptor < 0 ? -1 : fcntl(descriptor, F_DUPFD_CLOEXEC, 3);
+    slot.use = Use::kept;
     return;
   }
 }
 
-Temporary::~Temporary() {
-  if (slot_ >= 0) slots[static_cast<size_t>(slot_)].use = Use::none;
+void let_go_of_temporary(const std::string& path) noexcept {
+  for (Slot& slot : slots) {
+    if (slot.use != Use::kept || path != slot.path) continue;
+    if (slot.lock >= 0) close(slot.lock);
+    slot.use = Use::none;
+    return;
+  }
 }
 
 bool lock_temporary(int descriptor) {
@@ -125,7 +148,7 @@ PuttingInPlace::~PuttingInPlace() { gate.fetch_sub(2); }
 
 void note_in_place(const std::string& path) {
   for (const Slot& slot : slots)
-    if (slot.use == Use::kept && path == slot.path) return;
+    if (slot.use == Use::kept && path.starts_with(slot.path) && path[std::strlen(slot.path)] == '/') return;
   in_place = true;
 }
 
@@ -137,7 +160,7 @@ bool abandon_files() noexcept {
   for (const Slot& slot : slots)
     if (slot.use == Use::kept) unlink(slot.path);
   for (const Slot& slot : slots)
-    if (slot.use == Use::kept) rmdir(slot.path);
+    if (slot.use == Use::kept) remove_folder(slot.path);
   return true;
 }
 

@@ -6,18 +6,11 @@
 
 namespace bareattn::base {
 
-/// A path that abandon_files() (signals.h) removes while this lives: a file, or a folder that is empty by then. It only
-/// takes note; where there is no room left for that, a later start will have to do.
-class Temporary {
- public:
-  explicit Temporary(const std::string& path);
-  ~Temporary();
-  Temporary(const Temporary&) = delete;
-  Temporary& operator=(const Temporary&) = delete;
-
- private:
-  int slot_;  // below 0: none
-};
+/// Takes note of a path that abandon_files() (signals.h) removes until it is let go: a file, or a folder with its
+/// files. `descriptor`, where there is one, is held open for its lock. Where there is no room left for a note, a later
+/// start will have to do.
+void hold_temporary(const std::string& path, int descriptor = -1) noexcept;
+void let_go_of_temporary(const std::string& path) noexcept;
 
 /// Takes the lock that says "in use", until the descriptor and its copies are closed. False where what it describes was
 /// taken for left behind and removed meanwhile: make another.
@@ -32,7 +25,7 @@ bool is_temporary_name(const std::string& name, Left kind);
 /// nobody locks. Looks into a folder once a process. Throws nothing: what cannot be removed stays.
 void remove_left_behind(const std::string& folder, Left kind) noexcept;
 
-/// Takes note that a file stands where it was wanted (files_are_in_place()), unless it is a temporary itself.
+/// Takes note that a file stands where it was wanted (files_are_in_place()), unless that is a temporary folder.
 void note_in_place(const std::string& path);
 
 /// Lives while files are put in place, so that a signal ends the process before or after, never between two files.

@@ -1,10 +1,6 @@
 // A new folder that only this user may enter, removed with all in it when this object goes, whatever happened.
 #pragma once
-#include <array>
-#include <optional>
 #include <string>
-
-#include "base/temporaries.h"
 
 namespace bareattn::base {
 
@@ -16,12 +12,10 @@ class TemporaryFolder {
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
   const std::string& path() const { return path_; }
-  std::string file(const std::string& name) const;
+  std::string file(const std::string& name) const { return path_ + "/" + name; }
 
  private:
   std::string path_;
-  int lock_ = -1;
-  mutable std::array<std::optional<Temporary>, 4> noted_;  // itself and the first of its files
 };
 
 }  // namespace bareattn::base
