@@ -252,7 +252,9 @@ TEST_F(Files, OfSeveralFilesAllAreNewOrNone) {
       EXPECT_CONTAINS(error_of<OutputError>([&] { commit_all(files); }), "second: cannot be put in place");
     }
     EXPECT_EQ(fs::exists(first), was_there);
-    if (was_there) EXPECT_EQ(content(first), "old");
+    if (was_there) {
+      EXPECT_EQ(content(first), "old");
+    }
     EXPECT_EQ(entries(), was_there ? 2u : 1u) << "a temporary file is left";
     fs::remove(second);
     std::deque<AtomicFile> files;
