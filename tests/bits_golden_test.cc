@@ -205,7 +205,7 @@ json probes() {
 }
 
 /// What is read from a trace that a program of version 1 wrote, of a run that was steered and had a window. The file
-/// can be made by such a program only: tests/golden/README.md.
+/// can be made by such a program only.
 json old_trace() {
   const std::string path = BAREATTN_SOURCE_DIR "/tests/golden/trace_version_1.safetensors";
   if (std::getenv("BAREATTN_WRITE_GOLDEN") != nullptr && !std::filesystem::exists(path)) {
