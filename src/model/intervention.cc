@@ -184,15 +184,16 @@ void Intervention::attend(int layer, attend::Sequence& sequence, base::ThreadPoo
     sequence.terms.window = table->window;
     sequence.terms.leading_keys = table->leading_keys;
   }
-  if (v.drift != 0) {  // Q is a view of what observers have seen already; the keys of later rows stay as they were
-    auto* q = const_cast<float*>(sequence.q.data);
-    for (int64_t r = 0; r < sequence.q.shape[0]; ++r) {
+  std::vector<float> tired;  // Q of the scores; what observers saw stays as it was
+  if (v.drift != 0) {
+    const int64_t rows = sequence.q.shape[0], q = config_.heads, d = config_.head_dim;
+    for (int64_t r = 0; r < rows; ++r) {
       const auto factor =
           static_cast<float>(std::max(0.05, 1 - v.drift * static_cast<double>(sequence.first_row + r) / 512));
-      for (int64_t h = 0; h < config_.heads; ++h)
-        for (int64_t i = 0; i < config_.head_dim; ++i)
-          q[r * sequence.q.stride[0] + h * sequence.q.stride[1] + i] *= factor;
+      for (int64_t h = 0; h < q; ++h)
+        for (int64_t i = 0; i < d; ++i) tired.push_back(sequence.q.at(r, h, i) * factor);
     }
+    sequence.q = TensorView<const float>(tired.data(), {rows, q, d});
   }
   if (in_layer && v.window >= 0) sequence.window.left = v.window;
   sequence.window.right += v.future;
