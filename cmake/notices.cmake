@@ -26,6 +26,9 @@ add_custom_command(OUTPUT ${BAREATTN_NOTICES}
           $<$<BOOL:${BAREATTN_PAGE_DIST}>:${BAREATTN_PAGE_DIST}/page.js>
   COMMENT "Writing the notices and the bill of materials" VERBATIM)
 add_custom_target(bareattn_notices ALL DEPENDS ${BAREATTN_NOTICES})
+if(NOT BAREATTN_FROM)
+  add_dependencies(bareattn bareattn_notices)  # whoever has built the library can install it
+endif()
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${BAREATTN_NOTICES} DESTINATION share/doc/bareattn)
 if(SKBUILD)
   install(FILES ${PROJECT_BINARY_DIR}/notices/THIRD_PARTY_NOTICES.txt DESTINATION ${SKBUILD_METADATA_DIR}/licenses COMPONENT python)

@@ -80,7 +80,7 @@ part_python() {
 install_wheel() {
   # It takes the library that the command is made of, and builds in a folder where no `pip install .` finds that choice.
   [[ -e $(echo out/wheel/*.whl) ]] || run "$1/bin/python" -m pip wheel -q --disable-pip-version-check --no-deps -w out/wheel \
-    -C cmake.define.BAREATTN_FROM="$PWD/build" -C build-dir=build/python . || return 1
+    --config-settings=cmake.define.BAREATTN_FROM="$PWD/build" --config-settings=build-dir=build/python . || return 1
   run "$1/bin/python" -m pip install -q --disable-pip-version-check --force-reinstall --no-deps out/wheel/*.whl
 }
 

@@ -2,8 +2,6 @@
 // what can be refused cheaply is. Where to go next: gguf.h, config.h, weights.h; session.cc runs it.
 #include "bareattn/model.h"
 
-#include <new>
-
 #include "bareattn/error.h"
 #include "base/sha256.h"
 #include "base/thread_pool.h"
@@ -45,11 +43,7 @@ LoadedModel::LoadedModel(const std::string& path, const LoadOptions& options)
   base::ThreadPool pool(options.threads);
   for (const TensorInfo& tensor : file_.tensors()) parameters_ += tensor.rows() * tensor.columns();
   tokenizer_ = make_tokenizer(file_, config_);
-  try {
-    weights_ = load_weights(file_, config_, precision_, pool);
-  } catch (const std::bad_alloc&) {
-    throw FileError(path, FileError::no_offset, "there is not enough memory for the model's weights");
-  }
+  weights_ = load_weights(file_, config_, precision_, pool);
   file_.file().check_unchanged();
 }
 
