@@ -3,9 +3,9 @@
 // library, so its source is part of this program.
 #include <gtest/gtest.h>
 
-#include "../cli/sweep_json.cc"
 #include "gguf_builder.h"
 #include "observe_dense.h"
+#include "reports/sweep_json.cc"
 
 namespace bareattn {
 namespace {
