@@ -28,7 +28,7 @@ def spoiled(tmp_path):
 
 
 def diagnosed(model, *options, first=64):
-    done = run("diagnose", "--json", "--first", first, *options, TOM, model=model)
+    done = run("diagnose", "--json", "--first", first, *options, TOM, model=model, timeout=600)  # some forty runs
     assert done.returncode in (0, 1), done.stderr
     document = json.loads(done.stdout)
     jsonschema.validate(document, SCHEMA)
