@@ -13,6 +13,7 @@
 #include "bareattn/agreement.h"
 #include "bareattn/error.h"
 #include "bareattn/head_roles.h"
+#include "bareattn/interrupt.h"
 #include "bareattn/observation.h"
 #include "bareattn/sweep.h"
 #include "bind.h"
@@ -27,6 +28,7 @@ using namespace nanobind::literals;  // NOLINT: "name"_a
 template <class Make>
 auto released(const Make& make) {
   const Released free;
+  const Interruption ended_by_ctrl_c(signals_looked_at());
   return make();
 }
 

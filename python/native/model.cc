@@ -171,7 +171,7 @@ void bind_model(nb::module_& module) {
       .def("mean_ablation", [](const SharedModel& model, const std::vector<int32_t>& tokens,
                                std::vector<std::string> heads, int threads) {
         const Released free;
-        return steering_to_json({mean_ablation(model, tokens, std::move(heads), threads)});
+        return steering_to_json({mean_ablation(model, tokens, std::move(heads), threads, interruptible())});
       });
   module.def("load_model", &load, "path"_a, "precision"_a, "attention"_a, "threads"_a);
   module.def("diagnose_text", &diagnose_text, "model"_a, "tokens"_a, "steering"_a, "control"_a.none(), "how"_a);

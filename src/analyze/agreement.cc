@@ -14,6 +14,7 @@
 #include "analyze/bands.h"
 #include "attention/shared_pool.h"
 #include "bareattn/error.h"
+#include "base/float_environment.h"
 #include "model/head_outputs.h"
 
 namespace bareattn {
@@ -118,6 +119,7 @@ Band compare_band(const Observation& observation, int layer, TokenRange rows, bo
 }  // namespace
 
 Agreement head_agreement(const Observation& observation, const AgreementOptions& options, const Progress& progress) {
+  const base::DefaultFloatEnvironment environment;
   const ModelConfig& config = observation.model().config();
   if (options.layer < -1 || options.layer >= config.layers)
     throw InputError("there is no layer " + std::to_string(options.layer) + "; the model has " +

@@ -12,6 +12,7 @@
 
 #include "attention/shared_pool.h"
 #include "bareattn/error.h"
+#include "base/float_environment.h"
 #include "observe/strongest.h"
 
 namespace bareattn {
@@ -135,6 +136,7 @@ void check_same(const Trace& a, const Trace& b) {
 }  // namespace
 
 RunDiff diff(const Trace& a, const Trace& b, const DiffOptions& options, const Progress& progress) {
+  const base::DefaultFloatEnvironment environment;
   if (options.top < 1) throw std::invalid_argument("diff: top needs 1 or more");
   check_same(a, b);
   const ModelConfig& config = a.model().config();

@@ -4,6 +4,7 @@
 
 #include "bareattn/diff.h"
 #include "bareattn/error.h"
+#include "base/float_environment.h"
 #include "base/temporary_folder.h"
 
 namespace bareattn {
@@ -44,6 +45,7 @@ void trace(const std::string& path, const std::shared_ptr<const Model>& model, c
 
 RunDiff diff(const std::shared_ptr<const Model>& a, const std::shared_ptr<const Model>& b,
              const std::vector<int32_t>& tokens, const DiffOptions& options, const Progress& progress) {
+  const base::DefaultFloatEnvironment environment;
   if (a == nullptr || b == nullptr) throw std::invalid_argument("diff: a model is null");
   const ModelConfig &m = a->config(), &n = b->config();
   if (m.layers != n.layers || m.heads != n.heads || m.head_dim != n.head_dim || m.vocab_size != n.vocab_size) {

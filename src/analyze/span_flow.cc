@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "bareattn/observation.h"
+#include "base/float_environment.h"
 
 namespace bareattn {
 namespace {
@@ -18,6 +19,7 @@ void for_each_row(const SpanSet& set, const Body& body) {
 }  // namespace
 
 double span_flow(const Observation& observation, int from, int to, HeadId head) {
+  const base::DefaultFloatEnvironment environment;
   const std::vector<float> mass = observation.span_mass(to, head);
   (void)observation.span_mass(from, head);  // refuses
   const SpanSet rows = observation.span_sets()[static_cast<size_t>(from)];
@@ -27,6 +29,7 @@ double span_flow(const Observation& observation, int from, int to, HeadId head) 
 }
 
 double lookback_ratio(const Observation& observation, int context, int fresh, HeadId head) {
+  const base::DefaultFloatEnvironment environment;
   const std::vector<float> on_context = observation.span_mass(context, head),
                            on_fresh = observation.span_mass(fresh, head);
   const auto sets = observation.span_sets();
@@ -42,6 +45,7 @@ double lookback_ratio(const Observation& observation, int context, int fresh, He
 }
 
 double focus_score(const Observation& observation, int instruction, int data, HeadId head) {
+  const base::DefaultFloatEnvironment environment;
   const double a = static_cast<double>(observation.span_mass(instruction, head).back());
   const double b = static_cast<double>(observation.span_mass(data, head).back());
   return a / (a + b);

@@ -13,6 +13,7 @@
 #include "analyze/share_sums.h"
 #include "attention/shared_pool.h"
 #include "bareattn/error.h"
+#include "base/float_environment.h"
 
 namespace bareattn {
 namespace {
@@ -121,6 +122,7 @@ HeadSweep sweep_head(const Observation& observation, HeadId id, const SweepOptio
 }  // namespace
 
 Sweep sweep(const Observation& observation, const SweepOptions& options, const Progress& progress) {
+  const base::DefaultFloatEnvironment environment;
   const ModelConfig& config = observation.model().config();
   const auto length = static_cast<int64_t>(observation.tokens().size());
   const auto bands = bands_of(length, rows_wanted(options.rows, length));
@@ -143,6 +145,7 @@ Sweep sweep(const Observation& observation, const SweepOptions& options, const P
 }
 
 std::vector<float> swept_rows(const Observation& observation, Swept measure, HeadId head) {
+  const base::DefaultFloatEnvironment environment;
   const int index = static_cast<int>(measure);
   swept_info(measure);  // refuses
   const auto length = static_cast<int64_t>(observation.tokens().size());
@@ -171,6 +174,7 @@ std::vector<float> swept_rows(const Observation& observation, Swept measure, Hea
 }
 
 std::vector<double> stripes(const Observation& observation, HeadId head, int64_t most) {
+  const base::DefaultFloatEnvironment environment;
   const auto length = static_cast<int64_t>(observation.tokens().size());
   if (most < 0 || most >= length) {
     throw std::invalid_argument("most: distances 0 to " + std::to_string(length - 1) + " there are, got " +
@@ -192,6 +196,7 @@ std::vector<double> stripes(const Observation& observation, HeadId head, int64_t
 }
 
 std::vector<double> laplacian_eigenvalues(const Observation& observation, HeadId head, int64_t count) {
+  const base::DefaultFloatEnvironment environment;
   if (count < 0) throw std::invalid_argument("count: needs 0 or more, got " + std::to_string(count));
   std::vector<double> values = observation.received(head);
   const std::vector<float> self = observation.rows(Measure::self_weight, head);

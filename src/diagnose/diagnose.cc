@@ -5,6 +5,7 @@
 #include "bareattn/diagnosis.h"
 #include "bareattn/error.h"
 #include "bareattn/score_table.h"
+#include "base/float_environment.h"
 #include "diagnose/gather.h"
 #include "diagnose/hypothesis.h"
 
@@ -45,6 +46,7 @@ bool wants_probes(const Evidence& evidence, const std::vector<std::string>& want
 
 Diagnosis diagnose_observation(std::shared_ptr<const Observation> observation, const Tokenizer* tokenizer,
                                const DiagnoseOptions& options, double rounding) {
+  const base::DefaultFloatEnvironment environment;
   diagnosing::check_names(options.checks);
   check_length(observation->tokens().size(), options.expectations);
   if (options.control != nullptr)
@@ -66,6 +68,7 @@ Diagnosis diagnose_observation(std::shared_ptr<const Observation> observation, c
 
 Diagnosis diagnose(const std::shared_ptr<const Model>& model, std::vector<int32_t> tokens, const DiagnoseOptions& asked,
                    const Progress& progress) {
+  const base::DefaultFloatEnvironment environment;
   diagnosing::check_names(asked.checks);
   check_length(tokens.size(), asked.expectations);
   if (asked.control != nullptr) diagnosing::check_control(*asked.control, tokens, model->config());

@@ -8,6 +8,7 @@
 
 #include "bareattn/error.h"
 #include "bareattn/steering.h"
+#include "base/float_environment.h"
 #include "base/random.h"
 
 namespace bareattn {
@@ -275,6 +276,7 @@ const std::vector<FaultInfo>& faults() {
 }
 
 BrokenRun break_run(const std::string& fault, uint64_t seed, const Model& model, std::vector<int32_t> tokens) {
+  const base::DefaultFloatEnvironment environment;
   const size_t colon = fault.find(':');
   const std::string wanted = fault.substr(0, colon);
   std::optional<double> number;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "bareattn/faults.h"
+#include "base/float_environment.h"
 #include "diagnose/gather.h"
 
 namespace bareattn {
@@ -70,6 +71,7 @@ BrokenRun restore(const BrokenRun& broken, const Remedy& remedy, const ModelConf
 
 Restoration measure_restoration(const std::shared_ptr<const Model>& model, const BrokenRun& broken,
                                 const BrokenRun& restored, int threads) {
+  const base::DefaultFloatEnvironment environment;
   const size_t common = std::min({broken.meant_tokens.size(), broken.tokens.size(), restored.tokens.size()});
   const Measured meant = measure(model, broken.meant_tokens, broken.meant, common, threads);
   const Measured bad = measure(model, broken.tokens, broken.options.variant, common, threads);

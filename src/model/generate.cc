@@ -7,6 +7,7 @@
 
 #include "bareattn/error.h"
 #include "bareattn/model.h"
+#include "base/float_environment.h"
 #include "base/random.h"
 #include "model/surprise.h"
 
@@ -70,6 +71,7 @@ void check(const SamplingOptions& options) {
 std::vector<int32_t> generate(Session& session, TensorView<const float> logits, int count,
                               const SamplingOptions& options, const std::function<bool(int32_t)>& emit,
                               Observer* observer) {
+  const base::DefaultFloatEnvironment environment;
   check(options);
   const int64_t vocabulary = session.model().config().vocab_size;
   if (logits.size() != vocabulary || (logits.rank > 0 && logits.stride[static_cast<size_t>(logits.rank - 1)] != 1)) {
@@ -92,6 +94,7 @@ std::vector<int32_t> generate(Session& session, TensorView<const float> logits, 
 
 double perplexity(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens, int threads,
                   const Progress& progress) {
+  const base::DefaultFloatEnvironment environment;
   if (tokens.size() < 2) {
     throw InputError("perplexity needs at least 2 tokens; there are " + std::to_string(tokens.size()));
   }

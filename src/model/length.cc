@@ -3,6 +3,7 @@
 
 #include "bareattn/error.h"
 #include "bareattn/model.h"
+#include "base/float_environment.h"
 
 namespace bareattn {
 
@@ -11,6 +12,7 @@ const char* beyond_name(Beyond beyond) {
 }
 
 double position_scale(const ModelConfig& config, int64_t tokens, Beyond beyond) {
+  const base::DefaultFloatEnvironment environment;
   if (tokens <= config.context_length || beyond == Beyond::extrapolate) return 1;
   if (beyond == Beyond::scale) return static_cast<double>(tokens) / config.context_length;
   refuse_length(config, std::to_string(tokens));

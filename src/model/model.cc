@@ -3,6 +3,7 @@
 #include "bareattn/model.h"
 
 #include "bareattn/error.h"
+#include "base/float_environment.h"
 #include "base/sha256.h"
 #include "base/thread_pool.h"
 #include "model/config.h"
@@ -19,6 +20,7 @@ std::string precision_text(const Model& model) {
 }
 
 std::shared_ptr<const Model> Model::load(const std::string& path, const LoadOptions& options) {
+  const base::DefaultFloatEnvironment environment;
   return std::make_shared<const model::LoadedModel>(path, options);
 }
 

@@ -10,6 +10,7 @@
 #include "bareattn/error.h"
 #include "base/atomic_file.h"
 #include "base/checked.h"
+#include "base/float_environment.h"
 #include "files/gguf.h"
 #include "files/quantize_blocks.h"
 
@@ -92,6 +93,7 @@ std::string metadata_of(const GgufFile& file, uint64_t end, uint32_t file_type) 
 const char* weight_type_name(WeightType type) { return info_of(type).name; }
 
 Quantized quantize(const std::string& from, const std::string& to, WeightType type, const Progress& progress) {
+  const base::DefaultFloatEnvironment environment;
   const GgufFile file(from);
   if (file.tensors().empty()) file.fail("", "the file holds no tensors");
   const TypeInfo& wanted = info_of(type);

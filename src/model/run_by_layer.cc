@@ -5,6 +5,7 @@
 
 #include "bareattn/error.h"
 #include "bareattn/model.h"
+#include "base/float_environment.h"
 #include "model/layer.h"
 #include "model/loaded_model.h"
 
@@ -31,6 +32,7 @@ void copy_rows(const Rows& from, int64_t first, Rows& to, int64_t at, int64_t ro
 
 void run_by_layer(const std::shared_ptr<const Model>& any, std::span<const int32_t> tokens, Observer& observer,
                   const SessionOptions& options, const Progress& progress) {
+  const base::DefaultFloatEnvironment environment;
   const auto loaded = std::dynamic_pointer_cast<const model::LoadedModel>(any);
   if (loaded == nullptr) throw std::invalid_argument("run_by_layer: model is null or was not made by Model::load");
   if (options.threads < 0 || options.chunk < 0)

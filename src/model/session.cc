@@ -8,6 +8,7 @@
 
 #include "bareattn/error.h"
 #include "bareattn/model.h"
+#include "base/float_environment.h"
 #include "base/thread_pool.h"
 #include "model/layer.h"
 #include "model/loaded_model.h"
@@ -134,10 +135,11 @@ void Session::Impl::unembed(const Pass& pass, int64_t first, int64_t rows, float
 }
 
 Session::Session(std::shared_ptr<const Model> model, const SessionOptions& options) {
+  const base::DefaultFloatEnvironment environment;
   check_not_negative("threads", options.threads);
   check_not_negative("max_tokens", options.max_tokens);
   check_not_negative("chunk", options.chunk);
-  check_not_negative("reach.window + 1", options.reach.window + 1);
+  if (options.reach.window != -1) check_not_negative("reach.window", options.reach.window);
   check_not_negative("reach.sinks", options.reach.sinks);
   impl_ = std::make_unique<Impl>(loaded(model), options);
 }
@@ -159,6 +161,7 @@ void Session::truncate(int64_t length) {
 
 TensorView<const float> Session::run(std::span<const int32_t> tokens, Logits logits, Observer* observer,
                                      const Progress& progress) {
+  const base::DefaultFloatEnvironment environment;
   Impl& self = *impl_;
   const ModelConfig& config = self.model->config();
   const int64_t vocabulary = config.vocab_size;

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <functional>
 
+#include "base/float_environment.h"
 #include "observe/measures.h"
 #include "observe/roles.h"
 
@@ -128,6 +129,7 @@ std::vector<std::vector<Ranked>> rank_all(const Observation& observation) {
 }  // namespace
 
 std::vector<Highlight> highlights(const Observation& observation) {
+  const base::DefaultFloatEnvironment environment;
   const auto ranked = rank_all(observation);
   std::vector<Highlight> found;
   for (size_t r = 0; r < ranked.size(); ++r) {
@@ -144,6 +146,7 @@ std::vector<Highlight> highlights(const Observation& observation) {
 }
 
 std::vector<HeadId> telling_heads(const Observation& observation) {
+  const base::DefaultFloatEnvironment environment;
   const ModelConfig& config = observation.model().config();
   const auto ranked = rank_all(observation);
   const int total = config.layers * config.heads;

@@ -7,6 +7,7 @@
 
 #include "bareattn/error.h"
 #include "bareattn/weights.h"
+#include "base/float_environment.h"
 #include "kernels/convert.h"
 #include "observe/exact_cells.h"
 #include "observe/token_texts.h"
@@ -107,6 +108,7 @@ bool choose(const Model& model, const Keeper& keeper, Lesson& lesson) {
 
 std::shared_ptr<const Lesson> make_lesson(const std::shared_ptr<const Model>& model, const std::string& sentence,
                                           int threads) {
+  const base::DefaultFloatEnvironment environment;
   const Tokenizer& tokenizer = model->tokenizer();
   const std::vector<int32_t> tokens = tokenizer.encode(sentence, false, tokenizer.spec().add_bos);
   const auto n = static_cast<int64_t>(tokens.size());

@@ -6,6 +6,7 @@
 
 #include "bareattn/error.h"
 #include "bareattn/observation.h"
+#include "base/float_environment.h"
 #include "base/thread_pool.h"
 #include "observe/run_observation.h"
 #include "observe/token_texts.h"
@@ -14,6 +15,7 @@ namespace bareattn {
 
 std::unique_ptr<Observation> observe(const std::shared_ptr<const Model>& model, std::vector<int32_t> tokens,
                                      const ObservationOptions& options, int threads, const Progress& progress) {
+  const base::DefaultFloatEnvironment environment;
   const ModelConfig& config = model->config();
   const int64_t count = static_cast<int64_t>(tokens.size());
   if (count == 0) throw InputError("the text is empty: there is nothing to attend to");

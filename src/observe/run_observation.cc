@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "bareattn/error.h"
+#include "base/float_environment.h"
 #include "base/thread_pool.h"
 #include "kernels/convert.h"
 #include "observe/exact_cells.h"
@@ -51,6 +52,7 @@ class RunObservation final : public Observation {
   }
 
   std::vector<float> rows(Measure measure, HeadId head) const override {
+    const base::DefaultFloatEnvironment environment;
     kept(recorder_->groups().has(measure), measure_info(measure).id);
     const AttentionStatistics s = statistics(head);
     std::vector<float> values(length());
@@ -117,11 +119,13 @@ class RunObservation final : public Observation {
   }
 
   Role role(HeadId head) const override {
+    const base::DefaultFloatEnvironment environment;
     kept(recorder_->groups().for_roles(), "role");
     return role_of(means(head), length());
   }
 
   std::vector<float> row_weights(HeadId head, int64_t row) const override {
+    const base::DefaultFloatEnvironment environment;
     check(head);
     if (row < 0 || row >= length()) {
       throw std::invalid_argument("row " + std::to_string(row) + ": the text has " + std::to_string(length()) +
@@ -157,6 +161,7 @@ class RunObservation final : public Observation {
   int kv_head(HeadId head) const { return head.head / (recorder_->heads() / recorder_->kv_heads()); }
 
   std::vector<float> cells(ScoreStage stage, HeadId head, TokenRange rows, TokenRange keys) const {
+    const base::DefaultFloatEnvironment environment;
     check(head);
     check_ranges(rows, keys, length());
     if (!recorder_->keeps_qk()) throw std::invalid_argument("tile: Q and K were not kept (keep_qk is off)");

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "bareattn/points.h"
+#include "base/float_environment.h"
 
 namespace bareattn {
 namespace {
@@ -73,6 +74,7 @@ class StreamObserver final : public Observer {
 
 std::vector<StreamLayer> measure_stream(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens,
                                         int threads, const Progress& progress) {
+  const base::DefaultFloatEnvironment environment;
   const ModelConfig& config = model->config();
   SessionOptions options;
   options.threads = threads;

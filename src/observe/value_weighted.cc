@@ -4,11 +4,13 @@
 #include <span>
 
 #include "bareattn/observation.h"
+#include "base/float_environment.h"
 #include "observe/strongest.h"
 
 namespace bareattn {
 
 std::vector<float> value_weighted(const Observation& observation, HeadId head, TokenRange rows, TokenRange keys) {
+  const base::DefaultFloatEnvironment environment;
   const std::vector<float> sizes = observation.carried(head);
   std::vector<float> cells = observation.tile(head, rows, keys);
   const int64_t columns = keys.end - keys.begin;
@@ -19,6 +21,7 @@ std::vector<float> value_weighted(const Observation& observation, HeadId head, T
 }
 
 std::vector<float> value_shares(const Observation& observation, HeadId head, TokenRange rows) {
+  const base::DefaultFloatEnvironment environment;
   std::vector<float> cells = value_weighted(observation, head, rows, {0, rows.end});
   for (int64_t i = rows.begin; i < rows.end; ++i) {
     const auto row =
@@ -31,6 +34,7 @@ std::vector<float> value_shares(const Observation& observation, HeadId head, Tok
 
 std::vector<std::pair<int32_t, float>> top_value_weighted(const Observation& observation, HeadId head, int64_t row,
                                                           int count) {
+  const base::DefaultFloatEnvironment environment;
   std::vector<float> weights = observation.row_weights(head, row);
   const std::vector<float> sizes = observation.carried(head);
   for (size_t j = 0; j < weights.size(); ++j) weights[j] *= sizes[j];

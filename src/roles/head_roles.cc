@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "bareattn/error.h"
+#include "base/float_environment.h"
 #include "base/sha256.h"
 #include "base/thread_pool.h"
 #include "roles/name_roles.h"
@@ -153,6 +154,7 @@ bool same_request(const HeadRoles& roles, const Model& model, const RoleOptions&
 
 HeadRoles find_roles(const std::shared_ptr<const Model>& model, const RoleOptions& options, int threads,
                      const Progress& progress) {
+  const base::DefaultFloatEnvironment environment;
   using namespace observing;
   const auto start = std::chrono::steady_clock::now();
   RecipeRun run = prepare(model, options, threads);

@@ -7,6 +7,7 @@
 
 #include "bareattn/error.h"
 #include "bareattn/head_roles.h"
+#include "base/float_environment.h"
 #include "base/json.h"
 #include "roles/name_roles.h"
 
@@ -145,6 +146,7 @@ std::string roles_to_json(const HeadRoles& roles) {
 }
 
 HeadRoles roles_from_json(const std::string& json) {
+  const base::DefaultFloatEnvironment environment;
   std::string problem;
   const Json document = base::read_json(json, problem);
   if (document.is_discarded()) refuse("this " + problem);

@@ -5,6 +5,7 @@
 
 #include "bareattn/error.h"
 #include "bareattn/files.h"
+#include "base/float_environment.h"
 #include "base/json.h"
 #include "base/temporary_folder.h"
 #include "base/threads.h"
@@ -167,6 +168,7 @@ std::shared_ptr<const Shown> Live::traced(const Job& job) {
 }
 
 void Live::run(const Job& job) {
+  const base::DefaultFloatEnvironment environment;
   std::string phase = "done", error;
   std::shared_ptr<const Shown> shown;
   try {

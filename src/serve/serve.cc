@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "bareattn/error.h"
+#include "base/float_environment.h"
 #include "serve/connection.h"
 
 namespace bareattn {
@@ -169,6 +170,7 @@ const std::string& Server::token() const { return impl_->token; }
 std::string Server::url() const { return "http://127.0.0.1:" + std::to_string(port()) + "/#token=" + token(); }
 
 void Server::run(const std::function<bool()>& stop) {
+  const base::DefaultFloatEnvironment environment;
   impl_->accept();
   impl_->watch(stop);
   impl_->io.run();

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "bareattn/error.h"
+#include "base/float_environment.h"
 #include "base/threads.h"
 
 namespace bareattn::serving {
@@ -40,6 +41,7 @@ void Work::add(Lane lane, Job job) {
 }
 
 void Work::serve(bool tiles) {
+  const base::DefaultFloatEnvironment environment;  // the thread has that of who started the server
   for (;;) {
     Job job;
     {

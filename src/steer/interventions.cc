@@ -4,6 +4,7 @@
 
 #include "bareattn/error.h"
 #include "bareattn/steering.h"
+#include "base/float_environment.h"
 
 namespace bareattn {
 namespace {
@@ -88,6 +89,7 @@ std::vector<HeadId> select_heads(const std::vector<std::string>& patterns, const
 
 Intervention mean_ablation(const std::shared_ptr<const Model>& model, std::span<const int32_t> tokens,
                            std::vector<std::string> heads, int threads, const Progress& progress) {
+  const base::DefaultFloatEnvironment environment;
   const ModelConfig& config = model->config();
   Intervention mean;
   mean.kind = Intervention::Kind::mean;
@@ -105,6 +107,7 @@ Intervention mean_ablation(const std::shared_ptr<const Model>& model, std::span<
 }
 
 std::vector<Intervention> adaptive_temperature(const Observation& observation) {
+  const base::DefaultFloatEnvironment environment;
   const ModelConfig& config = observation.model().config();
   std::vector<Intervention> all;
   for (int layer = 0; layer < config.layers; ++layer) {
@@ -125,6 +128,7 @@ std::vector<Intervention> adaptive_temperature(const Observation& observation) {
 
 std::vector<Intervention> calibrate(const Observation& control, const std::vector<TokenSpan>& spans,
                                     const std::vector<std::string>& heads) {
+  const base::DefaultFloatEnvironment environment;
   const auto length = static_cast<int64_t>(control.tokens().size());
   std::vector<Intervention> all;
   for (const HeadId head : select_heads(heads, control.model().config())) {

@@ -8,6 +8,7 @@
 
 #include "bareattn/error.h"
 #include "bareattn/steering.h"
+#include "base/float_environment.h"
 
 namespace bareattn {
 namespace {
@@ -102,6 +103,7 @@ std::string steering_to_json(const std::vector<Intervention>& interventions) {
 }
 
 std::vector<Intervention> steering_from_json(const std::string& text) {
+  const base::DefaultFloatEnvironment environment;
   std::string problem;
   const Json json = base::read_json(text, problem);
   if (json.is_discarded()) fail("", problem);

@@ -7,6 +7,7 @@
 
 #include "bareattn/error.h"
 #include "bareattn/steering.h"
+#include "base/float_environment.h"
 
 namespace bareattn {
 namespace {
@@ -267,6 +268,7 @@ void refuse_blind_rows(const ScoreTable& table, int64_t tokens) {
 }  // namespace
 
 ScoreTable make_table(const std::vector<Intervention>& interventions, const ModelConfig& config, int64_t tokens) {
+  const base::DefaultFloatEnvironment environment;
   std::vector<Intervention> kept;
   for (const Intervention& one : interventions) {
     check(one);

@@ -6,6 +6,7 @@
 
 #include "bareattn/error.h"
 #include "bareattn/score_table.h"
+#include "base/float_environment.h"
 #include "base/sha256.h"
 #include "observe/exact_cells.h"
 #include "observe/strongest.h"
@@ -125,6 +126,7 @@ Trace::Trace(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Trace::~Trace() = default;
 
 std::shared_ptr<const Trace> Trace::open(const std::string& path) {
+  const base::DefaultFloatEnvironment environment;
   return std::shared_ptr<const Trace>(new Trace(std::make_unique<Impl>(path)));
 }
 
@@ -147,6 +149,7 @@ void Trace::check_model_file(const std::string& model_path) const {
 }
 
 std::vector<float> Trace::tile(HeadId head, TraceRange rows, TraceRange keys) const {
+  const base::DefaultFloatEnvironment environment;
   check_ranges(rows, keys, impl_->length());
   std::vector<float> out(static_cast<size_t>((rows.end - rows.begin) * (keys.end - keys.begin)));
   exact_cells(impl_->source(head), ScoreStage::weight, rows, keys, out.data());
@@ -154,6 +157,7 @@ std::vector<float> Trace::tile(HeadId head, TraceRange rows, TraceRange keys) co
 }
 
 void Trace::visit(HeadId head, TraceRange rows, TraceRange keys, const std::function<void(const Piece&)>& see) const {
+  const base::DefaultFloatEnvironment environment;
   check_ranges(rows, keys, impl_->length());
   visit_cells(impl_->source(head), rows, keys, [&](const attend::WeightPiece& piece) {
     see({{piece.row, piece.row + piece.rows}, {piece.key, piece.key + piece.keys}, piece.weight, piece.stride});
@@ -162,6 +166,7 @@ void Trace::visit(HeadId head, TraceRange rows, TraceRange keys, const std::func
 }
 
 std::vector<float> Trace::scores(HeadId head, TraceRange rows, TraceRange keys) const {
+  const base::DefaultFloatEnvironment environment;
   check_ranges(rows, keys, impl_->length());
   std::vector<float> out(static_cast<size_t>((rows.end - rows.begin) * (keys.end - keys.begin)));
   exact_cells(impl_->source(head), ScoreStage::biased, rows, keys, out.data());
@@ -169,6 +174,7 @@ std::vector<float> Trace::scores(HeadId head, TraceRange rows, TraceRange keys) 
 }
 
 std::vector<float> Trace::row_weights(HeadId head, int64_t row) const {
+  const base::DefaultFloatEnvironment environment;
   if (row < 0 || row >= impl_->length()) {
     throw std::invalid_argument("row " + std::to_string(row) + ": the text has " + std::to_string(impl_->length()) +
                                 " tokens");

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "bareattn/error.h"
+#include "base/float_environment.h"
 #include "kernels/convert.h"
 #include "observe/measures.h"
 #include "trace/trace_impl.h"
@@ -67,11 +68,13 @@ std::vector<float> Trace::span_mass(int set, HeadId head) const {
 int Trace::threads() const { return impl_->facts.run.threads; }
 
 double Trace::mean(Measure measure, HeadId head) const {
+  const base::DefaultFloatEnvironment environment;
   impl_->stored(source_of(measure));
   return impl_->means(head)[static_cast<size_t>(measure)];
 }
 
 std::vector<float> Trace::rows(Measure measure, HeadId head) const {
+  const base::DefaultFloatEnvironment environment;
   impl_->stored(source_of(measure));
   const AttentionStatistics s = impl_->statistics(head);
   std::vector<float> values(static_cast<size_t>(impl_->length()));
@@ -119,6 +122,7 @@ std::vector<float> Trace::pool_max(HeadId head) const {
 }
 
 Role Trace::role(HeadId head) const {
+  const base::DefaultFloatEnvironment environment;
   for (const char* name : {"entropy", "mean_distance", "first_mass"}) impl_->stored(name);
   return role_of(impl_->means(head), impl_->length());
 }

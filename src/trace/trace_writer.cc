@@ -12,6 +12,7 @@
 #include "bareattn/error.h"
 #include "bareattn/score_table.h"
 #include "base/aligned.h"
+#include "base/float_environment.h"
 #include "base/page_sums.h"
 #include "base/thread_pool.h"
 #include "kernels/convert.h"
@@ -339,6 +340,7 @@ void TraceWriter::commit(const TraceRun& run) {
 
 void write_trace(const std::string& path, const std::shared_ptr<const Model>& model, std::vector<int32_t> tokens,
                  const TraceOptions& options, const Reach& reach, int threads, const Progress& progress) {
+  const base::DefaultFloatEnvironment environment;
   SessionOptions run_options;
   run_options.threads = threads;
   run_options.reach = reach;

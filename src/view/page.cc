@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "base/float_environment.h"
 #include "view/encode.h"
 #include "view/page_assets.h"
 #include "view/page_description.h"
@@ -42,6 +43,7 @@ std::vector<view::Section> agreement_sections(const Observation& observation, co
 }  // namespace
 
 std::string render_page(const Observation& observation, const PageOptions& options) {
+  const base::DefaultFloatEnvironment environment;
   const view::PageAssets assets = view::page_assets();
   if (assets.script.empty() || assets.style.empty()) {
     throw std::runtime_error(
