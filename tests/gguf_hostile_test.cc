@@ -248,8 +248,6 @@ TEST(HostileGguf, A20_A21_A22_Offsets) {
   std::string good = tiny_llama().build();
   expect_refused({"one byte short", good.substr(0, good.size() - 1), "end past"});
   expect_refused({"data missing", good.substr(0, good.size() - 300'000), "end past"});
-  expect_refused({"too long", good + "x", "1 more bytes"});
-  expect_refused({"appended", good + std::string(100'000, 'x'), "100000 more bytes"});
 }
 
 TEST(HostileGguf, A23_AMillionValuesTakeLinearTime) {
@@ -287,9 +285,13 @@ TEST(HostileGguf, A24_Hyperparameters) {
     expect_refused({key, tiny([&](GgufBuilder& g) { g.i32(full, -1); }), "may not be negative"});
     expect_refused({key, tiny([&](GgufBuilder& g) { g.string(full, "2"); }), "is string; an integer is needed"});
     expect_refused({key, tiny([&](GgufBuilder& g) {
-                      g.array<uint32_t>(full, 4, {2, 2});
+                      g.array<uint32_t>(full, 4, {2, 3});
                     }),
-                    "an array of u32; an integer"});
+                    "an array of 2, 3, ..; only one number"});
+    expect_refused({key, tiny([&](GgufBuilder& g) {
+                      g.array<float>(full, 6, {2, 2});
+                    }),
+                    "an array of f32; an integer"});
   }
   for (const char* key :
        {"block_count", "context_length", "embedding_length", "feed_forward_length", "attention.head_count"})
@@ -308,13 +310,10 @@ TEST(HostileGguf, A24_Hyperparameters) {
   expect_refused({"vocabulary", with_u32("llama.vocab_size", 261), "the vocabulary has 260"});
   expect_refused(
       {"scaling", tiny([](GgufBuilder& g) { g.string("llama.rope.scaling.type", "longrope"); }), "'longrope'"});
-  expect_refused({"scaling", tiny([](GgufBuilder& g) { g.string("llama.rope.scaling.type", "yarn"); }),
-                  "'llama.rope.scaling.original_context_length' is missing"});
   expect_refused({"experts", with_u32("llama.expert_count", 8), "only 0 can be run"});
   expect_refused({"architecture", tiny([](GgufBuilder& g) { g.string("general.architecture", "mamba\x1b[1m"); }),
                   "'mamba\\x1b[1m'"});
   expect_refused({"architecture", with_u32("general.architecture", 1), "a string is needed"});
-  expect_refused({"name", tiny([](GgufBuilder& g) { g.string("general.name", "\xff\xfe"); }), "UTF-8"});
 }
 
 TEST(HostileGguf, A25_A26_Tensors) {
@@ -372,8 +371,9 @@ TEST(HostileGguf, A27_A28_A29_Vocabulary) {
   expect_refused({"model unknown", tiny([&](GgufBuilder& g) { g.string(key("model"), "llama"); }), "llama"});
   for (const char* id : {"bos_token_id", "eos_token_id", "unknown_token_id", "padding_token_id"}) {
     expect_refused({id, with_u32(key(id), 260), "is 260; the vocabulary has 260 tokens"});
+    expect_refused({id, tiny([&](GgufBuilder& g) { g.i32(key(id), -2); }), "may not be negative"});
+    if (std::string_view(id) == "padding_token_id") continue;  // of -1: metadata_test.cc
     expect_refused({id, with_u32(key(id), UINT32_MAX), "is 4294967295"});
-    expect_refused({id, tiny([&](GgufBuilder& g) { g.i32(key(id), -1); }), "may not be negative"});
   }
   expect_refused(
       {"merge of unknown tokens", tiny([&](GgufBuilder& g) { g.strings(key("merges"), {"q z"}); }), "merge 0"});

@@ -16,7 +16,7 @@ inline std::string model_path() {
 
 inline TokenizerSpec model_spec() {
   const model::GgufFile file(model_path());
-  return model::read_tokenizer(file, model::read_config(file));
+  return model::read_tokenizer(file);
 }
 
 inline const Tokenizer& model_tokenizer() {

@@ -363,6 +363,16 @@ TEST(Chat, FormsOfChatml) {
             "<|im_start|>system\nIt's  you.<|im_end|>\n<|im_start|>user\nx<|im_end|>\n");
   EXPECT_THROW(t.apply_chat_template(std::vector<ChatMessage>{{"tool", "x"}}, false), std::invalid_argument);
   EXPECT_EQ(t.apply_chat_template({}, true), "<|im_start|>assistant\n");
+  // Attributes for subscripts; line ends after blocks, indents before them and a line end at the end are no output.
+  spec.chat_template =
+      "{% for message in messages %}\n  {% if loop.first and messages[0].role != 'system' %}\n{{ "
+      "'<|im_start|>system\\nIt\\'s  you.<|im_end|>\\n' }}{% endif %}\n{{'<|im_start|>' + message.role + "
+      "'\\n' + message.content + '<|im_end|>' + '\\n'}}{% endfor %}\n" +
+      tail + "\n";
+  EXPECT_EQ(Tokenizer(spec).apply_chat_template(messages, true), t.apply_chat_template(messages, true));
+  spec.chat_template += "\n\n";  // what stands after a line end of a block and that of the end is output
+  const Tokenizer longer(spec);
+  EXPECT_THROW((void)longer.apply_chat_template(messages, true), InputError);
 }
 
 }  // namespace

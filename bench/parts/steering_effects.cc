@@ -294,7 +294,7 @@ std::string answer_to(const SharedModel& model, const Tokens& tokens, const Tabl
   const auto logits = session.run(tokens, bareattn::Logits::last);
   std::string answer;
   bareattn::generate(session, {logits.data, {model->config().vocab_size}}, count, {}, [&](int32_t id) {
-    if (id != model->tokenizer().spec().eos_id) answer += model->tokenizer().piece(id);
+    if (!bareattn::ends_generation(*model, id)) answer += model->tokenizer().piece(id);
     return true;
   });
   return answer;

@@ -7,6 +7,7 @@
 #include "bareattn/attention_cache.h"     // keys and values kept between calls
 #include "bareattn/diagnosis.h"           // what is wrong with how a model attends
 #include "bareattn/diff.h"                // two runs or two models compared, head by head
+#include "bareattn/end_tokens.h"          // after which tokens generation ends
 #include "bareattn/error.h"               // what is thrown: InputError, FileError, OutputError
 #include "bareattn/faults.h"              // faults to inject, each a real bug
 #include "bareattn/files.h"               // files read and written whole, text made safe to print
@@ -16,6 +17,7 @@
 #include "bareattn/length.h"              // past the trained context, windows
 #include "bareattn/lesson.h"              // one head on a short sentence, every number of it: the page's tour
 #include "bareattn/model.h"               // a model, a run of it, generation
+#include "bareattn/model_file.h"          // what a file says about its model, run or not; a tokenizer alone
 #include "bareattn/observation.h"         // every head over one text: measures, maps, roles
 #include "bareattn/page.h"                // the page: one HTML file
 #include "bareattn/points.h"              // where a run can be watched

@@ -32,6 +32,7 @@ struct ServeOptions {
   std::string title;                          // of the page; empty: the trace's
   std::shared_ptr<const Model> model = {};    // live mode: runs the texts that are typed into the page; null: none
   std::shared_ptr<const Trace> against = {};  // a second run over the same tokens, shown beside the first; null: none
+  bool chat = false;                          // typed texts are users' messages: in the model's chat template
   bool value_weighted = false;                // the page opens with weights times the size of what keys carry
   /// The tour of `model`, on pages of its runs: of another model's there is none. Null: nowhere.
   std::shared_ptr<const Lesson> lesson = {};

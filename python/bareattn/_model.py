@@ -111,7 +111,7 @@ class Model:
                "seed": whole("seed", seed, most=2**64 - 1), "threads": self.threads}
         count = whole("count", count, 1, MOST_INT)
         made = self._model.generate(self._tokens(prompt, chat, bos), count, text_of(steering), how)
-        return self.decode(made[:-1] if made and made[-1] == self._model.end() else made)
+        return self.decode(made[:-1] if made and self._model.ends_generation(made[-1]) else made)
 
     def mean_ablation(self, text, heads):
         """The intervention that puts each head's mean over a text in its place."""

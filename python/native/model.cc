@@ -10,6 +10,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "bareattn/diagnosis.h"
+#include "bareattn/end_tokens.h"
 #include "bareattn/error.h"
 #include "bareattn/steering.h"
 #include "bind.h"
@@ -166,7 +167,7 @@ void bind_model(nb::module_& module) {
              const std::string text = model.tokenizer().decode(ids);
              return nb::bytes(text.data(), text.size());
            })
-      .def("end", [](const Model& model) { return model.tokenizer().spec().eos_id; })
+      .def("ends_generation", [](const Model& model, int32_t id) { return ends_generation(model, id); })
       .def("generate", &continued)
       .def("mean_ablation", [](const SharedModel& model, const std::vector<int32_t>& tokens,
                                std::vector<std::string> heads, int threads) {

@@ -86,13 +86,19 @@ Asked asked_for(nb::dict how) {
 }
 
 std::vector<NamedSpan> spans_of(const Asked& asked, const Tokenizer& tokenizer) {
-  std::vector<NamedSpan> found;
-  if (!asked.question.empty()) found = known_spans(tokenizer, asked.tokens, asked.question);
   std::vector<std::string_view> pieces;
   if (!asked.spans.empty())
     for (const int32_t id : asked.tokens) pieces.push_back(tokenizer.piece(id));
+  std::vector<NamedSpan> named, found;
   for (const std::string& span : asked.spans)
-    for (NamedSpan& one : find_spans(span, pieces)) found.push_back(std::move(one));
+    for (NamedSpan& one : find_spans(span, pieces)) named.push_back(std::move(one));
+  if (!asked.question.empty()) found = known_spans(tokenizer, asked.tokens, asked.question);
+  const auto taken = [&](const std::string& name) {
+    return std::any_of(named.begin(), named.end(), [&](const NamedSpan& one) { return one.name == name; });
+  };
+  for (NamedSpan& one : found)  // a name that was given keeps what it was given for
+    while (taken(one.name)) one.name = "chat " + one.name;
+  found.insert(found.end(), named.begin(), named.end());
   return found;
 }
 

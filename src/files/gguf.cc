@@ -238,8 +238,8 @@ void GgufFile::place_tensors(uint64_t data_begin, uint64_t alignment) {
   const uint64_t end = order.empty() ? data_begin : order.back()->offset + order.back()->bytes;
   const uint64_t padded = base::CheckedSize(end).align_up(alignment).value();
   if (file_.size() > padded) {
-    fail_at(padded, "the last tensor ends here, but the file has " + std::to_string(file_.size() - padded) +
-                        " more bytes; it is damaged or something was appended to it");
+    warnings_.push_back("the last tensor ends at byte " + std::to_string(end) + ", but the file has " +
+                        std::to_string(file_.size() - padded) + " more bytes; they are not read");
   }
 }
 

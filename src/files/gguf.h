@@ -1,12 +1,13 @@
 // Reads GGUF files (versions 2 and 3, little-endian) over a memory-mapped file: typed metadata and the place of every
 // tensor. Everything is checked when the file is opened: counts, lengths, names, duplicates, types, shapes, alignment,
-// offsets, overlaps, the file's end. Nothing is trusted and nothing is copied but one small index, so memory and time
-// stay linear in the file. Refused, by name: other versions, big-endian and split files, arrays of arrays, weight types
-// that dequant.h does not know, files that are something else (pickle, zip, HTML, ..).
-// FileError throughout. Where to go next: config.h (what the metadata mean), dequant.h (what the bytes mean).
+// offsets, overlaps; what stands after the last tensor is warned of. Nothing is trusted and nothing is copied but one
+// small index, so memory and time stay linear in the file. Refused, by name: other versions, big-endian and split
+// files, arrays of arrays, weight types that dequant.h does not know, files that are something else (pickle, zip, HTML,
+// ..). FileError throughout. Where to go next: config.h (what the metadata mean), dequant.h (what the bytes mean).
 #pragma once
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -41,14 +42,16 @@ class GgufFile {
   const base::MappedFile& file() const { return file_; }
   uint32_t version() const { return version_; }
   uint64_t values() const { return index_.size(); }
-  std::span<const TensorInfo> tensors() const { return tensors_; }  // in the order of their names
-  const TensorInfo* find_tensor(std::string_view name) const;       // nullptr: none
+  std::span<const TensorInfo> tensors() const { return tensors_; }        // in the order of their names
+  const std::vector<std::string>& warnings() const { return warnings_; }  // odd, but no reason to refuse
+  const TensorInfo* find_tensor(std::string_view name) const;             // nullptr: none
 
   /// Metadata by key: nothing where the key is absent, FileError where its type is another.
   std::optional<uint64_t> integer(std::string_view key) const;  // any integer type, not negative
   std::optional<double> number(std::string_view key) const;     // f32 or f64, finite
   std::optional<bool> boolean(std::string_view key) const;
   std::optional<std::string_view> string(std::string_view key) const;  // valid UTF-8
+  std::optional<std::string_view> bytes(std::string_view key) const;   // a string that may be no UTF-8
   std::optional<std::vector<std::string>> strings(std::string_view key) const;
   std::optional<std::vector<int32_t>> integers(std::string_view key) const;  // array of i32 or u32
   /// Of what strings() would give: how many, and the memory for them.
@@ -58,6 +61,9 @@ class GgufFile {
   StringsSize strings_size(std::string_view key) const;
   std::optional<uint64_t> integers_length(std::string_view key) const;  // of what integers() would give
   std::optional<uint64_t> array_length(std::string_view key, ValueType element) const;
+  std::optional<uint64_t> array_length(std::string_view key) const;             // of any elements
+  std::optional<std::vector<double>> numbers(std::string_view key) const;       // a number, a bool or an array of them
+  void each_key(const std::function<void(std::string_view key)>& visit) const;  // in no particular order
 
   /// Throws the FileError for this file; the offset is that of `key`'s record where there is one.
   [[noreturn]] void fail(std::string_view key, const std::string& sentence) const;
@@ -81,6 +87,7 @@ class GgufFile {
   uint32_t version_ = 0;
   std::vector<Entry> index_;  // ordered by (hash, key)
   std::vector<TensorInfo> tensors_;
+  std::vector<std::string> warnings_;
 };
 
 /// A name from a file, quoted, cut and made safe to print.

@@ -98,7 +98,7 @@ void skip_value(Cursor& cursor, std::string_view key) {
 struct GgufFile::Value {
   uint64_t record;
   ValueType type;
-  ValueType element = ValueType::u8;  // of an array
+  ValueType element = ValueType::u8;  // of an array; else the type
   uint64_t count = 1;                 // of an array
   Cursor cursor;                      // at the first element
 
@@ -113,6 +113,7 @@ std::optional<GgufFile::Value> GgufFile::find_value(std::string_view key) const 
   Cursor cursor(file_, entry->record);
   cursor.string("metadata key");
   Value value{entry->record, read_type(cursor, key), ValueType::u8, 1, cursor};
+  value.element = value.type;
   if (value.type == ValueType::array) {
     value.element = read_type(cursor, key);
     value.count = cursor.get<uint64_t>("array length");
@@ -128,26 +129,37 @@ std::optional<uint64_t> GgufFile::integer(std::string_view key) const {
     if (number < 0) fail(key, quoted(key) + " is " + std::to_string(number) + "; it may not be negative");
     return static_cast<uint64_t>(number);
   };
-  switch (value->type) {
-    case ValueType::u8:
-      return value->cursor.get<uint8_t>(key);
-    case ValueType::u16:
-      return value->cursor.get<uint16_t>(key);
-    case ValueType::u32:
-      return value->cursor.get<uint32_t>(key);
-    case ValueType::u64:
-      return value->cursor.get<uint64_t>(key);
-    case ValueType::i8:
-      return not_negative(value->cursor.get<int8_t>(key));
-    case ValueType::i16:
-      return not_negative(value->cursor.get<int16_t>(key));
-    case ValueType::i32:
-      return not_negative(value->cursor.get<int32_t>(key));
-    case ValueType::i64:
-      return not_negative(value->cursor.get<int64_t>(key));
-    default:
-      fail(key, quoted(key) + " is " + value->type_text() + "; an integer is needed");
+  const auto one = [&]() -> uint64_t {
+    switch (value->element) {
+      case ValueType::u8:
+        return value->cursor.get<uint8_t>(key);
+      case ValueType::u16:
+        return value->cursor.get<uint16_t>(key);
+      case ValueType::u32:
+        return value->cursor.get<uint32_t>(key);
+      case ValueType::u64:
+        return value->cursor.get<uint64_t>(key);
+      case ValueType::i8:
+        return not_negative(value->cursor.get<int8_t>(key));
+      case ValueType::i16:
+        return not_negative(value->cursor.get<int16_t>(key));
+      case ValueType::i32:
+        return not_negative(value->cursor.get<int32_t>(key));
+      case ValueType::i64:
+        return not_negative(value->cursor.get<int64_t>(key));
+      default:
+        fail(key, quoted(key) + " is " + value->type_text() + "; an integer is needed");
+    }
+  };
+  if (value->count == 0) fail(key, quoted(key) + " is an empty array; an integer is needed");
+  const uint64_t first = one();
+  for (uint64_t i = 1; i < value->count; ++i) {
+    const uint64_t other = one();
+    if (other == first) continue;
+    fail(key, quoted(key) + " is an array of " + std::to_string(first) + ", " + std::to_string(other) +
+                  ", ..; only one number for all layers can be run");
   }
+  return first;
 }
 
 std::optional<double> GgufFile::number(std::string_view key) const {
@@ -168,12 +180,16 @@ std::optional<bool> GgufFile::boolean(std::string_view key) const {
   return value->cursor.get<uint8_t>(key) != 0;
 }
 
-std::optional<std::string_view> GgufFile::string(std::string_view key) const {
+std::optional<std::string_view> GgufFile::bytes(std::string_view key) const {
   auto value = find_value(key);
   if (!value) return {};
   if (value->type != ValueType::string) fail(key, quoted(key) + " is " + value->type_text() + "; a string is needed");
-  const std::string_view text = value->cursor.string(key);
-  if (!base::is_utf8(text)) fail(key, quoted(key) + " is no valid UTF-8");
+  return value->cursor.string(key);
+}
+
+std::optional<std::string_view> GgufFile::string(std::string_view key) const {
+  const auto text = bytes(key);
+  if (text && !base::is_utf8(*text)) fail(key, quoted(key) + " is no valid UTF-8");
   return text;
 }
 
@@ -184,6 +200,62 @@ std::optional<uint64_t> GgufFile::array_length(std::string_view key, ValueType e
     fail(key, quoted(key) + " is " + value->type_text() + "; an array of " + name_of(element) + " is needed");
   }
   return value->count;
+}
+
+std::optional<uint64_t> GgufFile::array_length(std::string_view key) const {
+  auto value = find_value(key);
+  if (!value) return {};
+  if (value->type != ValueType::array) fail(key, quoted(key) + " is " + value->type_text() + "; an array is needed");
+  return value->count;
+}
+
+std::optional<std::vector<double>> GgufFile::numbers(std::string_view key) const {
+  auto value = find_value(key);
+  if (!value) return {};
+  std::vector<double> all;
+  for (uint64_t i = 0; i < value->count; ++i) {
+    Cursor& cursor = value->cursor;
+    switch (value->element) {
+      case ValueType::u8:
+      case ValueType::boolean:
+        all.push_back(cursor.get<uint8_t>(key));
+        break;
+      case ValueType::i8:
+        all.push_back(cursor.get<int8_t>(key));
+        break;
+      case ValueType::u16:
+        all.push_back(cursor.get<uint16_t>(key));
+        break;
+      case ValueType::i16:
+        all.push_back(cursor.get<int16_t>(key));
+        break;
+      case ValueType::u32:
+        all.push_back(cursor.get<uint32_t>(key));
+        break;
+      case ValueType::i32:
+        all.push_back(cursor.get<int32_t>(key));
+        break;
+      case ValueType::f32:
+        all.push_back(static_cast<double>(cursor.get<float>(key)));
+        break;
+      case ValueType::u64:
+        all.push_back(static_cast<double>(cursor.get<uint64_t>(key)));
+        break;
+      case ValueType::i64:
+        all.push_back(static_cast<double>(cursor.get<int64_t>(key)));
+        break;
+      case ValueType::f64:
+        all.push_back(cursor.get<double>(key));
+        break;
+      default:
+        fail(key, quoted(key) + " is " + value->type_text() + "; a number is needed");
+    }
+  }
+  return all;
+}
+
+void GgufFile::each_key(const std::function<void(std::string_view key)>& visit) const {
+  for (const Entry& entry : index_) visit(key_at(entry.record));
 }
 
 std::optional<std::vector<std::string>> GgufFile::strings(std::string_view key) const {

@@ -5,6 +5,10 @@
 #include <bit>
 #include <map>
 
+#include "bareattn/error.h"
+#include "base/utf8.h"
+#include "model/metadata.h"
+
 namespace bareattn::model {
 namespace {
 
@@ -40,15 +44,6 @@ class Keys {
   std::string prefix_;
 };
 
-std::string most_used_type(const GgufFile& file) {
-  std::map<TensorType, double> weights;
-  for (const TensorInfo& tensor : file.tensors())
-    weights[tensor.type] += static_cast<double>(tensor.rows()) * static_cast<double>(tensor.columns());
-  const auto best = std::max_element(weights.begin(), weights.end(),
-                                     [](const auto& a, const auto& b) { return a.second < b.second; });
-  return best == weights.end() ? "" : type_name(static_cast<uint32_t>(best->first));
-}
-
 void check_heads(const GgufFile& file, const Keys& keys, const ModelConfig& config) {
   const std::string kv = keys.name("attention.head_count_kv");
   if (config.heads % config.kv_heads != 0) {
@@ -67,15 +62,6 @@ void check_heads(const GgufFile& file, const Keys& keys, const ModelConfig& conf
   }
 }
 
-// What would change the result and is not done is refused, not skipped.
-void refuse_variants(const GgufFile& file, const Keys& keys) {
-  for (const char* key : {"expert_count", "attention.sliding_window"}) {
-    const std::string full = keys.name(key);
-    if (const auto value = file.integer(full); value && *value != 0)
-      file.fail(full, quoted(full) + " is " + std::to_string(*value) + "; only 0 can be run");
-  }
-}
-
 float positive_float(const GgufFile& file, const std::string& key, double fallback, double limit) {
   const double value = file.number(key).value_or(fallback);
   if (!(value > 0) || value > limit) {
@@ -85,27 +71,46 @@ float positive_float(const GgufFile& file, const std::string& key, double fallba
   return static_cast<float>(value);
 }
 
-RopeScaling read_scaling(const GgufFile& file, const Keys& keys) {
+// As readers of these files do it: a factor without a type is linear, and 0 is no factor.
+RopeScaling read_scaling(const GgufFile& file, const Keys& keys, int context) {
   RopeScaling scaling;
   const std::string key = keys.name("rope.scaling.type");
-  const auto type = file.string(key);
-  if (!type || *type == "none") return scaling;
-  if (*type != "linear" && *type != "yarn")
-    file.fail(key, quoted(key) + " is " + quoted(*type) + "; only 'none', 'linear' and 'yarn' can be run");
-  scaling.factor = positive_float(file, keys.name("rope.scaling.factor"), 1.0, 1e6);
-  if (*type == "linear") {
-    scaling.type = RopeScaling::Type::linear;
+  const std::string type(file.string(key).value_or("linear"));
+  if (type != "none" && type != "linear" && type != "yarn")
+    file.fail(key, quoted(key) + " is " + quoted(type) + "; only 'none', 'linear' and 'yarn' can be run");
+  scaling.attention_factor = positive_float(file, keys.name("rope.scaling.attn_factor"), 1.0, 1e3);
+  if (type == "none") return scaling;
+  std::string factor = keys.name("rope.scaling.factor");
+  if (!file.number(factor)) factor = keys.name("rope.scale_linear");  // its old name
+  if (file.number(factor).value_or(0) != 0) scaling.factor = positive_float(file, factor, 1.0, 1e6);
+  if (type == "linear") {
+    if (scaling.factor != 1) scaling.type = RopeScaling::Type::linear;
     return scaling;
   }
   scaling.type = RopeScaling::Type::yarn;
-  scaling.original_context = keys.positive("rope.scaling.original_context_length", max_context);
-  scaling.attention_factor = positive_float(file, keys.name("rope.scaling.attn_factor"), 1.0, 1e3);
+  scaling.original_context =
+      keys.positive("rope.scaling.original_context_length", max_context, static_cast<uint64_t>(context));
   scaling.beta_fast = positive_float(file, keys.name("rope.scaling.yarn_beta_fast"), 32.0, 1e6);
   scaling.beta_slow = positive_float(file, keys.name("rope.scaling.yarn_beta_slow"), 1.0, 1e6);
   return scaling;
 }
 
-int32_t token_id(const GgufFile& file, const char* key, int vocab_size) {
+int vocabulary_size(const GgufFile& file) {
+  const auto tokens = file.array_length("tokenizer.ggml.tokens", ValueType::string);
+  if (!tokens) file.fail("", "'tokenizer.ggml.tokens' is missing; the file has no vocabulary");
+  if (*tokens < 1 || *tokens > max_vocabulary) {
+    file.fail("tokenizer.ggml.tokens", "the vocabulary has " + std::to_string(*tokens) + " tokens; 1 to " +
+                                           std::to_string(max_vocabulary) + " are needed");
+  }
+  return static_cast<int>(*tokens);
+}
+
+// `may_be_none`: some files write -1 where there is none.
+int32_t token_id(const GgufFile& file, const char* key, int vocab_size, bool may_be_none = false) {
+  if (may_be_none) {
+    const auto stated = file.numbers(key);
+    if (stated && stated->size() == 1 && (stated->front() == -1 || stated->front() == UINT32_MAX)) return -1;
+  }
   const auto value = file.integer(key);
   if (!value) return -1;
   if (*value >= static_cast<uint64_t>(vocab_size)) {
@@ -117,7 +122,16 @@ int32_t token_id(const GgufFile& file, const char* key, int vocab_size) {
 
 }  // namespace
 
-ModelConfig read_config(const GgufFile& file) {
+std::string most_used_type(const GgufFile& file) {
+  std::map<TensorType, double> weights;
+  for (const TensorInfo& tensor : file.tensors())
+    weights[tensor.type] += static_cast<double>(tensor.rows()) * static_cast<double>(tensor.columns());
+  const auto best = std::max_element(weights.begin(), weights.end(),
+                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  return best == weights.end() ? "" : type_name(static_cast<uint32_t>(best->first));
+}
+
+ModelConfig read_config(const GgufFile& file, std::vector<std::string>& warnings) {
   ModelConfig config;
   const auto architecture = file.string("general.architecture");
   if (!architecture) file.fail("", "'general.architecture' is missing; the file does not say what model it holds");
@@ -126,7 +140,12 @@ ModelConfig read_config(const GgufFile& file) {
               "the model's architecture is " + quoted(*architecture) + "; only 'llama' can be run");
   }
   config.architecture = std::string(*architecture);
-  config.name = std::string(file.string("general.name").value_or(""));
+  warnings = file.warnings();
+  config.name = std::string(file.bytes("general.name").value_or(""));
+  if (!base::is_utf8(config.name)) {  // a name decides nothing
+    config.name = base::escape_for_terminal(config.name);
+    warnings.push_back("'general.name' is no valid UTF-8: " + quoted(config.name));
+  }
   config.file_type = most_used_type(file);
 
   const Keys keys(file, config.architecture + ".");
@@ -146,23 +165,21 @@ ModelConfig read_config(const GgufFile& file) {
                                   std::max<uint64_t>(1, static_cast<uint64_t>(config.width / config.heads)));
   config.rope_dim = keys.positive("rope.dimension_count", max_width, static_cast<uint64_t>(config.head_dim));
   check_heads(file, keys, config);
-  refuse_variants(file, keys);
   config.rope_base = positive_float(file, keys.name("rope.freq_base"), 10000.0, 1e12);
-  config.rope_scaling = read_scaling(file, keys);
-  config.norm_epsilon = positive_float(file, keys.name("attention.layer_norm_rms_epsilon"), 1e-5, 1.0);
+  config.rope_scaling = read_scaling(file, keys, config.context_length);
+  const std::string epsilon = keys.name("attention.layer_norm_rms_epsilon");
+  if (!file.number(epsilon)) file.fail(epsilon, quoted(epsilon) + " is missing; the model cannot be run without it");
+  config.norm_epsilon = positive_float(file, epsilon, 0, 1.0);
 
-  const auto tokens = file.array_length("tokenizer.ggml.tokens", ValueType::string);
-  if (!tokens) file.fail("", "'tokenizer.ggml.tokens' is missing; the file has no vocabulary");
-  if (*tokens < 1 || *tokens > max_vocabulary) {
-    file.fail("tokenizer.ggml.tokens", "the vocabulary has " + std::to_string(*tokens) + " tokens; 1 to " +
-                                           std::to_string(max_vocabulary) + " are needed");
-  }
-  config.vocab_size = static_cast<int>(*tokens);
+  config.vocab_size = vocabulary_size(file);
   const std::string stated = keys.name("vocab_size");
-  if (const auto size = file.integer(stated); size && *size != *tokens) {
+  if (const auto size = file.integer(stated); size && *size != static_cast<uint64_t>(config.vocab_size)) {
     file.fail(stated, quoted(stated) + " is " + std::to_string(*size) + ", but the vocabulary has " +
-                          std::to_string(*tokens) + " tokens");
+                          std::to_string(config.vocab_size) + " tokens");
   }
+  for (const std::string& key : check_metadata(file, config))
+    warnings.push_back(quoted(key) +
+                       " is not known and not used; if it changes what the model computes, results are wrong");
   return config;
 }
 
@@ -199,19 +216,25 @@ void check_merge_count(const GgufFile& file, const std::vector<std::string>& tok
 
 }  // namespace
 
-TokenizerSpec read_tokenizer(const GgufFile& file, const ModelConfig& config) {
+TokenizerSpec read_tokenizer(const GgufFile& file) {
+  const int vocabulary = vocabulary_size(file);
   check_vocabulary_memory(file);
   TokenizerSpec spec;
   const auto model = file.string("tokenizer.ggml.model");
   if (!model) file.fail("", "'tokenizer.ggml.model' is missing; the file does not say how text becomes tokens");
   spec.model = std::string(*model);
   spec.pre = std::string(file.string("tokenizer.ggml.pre").value_or(""));
+  if (spec.model == "gpt2" && !file.string("tokenizer.ggml.pre")) {
+    file.fail("",
+              "'tokenizer.ggml.pre' is missing; the file does not say how text is cut into words before it is merged, "
+              "and a wrong guess gives plausible wrong tokens");
+  }
   spec.tokens = *file.strings("tokenizer.ggml.tokens");
   check_merge_count(file, spec.tokens);
   const auto check_length = [&](const char* key, std::optional<uint64_t> length) {
-    if (!length || *length == static_cast<uint64_t>(config.vocab_size)) return;
+    if (!length || *length == static_cast<uint64_t>(vocabulary)) return;
     file.fail(key, quoted(key) + " has " + std::to_string(*length) + " entries, but the vocabulary has " +
-                       std::to_string(config.vocab_size) + " tokens");
+                       std::to_string(vocabulary) + " tokens");
   };
   if (const auto types = file.integers_length("tokenizer.ggml.token_type")) {
     check_length("tokenizer.ggml.token_type", types);  // before they are copied
@@ -219,14 +242,34 @@ TokenizerSpec read_tokenizer(const GgufFile& file, const ModelConfig& config) {
   }
   check_length("tokenizer.ggml.scores", file.array_length("tokenizer.ggml.scores", ValueType::f32));
   if (auto merges = file.strings("tokenizer.ggml.merges")) spec.merges = std::move(*merges);
-  spec.bos_id = token_id(file, "tokenizer.ggml.bos_token_id", config.vocab_size);
-  spec.eos_id = token_id(file, "tokenizer.ggml.eos_token_id", config.vocab_size);
-  spec.unknown_id = token_id(file, "tokenizer.ggml.unknown_token_id", config.vocab_size);
-  spec.padding_id = token_id(file, "tokenizer.ggml.padding_token_id", config.vocab_size);
+  spec.bos_id = token_id(file, "tokenizer.ggml.bos_token_id", vocabulary);
+  spec.eos_id = token_id(file, "tokenizer.ggml.eos_token_id", vocabulary);
+  spec.unknown_id = token_id(file, "tokenizer.ggml.unknown_token_id", vocabulary);
+  spec.padding_id = token_id(file, "tokenizer.ggml.padding_token_id", vocabulary, true);
   spec.add_bos = file.boolean("tokenizer.ggml.add_bos_token").value_or(false);
   spec.add_space_prefix = file.boolean("tokenizer.ggml.add_space_prefix").value_or(false);
   spec.chat_template = std::string(file.string("tokenizer.chat_template").value_or(""));
   return spec;
+}
+
+std::vector<int32_t> named_ends(const GgufFile& file) {
+  std::vector<int32_t> ends;
+  for (const char* of : {"eot", "eom", "fim_pad", "fim_rep", "fim_sep"}) {
+    const std::string key = std::string("tokenizer.ggml.") + of + "_token_id";
+    if (const int32_t id = token_id(file, key.c_str(), vocabulary_size(file), true); id >= 0) ends.push_back(id);
+  }
+  return ends;
+}
+
+std::shared_ptr<const Tokenizer> make_tokenizer(const GgufFile& file) {
+  TokenizerSpec spec = read_tokenizer(file);
+  try {
+    return std::make_shared<const Tokenizer>(std::move(spec));
+  } catch (const FileError&) {
+    throw;
+  } catch (const InputError& error) {  // the tokenizer does not know which file its tables came from
+    throw FileError(file.file().path(), FileError::no_offset, error.what());
+  }
 }
 
 }  // namespace bareattn::model

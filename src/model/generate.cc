@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "bareattn/end_tokens.h"
 #include "bareattn/error.h"
 #include "bareattn/model.h"
 #include "base/float_environment.h"
@@ -78,14 +79,16 @@ std::vector<int32_t> generate(Session& session, TensorView<const float> logits, 
     throw std::invalid_argument("generate: logits have " + std::to_string(logits.size()) +
                                 " elements; one dense row of " + std::to_string(vocabulary) + " is needed");
   }
-  const int32_t end = session.model().tokenizer().spec().eos_id;
+  const std::vector<int32_t> ends = end_tokens(session.model());
   base::SplitMix64 random(options.seed);
   std::vector<int32_t> tokens;
   while (static_cast<int>(tokens.size()) < count) {
     const std::span<const float> row(logits.data, static_cast<size_t>(vocabulary));
     const int32_t token = options.temperature > 0 ? sample(row, options, random) : best(row);
     tokens.push_back(token);
-    if ((emit && !emit(token)) || token == end || static_cast<int>(tokens.size()) == count) break;
+    if ((emit && !emit(token)) || std::binary_search(ends.begin(), ends.end(), token) ||
+        static_cast<int>(tokens.size()) == count)
+      break;
     if (session.length() == session.capacity()) break;
     logits = session.run(std::span(&token, 1), Logits::last, observer);
   }

@@ -3,6 +3,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "bareattn/model.h"
 #include "files/gguf.h"
@@ -20,17 +21,20 @@ class LoadedModel final : public Model {
   Precision attention() const override { return attention_; }
   const std::string& path() const override { return file_.file().path(); }
   int64_t parameters() const override { return parameters_; }
-  const std::vector<std::string>& warnings() const override { return weights_.warnings; }
+  const std::vector<std::string>& warnings() const override { return warnings_; }
   std::string sha256() const override;
 
   const Weights& weights() const { return weights_; }
+  const std::vector<int32_t>& end_tokens() const { return end_tokens_; }
 
  private:
   GgufFile file_;
+  std::vector<std::string> warnings_;  // before config_, whose reader adds to it
   ModelConfig config_;
   Precision precision_, attention_;
   int64_t parameters_ = 0;
-  std::unique_ptr<const Tokenizer> tokenizer_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  std::vector<int32_t> end_tokens_;
   Weights weights_;
   mutable std::mutex mutex_;  // guards sha256_
   mutable std::string sha256_;

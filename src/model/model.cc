@@ -2,6 +2,7 @@
 // what can be refused cheaply is. Where to go next: gguf.h, config.h, weights.h; session.cc runs it.
 #include "bareattn/model.h"
 
+#include "bareattn/end_tokens.h"
 #include "bareattn/error.h"
 #include "base/float_environment.h"
 #include "base/sha256.h"
@@ -25,27 +26,18 @@ std::shared_ptr<const Model> Model::load(const std::string& path, const LoadOpti
 }
 
 namespace model {
-namespace {
-
-std::unique_ptr<const Tokenizer> make_tokenizer(const GgufFile& file, const ModelConfig& config) {
-  TokenizerSpec spec = read_tokenizer(file, config);
-  try {
-    return std::make_unique<const Tokenizer>(std::move(spec));
-  } catch (const FileError&) {
-    throw;
-  } catch (const InputError& error) {  // the tokenizer does not know which file its tables came from
-    throw FileError(file.file().path(), FileError::no_offset, error.what());
-  }
-}
-
-}  // namespace
 
 LoadedModel::LoadedModel(const std::string& path, const LoadOptions& options)
-    : file_(path), config_(read_config(file_)), precision_(options.precision), attention_(options.attention) {
+    : file_(path),
+      config_(read_config(file_, warnings_)),
+      precision_(options.precision),
+      attention_(options.attention) {
   base::ThreadPool pool(options.threads);
   for (const TensorInfo& tensor : file_.tensors()) parameters_ += tensor.rows() * tensor.columns();
-  tokenizer_ = make_tokenizer(file_, config_);
+  tokenizer_ = make_tokenizer(file_);
+  end_tokens_ = bareattn::end_tokens(tokenizer_->spec(), named_ends(file_));
   weights_ = load_weights(file_, config_, precision_, pool);
+  warnings_.insert(warnings_.end(), weights_.warnings.begin(), weights_.warnings.end());
   file_.file().check_unchanged();
 }
 

@@ -36,7 +36,7 @@ RopeTable::RopeTable(const ModelConfig& config, std::span<const float> factors, 
   const double stretch = scaling.type == RopeScaling::Type::none ? 1.0 : scaling.factor;
   const auto dim = static_cast<double>(dim_);
   const YarnRamp ramp(scaling, dim, config.rope_base);
-  if (yarn) size_ = scaling.attention_factor * (1 + 0.1 * std::log(stretch));
+  size_ = scaling.attention_factor * (yarn ? 1 + 0.1 * std::log(stretch) : 1.0);
   for (int64_t i = 0; i < dim_ / 2; ++i) {
     const double factor = factors.empty() ? 1.0 : factors[static_cast<size_t>(i)];
     const double own = std::pow(static_cast<double>(config.rope_base), -2.0 * static_cast<double>(i) / dim) / factor;

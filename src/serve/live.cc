@@ -125,11 +125,15 @@ bool Live::progress(int64_t done, int64_t total) {
 void Live::prepare(const Job& job, std::vector<int32_t>& tokens, TraceOptions& how) const {
   if (job.before == nullptr) {
     const Tokenizer& tokenizer = options_.model->tokenizer();
-    auto within = tokenizer.encode_within(options_.live_tokens, job.text, {.add_bos = tokenizer.spec().add_bos});
+    const ChatMessage message{"user", job.text};
+    const std::string whole = options_.chat ? tokenizer.apply_chat_template({&message, 1}, true) : job.text;
+    auto within = tokenizer.encode_within(options_.live_tokens, whole,
+                                          {.parse_special = options_.chat, .add_bos = tokenizer.spec().add_bos});
     if (!within)
       throw InputError("the text has more than " + std::to_string(options_.live_tokens) +
                        " tokens, which is what live mode runs at most");
     tokens = std::move(*within);
+    if (options_.chat) how.spans = known_spans(tokenizer, tokens, job.text);
     how.title = title_of(job.text);
     how.measures.values = true;  // for the page's x value
   } else {

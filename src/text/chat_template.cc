@@ -1,6 +1,7 @@
 // See chat_template.h.
 #include "text/chat_template.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "bareattn/error.h"
@@ -10,8 +11,9 @@ namespace bareattn::text {
 namespace {
 
 /// Jinja without the white space that means nothing: outside of string literals inside of {% %} and {{ }}, and the text
-/// between tags where a "-" trims it. Double-quoted literals become single-quoted ones. Between untrimmed tags white
-/// space is output, and stays.
+/// between tags where a "-" trims it. Double-quoted literals become single-quoted ones. As chat templates are
+/// read (Jinja's trim_blocks and lstrip_blocks), the line end after a {% %} and the indent before one are no output,
+/// nor is one line end at the end of all. Other white space between untrimmed tags is output, and stays.
 std::string canonical(std::string_view jinja) {
   std::string out;
   bool in_tag = false;
@@ -20,6 +22,10 @@ std::string canonical(std::string_view jinja) {
     const std::string_view two = jinja.substr(i, 2);
     if (!in_tag && (two == "{%" || two == "{{")) {
       in_tag = true;
+      if (two == "{%") {  // what stands before it on its line is an indent, if that is white space
+        const size_t line = out.find_last_not_of(" \t");
+        if (line == std::string::npos || out[line] == '\n') out.erase(line == std::string::npos ? 0 : line + 1);
+      }
       i += 2;
       if (i < jinja.size() && jinja[i] == '-') {
         while (!out.empty() && (out.back() == ' ' || out.back() == '\n' || out.back() == '\t')) out.pop_back();
@@ -31,6 +37,7 @@ std::string canonical(std::string_view jinja) {
       const bool trims = c == '-';
       out += jinja.substr(i + trims, 2);
       i += 2 + trims;
+      if (!trims && out.ends_with("%}") && i < jinja.size() && jinja[i] == '\n') ++i;
       while (trims && i < jinja.size() && (jinja[i] == ' ' || jinja[i] == '\n' || jinja[i] == '\t')) ++i;
     } else if (in_tag && (c == '\'' || c == '"')) {
       out += '\'';
@@ -45,6 +52,7 @@ std::string canonical(std::string_view jinja) {
       ++i;
     }
   }
+  if (!in_tag && out.ends_with('\n')) out.pop_back();
   return out;
 }
 
@@ -78,11 +86,16 @@ std::optional<std::string> unescape(std::string_view literal) {
 
 // In canonical form, `\n` being a backslash and an n, or a line end, as the file has it.
 constexpr std::string_view kLoop = "{%formessageinmessages%}";
-constexpr std::string_view kDefaultSystem = "{%ifloop.firstandmessages[0]['role']!='system'%}{{'<|im_start|>system\n";
+constexpr std::string_view kDefaultSystems[] = {
+    "{%ifloop.firstandmessages[0]['role']!='system'%}{{'<|im_start|>system\n",
+    "{%ifloop.firstandmessages[0].role!='system'%}{{'<|im_start|>system\n",
+};
 constexpr std::string_view kEndOfDefaultSystem = "<|im_end|>\n'}}{%endif%}";
 constexpr std::string_view kMessages[] = {
     "{{'<|im_start|>'+message['role']+'\n'+message['content']+'<|im_end|>'+'\n'}}{%endfor%}",
     "{{'<|im_start|>'+message['role']+'\n'+message['content']+'<|im_end|>\n'}}{%endfor%}",
+    "{{'<|im_start|>'+message.role+'\n'+message.content+'<|im_end|>'+'\n'}}{%endfor%}",
+    "{{'<|im_start|>'+message.role+'\n'+message.content+'<|im_end|>\n'}}{%endfor%}",
 };
 constexpr std::string_view kPrompt = "{%ifadd_generation_prompt%}{{'<|im_start|>assistant\n'}}{%endif%}";
 
@@ -114,7 +127,8 @@ std::optional<ChatmlForm> match_chatml(std::string_view jinja) {
   std::string_view rest = text;
   ChatmlForm form;
   if (!take(rest, kLoop)) return std::nullopt;
-  if (take(rest, kDefaultSystem)) {
+  if (std::any_of(std::begin(kDefaultSystems), std::end(kDefaultSystems),
+                  [&](std::string_view start) { return take(rest, start); })) {
     const size_t end = rest.find(kEndOfDefaultSystem);
     if (end == std::string_view::npos) return std::nullopt;
     const std::string_view literal = rest.substr(0, end);
