@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -17,6 +18,7 @@
 #include "commands/commands.h"
 #include "console/ending.h"
 #include "console/interrupt.h"
+#include "console/usage.h"
 #include "console/warn.h"
 
 namespace bareattn::cli {
@@ -72,7 +74,7 @@ int run(int argc, char** argv) {
       "Begin with:\n"
       "  bareattn look -m MODEL.gguf \"The cat sat on the mat because it was tired.\"\n"
       "  bareattn look -m MODEL.gguf story.txt -o page.html     then open page.html\n"
-      "BAREATTN_MODEL may name the model file instead of -m. `bareattn COMMAND --help` shows more.");
+      "BAREATTN_MODEL may name the model file instead of -m. `bareattn help COMMAND` shows more.");
   app.get_formatter()->column_width(30);
   Action action;
   add_look(app, action);
@@ -100,12 +102,16 @@ int run(int argc, char** argv) {
     return exit_input;
   }
   try {
-    app.parse(argc, argv);
+    std::vector<std::string> arguments = with_plain_words({argv + 1, argv + argc});
+    std::reverse(arguments.begin(), arguments.end());  // as CLI11 takes a vector
+    app.parse(std::move(arguments));
   } catch (const CLI::Success& success) {  // --help, --version
     const int status = app.exit(success);
     std::cout.flush();
     return std::cout.good() && std::fflush(stdout) == 0 ? status
                                                         : complain(exit_failure, "standard output cannot be written");
+  } catch (const CLI::ExtrasError&) {
+    return complain(exit_input, unexpected(app));
   } catch (const CLI::ParseError& error) {
     return complain(exit_input, std::string(error.what()) + " (see bareattn --help)");
   }

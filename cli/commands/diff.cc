@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -27,6 +29,7 @@ namespace {
 struct DiffChoice {
   std::string a, b, precision = "f32";
   InputChoice input;
+  TokenChoice encoding;
   int threads = 0, keys = 10, count = 10;
   double fail_above = -1;
   bool json = false, value_weighted = false;
@@ -41,7 +44,9 @@ struct Compared {
 
 bool is_gguf(const std::string& path) {
   char magic[4] = {};
-  std::ifstream(path, std::ios::binary).read(magic, 4);
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw InputError(path + ": cannot be opened: " + std::string(std::strerror(errno)));
+  file.read(magic, 4);
   return std::string_view(magic, 4) == "GGUF";
 }
 
@@ -57,7 +62,7 @@ Compared compare_models(const DiffChoice& choice, const DiffOptions& options) {
   }
   std::vector<int32_t> tokens[2];
   for (int i = 0; i < 2; ++i) {
-    tokens[i] = TokenChoice().encode(*models[i], input.text, std::nullopt);
+    tokens[i] = choice.encoding.encode(*models[i], input.text, std::nullopt);
   }
   if (tokens[0] != tokens[1]) {
     throw InputError(
@@ -192,6 +197,7 @@ void add_diff(CLI::App& app, Action& action) {
   command->add_option("A", choice->a, "a trace (bareattn trace), or a model with a text")->type_name("")->required();
   command->add_option("B", choice->b, "what it is compared with, of the same kind")->type_name("")->required();
   choice->input.declare(*command, "TEXT", "the text, for two models");
+  choice->encoding.declare_special(*command);
   command->add_option("--top", choice->count, "how many heads and tokens to list")
       ->type_name("N")
       ->check(within(1, 1'000'000))

@@ -5,6 +5,7 @@
 
 #include <cstdio>
 
+#include "bareattn/end_tokens.h"
 #include "bareattn/error.h"
 #include "bareattn/files.h"
 #include "commands/commands.h"
@@ -45,7 +46,7 @@ class Printer {
   }
   void finish() {
     emit(pending_.size());
-    std::fputc('\n', stdout);
+    if (escaped_) std::fputc('\n', stdout);  // a terminal's next line; a pipe gets what the model made, no more
   }
 
  private:
@@ -81,11 +82,10 @@ int generate_text(const GenerateOptions& options) {
   }
   Printer printer(isatty(STDOUT_FILENO) == 1);
   if (!options.encoding.chat) printer.add(input.text);
-  const int32_t end = tokenizer.spec().eos_id;
   // The view of the last row's logits, [1, V], as [V].
   const TensorView<const float> last(logits.data, {model->config().vocab_size});
   generate(session, last, options.count, options.sampling, [&](int32_t id) {
-    if (id != end) printer.add(tokenizer.piece(id));
+    if (!ends_generation(*model, id)) printer.add(tokenizer.piece(id));
     return !interrupted();
   });
   printer.finish();
@@ -101,6 +101,7 @@ void add_generate(CLI::App& app, Action& action) {
   options->input.declare(*command, "PROMPT", "the prompt");
   options->model.declare(*command);
   options->encoding.declare_chat(*command, "the prompt");
+  options->encoding.declare_special(*command);
   command->add_option("-n,--count", options->count, "how many tokens at most")
       ->type_name("N")
       ->check(within(1, 1 << 24))

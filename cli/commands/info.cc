@@ -1,10 +1,13 @@
-// `bareattn info`: what a model file holds, in a few lines.
+// `bareattn info`: what a model file holds, in a few lines; of a file that cannot be run too, and why not.
 #include <fmt/format.h>
 #include <sys/stat.h>
 
 #include "bareattn/files.h"
+#include "bareattn/model_file.h"
 #include "commands/commands.h"
 #include "console/terminal.h"
+#include "console/warn.h"
+#include "options/model_choice.h"
 
 namespace bareattn::cli {
 namespace {
@@ -15,27 +18,38 @@ std::string token_name(const Tokenizer& tokenizer, int32_t id) {
   return id < 0 ? "none" : fmt::format("{} ({})", id, tokenizer.piece(id));
 }
 
-int info(const ModelChoice& choice) {
-  const auto model = choice.load();
-  const ModelConfig& c = model->config();
-  const Tokenizer& tokenizer = model->tokenizer();
+void tokenizer_lines(const ModelFile& file) {
+  const Tokenizer& tokenizer = *file.tokenizer;
   const TokenizerSpec& spec = tokenizer.spec();
-  struct stat status {};
-  const double megabytes = stat(model->path().c_str(), &status) == 0 ? static_cast<double>(status.st_size) / 1e6 : 0;
-  line("File", fmt::format("{}, {:.1f} MB", model->path(), megabytes));
-  line("SHA-256", model->sha256());
-  line("Name", c.name);
-  line("Architecture", c.architecture);
-  line("Weights", fmt::format("{} parameters, mostly {}", grouped(model->parameters()), c.file_type));
-  line("Layers",
-       fmt::format("{} of {} query heads, {} key-value heads, head dim {}", c.layers, c.heads, c.kv_heads, c.head_dim));
-  line("Width", fmt::format("{}, in the MLP {}", c.width, c.mlp_width));
-  line("Positions", fmt::format("context of {} tokens, RoPE base {}", grouped(c.context_length), c.rope_base));
   line("Tokenizer", fmt::format("{} ({}), {} tokens, {} merges", spec.model, spec.pre, grouped(tokenizer.size()),
                                 grouped(static_cast<int64_t>(spec.merges.size()))));
+  std::string ends;
+  for (const int32_t id : file.ends) ends += (ends.empty() ? "" : ", ") + token_name(tokenizer, id);
   line("Special",
-       fmt::format("beginning {}, end {}", token_name(tokenizer, spec.bos_id), token_name(tokenizer, spec.eos_id)));
+       fmt::format("beginning {}, end {}", token_name(tokenizer, spec.bos_id), ends.empty() ? "none" : ends));
   line("Chat", spec.chat_template.empty() ? "no template" : "has a template");
+}
+
+int info(const ModelChoice& choice) {
+  const ModelFile file = read_model_file(named(choice));
+  for (const std::string& warning : file.warnings) warn(warning);
+  struct stat status {};
+  const double megabytes = stat(choice.path.c_str(), &status) == 0 ? static_cast<double>(status.st_size) / 1e6 : 0;
+  line("File", fmt::format("{}, {:.1f} MB", choice.path, megabytes));
+  line("SHA-256", file.sha256);
+  line("Name", file.name);
+  line("Architecture", file.architecture.empty() ? "not said" : file.architecture);
+  if (file.parameters > 0)
+    line("Weights", fmt::format("{} parameters, mostly {}", grouped(file.parameters), file.file_type));
+  if (file.config) {
+    const ModelConfig& c = *file.config;
+    line("Layers", fmt::format("{} of {} query heads, {} key-value heads, head dim {}", c.layers, c.heads, c.kv_heads,
+                               c.head_dim));
+    line("Width", fmt::format("{}, in the MLP {}", c.width, c.mlp_width));
+    line("Positions", fmt::format("context of {} tokens, RoPE base {}", grouped(c.context_length), c.rope_base));
+  }
+  if (file.tokenizer) tokenizer_lines(file);
+  if (!file.problem.empty()) fmt::print("{}{}\n", padded("Not run", 14), wrapped(printable(file.problem), 80, 14, 14));
   return exit_ok;
 }
 
@@ -44,7 +58,7 @@ int info(const ModelChoice& choice) {
 void add_info(CLI::App& app, Action& action) {
   auto choice = std::make_shared<ModelChoice>();
   CLI::App* command = app.add_subcommand("info", "show what a model file holds");
-  command->add_option("MODEL", choice->path, "the model, a GGUF file (or set BAREATTN_MODEL)")
+  command->add_option("-m,--model,MODEL", choice->path, "the model, a GGUF file (or set BAREATTN_MODEL)")
       ->envname("BAREATTN_MODEL")
       ->type_name("");
   command->footer("Example:\n  bareattn info MODEL.gguf");

@@ -79,6 +79,20 @@ std::vector<HeadId> exact_heads(const LookOptions& options, const ModelConfig& c
   return heads;
 }
 
+// The order in which heads become exact while there is room: what the page opens with, then the best two of each tested
+// role (retrieval and induction, which a mean over a text does not show), then by what they do in this text.
+std::vector<HeadId> exact_first(const std::vector<HeadId>& telling, const HeadRoles* roles) {
+  if (roles == nullptr || telling.empty()) return telling;
+  std::vector<HeadId> order{telling[0]};
+  for (size_t place = 0; place < 2; ++place)
+    for (int r = 0; r <= static_cast<int>(Recipe::copying); ++r) {
+      const auto heads = heads_of(*roles, static_cast<Recipe>(r));
+      if (place < heads.size()) order.push_back(heads[place]);
+    }
+  order.insert(order.end(), telling.begin(), telling.end());  // a head counts where it stands first
+  return order;
+}
+
 std::string title_of(const LookOptions& options, const InputText& input) {
   if (!options.title.empty()) return options.title;
   if (!input.origin.empty()) return printable(input.origin);
@@ -149,7 +163,7 @@ int look(const LookOptions& options) {
   }
   if (!options.page.empty()) {
     const ProgressBar bar("Writing the page", "");
-    page.telling = telling_heads(*observation);
+    page.telling = exact_first(telling_heads(*observation), page.recipe_roles.get());
     html = render_page(*observation, page);
     report.page = options.page;
     report.page_bytes = static_cast<int64_t>(html.size());
@@ -173,6 +187,7 @@ void add_look(CLI::App& app, Action& action) {
   options->input.declare(*command, "TEXT", "the text");
   options->model.declare(*command);
   options->encoding.declare_chat(*command, "the text");
+  options->encoding.declare_special(*command);
   options->reach.declare_beyond(*command);
   options->measures.declare(*command, std::string(groups_help) + second_look_help, true);
   options->encoding.declare_bos(*command);
@@ -190,7 +205,8 @@ void add_look(CLI::App& app, Action& action) {
                     "|p v W_O|");
   command
       ->add_option("--exact", options->exact,
-                   "heads embedded exactly in the page: 5.3,6.*, auto (as many as fit), all or none")
+                   "heads embedded exactly in the page: 5.3,6.*, auto (as many as fit; first those whose role "
+                   "bareattn roles has tested), all or none")
       ->type_name("HEADS")
       ->capture_default_str();
   command->add_option("--budget", options->budget_megabytes, "largest page, in MB")

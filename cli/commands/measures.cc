@@ -19,7 +19,8 @@ namespace {
 struct MeasuresOptions {
   RunOrText what;
   MeasuresChoice measures{.groups = {"coverage", "scores", "repeats", "offsets"}};
-  int64_t rows = 0;
+  int64_t rows = 0, top = 0;
+  std::string sort;
   bool json = false, value_weighted = false;
 };
 
@@ -85,6 +86,8 @@ int measures(const MeasuresOptions& options) {
   report.sweep = &swept;
   report.groups = groups;
   report.value_weighted = options.value_weighted;
+  report.sort = options.sort;
+  report.top = options.top;
   report.listed = options.measures.of_pass() || (options.value_weighted && options.measures.named->count() == 0);
   const std::string printed = options.json ? measures_json(report) : measures_text(report);
   std::fwrite(printed.data(), 1, printed.size(), stdout);
@@ -110,10 +113,18 @@ void add_measures(CLI::App& app, Action& action) {
       ->type_name("N")
       ->check(within<int64_t>(0, int64_t{1} << 40))
       ->capture_default_str();
-  command->add_flag("--json", options->json, "everything as JSON, what the trace holds included");
+  CLI::Option* sort = command->add_option("--sort", options->sort, "list the heads by this column, the most first")
+                          ->type_name("COLUMN");
+  CLI::Option* top = command->add_option("--top", options->top, "list this many heads (default: all)")
+                         ->type_name("N")
+                         ->check(within<int64_t>(1, 1'000'000));
+  command->add_flag("--json", options->json, "everything as JSON, what the trace holds included")
+      ->excludes(sort)
+      ->excludes(top);
   command->footer(
       "Examples:\n"
       "  bareattn measures story.safetensors --measures coverage,repeats\n"
+      "  bareattn measures story.safetensors --measures repeats --sort after --top 10\n"
       "  bareattn measures -m MODEL.gguf story.txt --json\n"
       "  bareattn measures -m MODEL.gguf story.txt --value-weighted --measures spans\n"
       "The columns are defined in docs/measures.md.");

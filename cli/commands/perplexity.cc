@@ -14,12 +14,13 @@ namespace {
 struct PerplexityOptions {
   ModelChoice model;
   InputChoice input;
+  TokenChoice encoding;
 };
 
 int measure_perplexity(const PerplexityOptions& options) {
   const InputText input = options.input.read();
   const auto model = options.model.load();
-  const auto tokens = TokenChoice().encode(*model, input.text, std::nullopt);
+  const auto tokens = options.encoding.encode(*model, input.text, std::nullopt);
   if (tokens.size() < 2) throw InputError("the text is one token long; perplexity needs at least two");
   double value = 0;
   {
@@ -39,6 +40,7 @@ void add_perplexity(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("perplexity", "measure how well the model predicts a text (lower is better)");
   options->input.declare(*command, "TEXT", "the text");
   options->model.declare(*command);
+  options->encoding.declare_special(*command);
   command->footer("Example:\n  bareattn perplexity -m MODEL.gguf story.txt");
   command->callback([options, &action] { action = [options] { return measure_perplexity(*options); }; });
 }

@@ -100,7 +100,9 @@ void add_row(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("row", "list where one token looks, from a trace");
   command->add_option("RUN", options->run, "a file made by bareattn trace")->type_name("")->required();
   command->add_option("HEAD", options->head, "LAYER.HEAD, both from 0: 5.3")->type_name("")->required();
-  command->add_option("ROW", options->row, "the token that looks, counted from 0")->type_name("")->required();
+  command->add_option("ROW", options->row, "the token that looks, counted from 0; -1 is the last")
+      ->type_name("")
+      ->required();
   command->add_option("--top", options->top, "how many keys")
       ->type_name("K")
       ->check(within(1, 1'000'000))

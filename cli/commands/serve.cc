@@ -112,14 +112,15 @@ void announce(const ServeChoice& choice, const Server& server, int64_t tokens) {
 int serve(const ServeChoice& choice) {
   const bool from_file = names_trace(choice.input.argument);
   if (from_file) {
-    refuse_with_trace(*choice.command, {"--text", "--file", "--chat", "--store", "--beyond", "--window", "--sinks",
-                                        "--precision", "--attention"});
+    refuse_with_trace(*choice.command, {"--text", "--file", "--chat", "--special", "--store", "--beyond", "--window",
+                                        "--sinks", "--precision", "--attention"});
   }
   ServeOptions options;
   options.port = choice.port;
   options.title = choice.title;
   options.threads = choice.model.threads;
   options.live_tokens = choice.live_tokens;
+  options.chat = choice.encoding.chat;
   if (!from_file && choice.model.path.empty())
     throw InputError("name a trace (RUN.safetensors, made by bareattn trace), or a model with -m and a text");
   std::shared_ptr<const Trace> trace;
@@ -162,7 +163,8 @@ void add_serve(CLI::App& app, Action& action) {
                     "the page opens with weights times the size of what each key carries, |p v W_O|");
   command->add_flag("--open", choice->open, "open it in the browser");
   command->add_flag("--json", choice->json, "print address, port and token as one line of JSON");
-  choice->encoding.declare_chat(*command, "the text");
+  choice->encoding.declare_chat(*command, "the text, and what is typed into the page,");
+  choice->encoding.declare_special(*command);
   command->add_option("--store", choice->store, "of the text that is run: f16, bf16, or f32 (weights bit for bit)")
       ->type_name("TYPE")
       ->check(CLI::IsMember({"f16", "bf16", "f32"}).description(""))

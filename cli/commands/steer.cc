@@ -7,6 +7,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "bareattn/end_tokens.h"
 #include "bareattn/error.h"
 #include "bareattn/files.h"
 #include "bareattn/steering.h"
@@ -131,10 +132,9 @@ Run run(const SteerOptions& options, const std::shared_ptr<const Model>& model, 
   session_options.table = table;
   Session session(model, session_options);
   const TensorView<const float> logits = session.run(tokens, Logits::last, nullptr, unless_interrupted);
-  const int32_t end = model->tokenizer().spec().eos_id;
   result.tokens = generate(session, TensorView<const float>(logits.data, {model->config().vocab_size}), options.count,
                            {}, [&](int32_t id) {
-                             if (id != end) result.continuation += model->tokenizer().piece(id);
+                             if (!ends_generation(*model, id)) result.continuation += model->tokenizer().piece(id);
                              return !interrupted();
                            });
   stop_if_interrupted();
@@ -268,6 +268,7 @@ void add_steer(CLI::App& app, Action& action) {
   options->input.declare(*command, "PROMPT", "the prompt");
   options->model.declare(*command);
   options->encoding.declare_chat(*command, "the prompt");
+  options->encoding.declare_special(*command);
   command->add_option("-n,--count", options->count, "how many tokens to generate")
       ->type_name("N")
       ->check(within(1, 1 << 24))

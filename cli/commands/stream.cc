@@ -23,6 +23,7 @@ namespace {
 struct StreamOptions {
   ModelChoice model;
   InputChoice input;
+  TokenChoice encoding;
   bool json = false;
 };
 
@@ -45,7 +46,7 @@ nlohmann::ordered_json to_json(const std::vector<StreamLayer>& layers, size_t to
 int run(const StreamOptions& options) {
   const InputText input = options.input.read();
   const auto model = options.model.load();
-  const auto tokens = TokenChoice().encode(*model, input.text, std::nullopt);
+  const auto tokens = options.encoding.encode(*model, input.text, std::nullopt);
   if (tokens.empty()) throw InputError("the text is empty: there is no stream");
   std::vector<StreamLayer> layers;
   {
@@ -74,6 +75,7 @@ void add_stream(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("stream", "find massive activations and rank collapse in the residual stream");
   options->input.declare(*command, "TEXT", "the text");
   options->model.declare(*command);
+  options->encoding.declare_special(*command);
   command->add_flag("--json", options->json, "everything as JSON");
   command->footer(
       "Example:\n  bareattn stream -m MODEL.gguf story.txt\n"

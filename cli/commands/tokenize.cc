@@ -5,6 +5,7 @@
 #include "commands/commands.h"
 #include "console/interrupt.h"
 #include "options/input.h"
+#include "options/model_choice.h"
 
 namespace bareattn::cli {
 namespace {
@@ -12,19 +13,21 @@ namespace {
 struct TokenizeOptions {
   ModelChoice model;
   InputChoice input;
-  bool special = false, ids_only = false, json = false;
+  TokenChoice encoding;
+  bool ids_only = false, json = false;
 };
 
 int tokenize(const TokenizeOptions& options) {
   const InputText input = options.input.read();
-  const auto model = options.model.load();
-  const Tokenizer& tokenizer = model->tokenizer();
-  const Tokenizer::Encoding how{options.special, tokenizer.spec().add_bos};
+  const auto made = load_tokenizer(options.model);
+  const Tokenizer& tokenizer = *made;
+  const Tokenizer::Encoding how{options.encoding.special, tokenizer.spec().add_bos};
   // Once for nothing but its errors: nothing is printed of a text that cannot be encoded.
   tokenizer.encode(input.text, how, [](std::span<const int32_t>) {
     stop_if_interrupted();
     return true;
   });
+  if (!options.encoding.special) warn_of_spelled(tokenizer, input.text);
   int64_t at = 0;
   if (options.json) fmt::print("[");
   // As they are made: the ids of a long text, and words for them, take many times its size.
@@ -55,7 +58,7 @@ void add_tokenize(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("tokenize", "show the tokens of a text");
   options->input.declare(*command, "TEXT", "the text");
   options->model.declare(*command);
-  command->add_flag("--special", options->special, "recognise control tokens such as <|im_start|> in the text");
+  options->encoding.declare_special(*command);
   command->add_flag("--ids", options->ids_only, "print the ids alone, one a line");
   command->add_flag("--json", options->json, "print the ids as a JSON array");
   command->footer("Example:\n  bareattn tokenize -m MODEL.gguf \"1,234 naïve cats\"");

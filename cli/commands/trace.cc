@@ -79,6 +79,7 @@ void add_trace(CLI::App& app, Action& action) {
       ->type_name("FILE");
   choice->measures.declare(*command, groups_help, false);
   choice->encoding.declare_chat(*command, "the text");
+  choice->encoding.declare_special(*command);
   choice->encoding.declare_bos(*command);
   choice->reach.declare(*command);
   command->add_option("--title", choice->title, "a title, for the page made from it")->type_name("TEXT");

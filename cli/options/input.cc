@@ -12,6 +12,8 @@
 #include "bareattn/files.h"
 #include "console/interrupt.h"
 #include "console/terminal.h"
+#include "console/warn.h"
+#include "options/text_form.h"
 
 namespace bareattn::cli {
 namespace {
@@ -56,7 +58,10 @@ InputText InputChoice::read() const {
     input = from_file(argument);
   } else {
     input.text = argument;
+    if (looks_like_a_path(argument))
+      warn("there is no file '" + argument + "': these characters are taken as the text (--text says so)");
   }
+  if (const std::string odd = check_form(input.text, input.origin); !odd.empty()) warn(odd);
   if (input.text.empty()) {
     throw InputError(given() && !input.origin.empty()
                          ? "the text is empty (" + input.origin + ")"
@@ -74,9 +79,31 @@ void TokenChoice::declare_chat(CLI::App& command, const std::string& what) {
   command.add_flag("--chat", chat, what + " is a user's message: apply the model's chat template");
 }
 
+void TokenChoice::declare_special(CLI::App& command) {
+  command.add_flag("--special", special, "recognise control tokens such as <|im_start|> in the text");
+}
+
 void TokenChoice::declare_bos(CLI::App& command) {
   CLI::Option* with = command.add_flag("--bos", bos, "begin with the beginning-of-sequence token");
   command.add_flag("--no-bos", no_bos, "begin without it (default: as the model says)")->excludes(with);
+}
+
+void warn_of_spelled(const Tokenizer& tokenizer, const std::string& text) {
+  int64_t spelled = 0;
+  int32_t first = -1;
+  for (const bool meant : {true, false})  // as they come, for they may be many
+    tokenizer.encode(text, Tokenizer::Encoding{meant, false}, [&](std::span<const int32_t> ids) {
+      for (const int32_t id : ids) {
+        if (!tokenizer.is_special(id)) continue;
+        spelled += meant ? 1 : -1;
+        if (first < 0) first = id;
+      }
+      stop_if_interrupted();
+      return true;
+    });
+  if (spelled <= 0) return;
+  warn("the text spells out " + std::to_string(spelled) + " control token" + (spelled == 1 ? "" : "s") + " (" +
+       std::string(tokenizer.piece(first)) + "), which are run as ordinary characters; --special recognises them");
 }
 
 std::vector<int32_t> TokenChoice::encode(const Tokenizer& tokenizer, const std::string& text) const {
@@ -98,7 +125,11 @@ std::vector<int32_t> TokenChoice::encode(const Model& model, const std::string& 
 std::optional<std::vector<int32_t>> TokenChoice::encode_within(int64_t most, const Tokenizer& tokenizer,
                                                                const std::string& text) const {
   const bool begin = bos || (!no_bos && tokenizer.spec().add_bos);
-  if (!chat) return tokenizer.encode_within(most, text, {.parse_special = false, .add_bos = begin});
+  if (!chat) {
+    auto tokens = tokenizer.encode_within(most, text, {.parse_special = special, .add_bos = begin});
+    if (tokens && !special) warn_of_spelled(tokenizer, text);
+    return tokens;
+  }
   const ChatMessage message{"user", text};
   return tokenizer.encode_within(most, tokenizer.apply_chat_template({&message, 1}, true),
                                  {.parse_special = true, .add_bos = begin});

@@ -33,13 +33,15 @@ struct InputChoice {
   CLI::App* command_ = nullptr;
 };
 
-/// How a text becomes tokens: --chat, --bos, --no-bos, of which a command declares what it has.
+/// How a text becomes tokens: --chat, --special, --bos, --no-bos, of which a command declares what it has.
 struct TokenChoice {
-  bool chat = false, bos = false, no_bos = false;
+  bool chat = false, special = false, bos = false, no_bos = false;
 
   void declare_chat(CLI::App& command, const std::string& what);  // "the text", "the prompt"
+  void declare_special(CLI::App& command);
   void declare_bos(CLI::App& command);
   /// With --chat the text is a user's message in the model's chat template, up to where the answer begins.
+  /// Control tokens that are spelled out and not asked for are warned of.
   std::vector<int32_t> encode(const Tokenizer& tokenizer, const std::string& text) const;
   /// The same, but InputError as soon as there are more tokens than the model's context, unless a run may go `beyond`
   /// it. Nothing: no run of this command may.
@@ -49,6 +51,10 @@ struct TokenChoice {
   std::optional<std::vector<int32_t>> encode_within(int64_t most, const Tokenizer& tokenizer,
                                                     const std::string& text) const;
 };
+
+/// Control tokens that a text spells out are characters to the model unless they are asked for: warns of them, with
+/// their count, for a transcript means them.
+void warn_of_spelled(const Tokenizer& tokenizer, const std::string& text);
 
 /// InputError where both names lead to one file, whether it is there yet or not. An empty name leads nowhere.
 void refuse_same_file(const std::string& output, const std::string& other);

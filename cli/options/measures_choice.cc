@@ -88,12 +88,18 @@ SweepGroups MeasuresChoice::swept() const {
 
 std::vector<NamedSpan> MeasuresChoice::find(const Tokenizer& tokenizer, const std::vector<int32_t>& tokens,
                                             const std::string& question) const {
-  std::vector<NamedSpan> found;
-  if (!question.empty()) found = known_spans(tokenizer, tokens, question);
   std::vector<std::string_view> pieces;
   for (const int32_t id : tokens) pieces.push_back(tokenizer.piece(id));
+  std::vector<NamedSpan> given, found;
   for (const std::string& span : spans)
-    for (NamedSpan& one : find_spans(span, pieces)) found.push_back(std::move(one));
+    for (NamedSpan& one : find_spans(span, pieces)) given.push_back(std::move(one));
+  if (!question.empty()) found = known_spans(tokenizer, tokens, question);
+  const auto taken = [&](const std::string& name) {
+    return std::any_of(given.begin(), given.end(), [&](const NamedSpan& one) { return one.name == name; });
+  };
+  for (NamedSpan& one : found)  // a name that was given keeps what it was given for
+    while (taken(one.name)) one.name = "chat " + one.name;
+  found.insert(found.end(), given.begin(), given.end());
   return found;
 }
 

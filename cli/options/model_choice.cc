@@ -1,13 +1,15 @@
-// The options that choose a model and how it runs: see commands.h.
-#include <cstdio>
+// The options that choose a model and how it runs: see commands.h and model_choice.h.
+#include "options/model_choice.h"
+
 #include <cstdlib>
 
 #include "bareattn/error.h"
-#include "bareattn/files.h"
+#include "bareattn/model_file.h"
 #include "bareattn/trace.h"
 #include "commands/commands.h"
 #include "console/interrupt.h"
 #include "console/progress.h"
+#include "console/warn.h"
 
 namespace bareattn::cli {
 
@@ -30,8 +32,20 @@ void ModelChoice::declare(CLI::App& command) {
       ->capture_default_str();
 }
 
+const std::string& named(const ModelChoice& choice) {
+  if (choice.path.empty()) throw InputError("no model: name a GGUF file with -m FILE or in BAREATTN_MODEL");
+  return choice.path;
+}
+
+std::shared_ptr<const Tokenizer> load_tokenizer(const ModelChoice& choice) {
+  std::vector<std::string> warnings;
+  const auto tokenizer = read_tokenizer(named(choice), &warnings);
+  for (const std::string& warning : warnings) warn(warning);
+  return tokenizer;
+}
+
 std::shared_ptr<const Model> ModelChoice::load() const {
-  if (path.empty()) throw InputError("no model: name a GGUF file with -m FILE or in BAREATTN_MODEL");
+  static_cast<void>(named(*this));
   LoadOptions options;
   options.precision = precision == "bf16" ? Precision::bf16 : Precision::f32;
   options.attention = attention == "bf16" ? Precision::bf16 : Precision::f32;
@@ -41,8 +55,7 @@ std::shared_ptr<const Model> ModelChoice::load() const {
     const ProgressBar bar("Loading " + path.substr(path.rfind('/') + 1), "");
     model = Model::load(path, options);
   }
-  for (const std::string& warning : model->warnings())
-    std::fputs(("bareattn: warning: " + printable(warning) + "\n").c_str(), stderr);
+  for (const std::string& warning : model->warnings()) warn(warning);
   stop_if_interrupted();
   return model;
 }
@@ -50,7 +63,7 @@ std::shared_ptr<const Model> ModelChoice::load() const {
 void ModelChoice::leave_out(const InputError& error, const std::string& lost) const {
   const char* everywhere = std::getenv("BAREATTN_MODEL");
   if (everywhere == nullptr || path != everywhere) throw;
-  std::fputs(("bareattn: warning: " + lost + " (BAREATTN_MODEL): " + printable(error.what()) + "\n").c_str(), stderr);
+  warn(lost + " (BAREATTN_MODEL): " + error.what());
 }
 
 bool ModelChoice::made(const Trace& trace, const std::string& lost) const {

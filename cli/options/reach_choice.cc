@@ -16,6 +16,7 @@ namespace {
 // Digits only; -1 where the text is anything else.
 int64_t number(std::string_view text) {
   int64_t value = -1;
+  if (text.empty()) return -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   return error == std::errc() && end == text.data() + text.size() && text.front() != '-' ? value : -1;
 }
@@ -60,19 +61,30 @@ void ReachChoice::warn(const ModelConfig& config, int64_t tokens) const {
              beyond == "scale" ? "are squeezed into its context" : "go on past its context");
 }
 
+namespace {
+
+// A position in a text: from its end where it is negative, so that -1 is the last; -1 where it is none.
+int64_t position(std::string_view text, int64_t length) {
+  if (!text.starts_with('-')) return number(text);
+  const int64_t back = number(text.substr(1));
+  return back < 1 || back > length ? -1 : length - back;
+}
+
+}  // namespace
+
 TraceRange parse_range(const char* what, const std::string& text, int64_t length) {
   const size_t colon = text.find(':');
   const std::string_view whole = text;
   TraceRange range;
   if (colon == std::string::npos) {
-    range.begin = number(whole);
+    range.begin = position(whole, length);
     range.end = range.begin + 1;
   } else {
-    range.begin = colon == 0 ? 0 : number(whole.substr(0, colon));
-    range.end = colon + 1 == text.size() ? length : number(whole.substr(colon + 1));
+    range.begin = colon == 0 ? 0 : position(whole.substr(0, colon), length);
+    range.end = colon + 1 == text.size() ? length : position(whole.substr(colon + 1), length);
   }
   if (text.empty() || range.begin < 0 || range.end < range.begin || range.end > length) {
-    throw InputError(fmt::format("{}: '{}' is no range BEGIN:END within 0:{}", what, text, length));
+    throw InputError(fmt::format("{}: '{}' is no range BEGIN:END within 0:{} (-1 is the last)", what, text, length));
   }
   return range;
 }

@@ -12,6 +12,7 @@ void RunOrText::declare(CLI::App& command) {
   input.declare(command, "RUN|TEXT", "a trace (*.safetensors), or with -m a text");
   model.declare(command);
   encoding.declare_chat(command, "the text");
+  encoding.declare_special(command);
   encoding.declare_bos(command);
   reach.declare_beyond(command);
 }
@@ -21,8 +22,8 @@ bool RunOrText::is_run() const { return input.argument.ends_with(".safetensors")
 std::shared_ptr<const Observation> RunOrText::observation(const MeasureGroups& groups,
                                                           const MeasuresChoice* spans) const {
   if (is_run()) {
-    refuse_with_trace(*command_,
-                      {"--text", "--file", "--chat", "--bos", "--no-bos", "--beyond", "--precision", "--attention"});
+    refuse_with_trace(*command_, {"--text", "--file", "--chat", "--special", "--bos", "--no-bos", "--beyond",
+                                  "--precision", "--attention"});
     if (spans != nullptr && !spans->spans.empty())
       throw InputError("--span names tokens of a text that is run now; a trace has the spans it was made with");
     auto trace = Trace::open(input.argument);

@@ -26,6 +26,9 @@ struct LookReport {
   int64_t page_bytes = 0;
 };
 
+/// The heads that pass the test of a role, the best first.
+std::vector<HeadId> heads_of(const HeadRoles& roles, Recipe recipe);
+
 /// Fits the terminal's width; everything from the model or the text is escaped.
 std::string look_summary(const LookReport& report, const Terminal& terminal);
 

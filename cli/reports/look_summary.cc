@@ -41,6 +41,14 @@ std::string one_line(std::string_view text) {
   return printable(shown);
 }
 
+// At most `width` columns; what is cut off leaves a sign.
+std::string cut(const std::string& text, int width) {
+  return columns(text) <= width ? text : std::string(prefix(text, width - 1)) + "…";
+}
+std::string cut_before(const std::string& text, int width) {
+  return columns(text) <= width ? text : "…" + std::string(suffix(text, width - 1));
+}
+
 class Summary {
  public:
   Summary(const LookReport& report, const Terminal& terminal)
@@ -78,6 +86,16 @@ class Summary {
     out_ += '\n';
   }
 
+  // A label and what is said of it, beside it or, where that would leave too little room for words, below.
+  void labelled(const std::string& label, const std::string& text) {
+    constexpr int least = 24, below = 4;
+    const int beside = columns(label);
+    if (terminal_.width - beside >= least)
+      out_ += label + wrapped(text, terminal_.width, beside, beside) + '\n';
+    else
+      out_ += label + '\n' + std::string(below, ' ') + wrapped(text, terminal_.width, below, below) + '\n';
+  }
+
   void fact(const std::string& label, const std::string& value) {
     out_ +=
         bold(terminal_, padded(label, label_width)) + wrapped(value, terminal_.width, label_width, label_width) + '\n';
@@ -111,42 +129,50 @@ class Summary {
     for (size_t r = 0; r < role_lines.size(); ++r) {
       std::string bar;
       for (int i = 0; i < (counts[r] * room + most - 1) / std::max(most, 1); ++i) bar += "▇";
-      out_ += fmt::format("  {} {:>4}  {}  {}\n", padded(role_lines[r].name, 15), counts[r], padded(bar, room),
-                          prefix(role_lines[r].meaning, std::max(0, terminal_.width - 26 - room)));
+      labelled(fmt::format("  {} {:>4}  {}  ", padded(role_lines[r].name, 15), counts[r], padded(bar, room)),
+               role_lines[r].meaning);
     }
   }
 
   // Roles that look at nothing in particular would fill the list; they are in `bareattn roles` and the JSON.
   void known() {
-    if (report_.roles == nullptr) return;
-    const HeadRoles& roles = *report_.roles;
+    if (report_.roles == nullptr) {
+      untested();
+      return;
+    }
     heading("What they are for", "tested by bareattn roles, not on this text");
     for (int r = 0; r <= static_cast<int>(Recipe::copying); ++r) {
       const RecipeInfo& info = recipe_info(static_cast<Recipe>(r));
-      const auto score = [&](HeadId id) { return roles.of(id).scores[static_cast<size_t>(r)].mean; };
-      std::vector<HeadId> heads;
-      for (int layer = 0; layer < roles.layers; ++layer)
-        for (int head = 0; head < roles.heads; ++head)
-          if (score({layer, head}) >= info.threshold) heads.push_back({layer, head});
+      const std::vector<HeadId> heads = heads_of(*report_.roles, static_cast<Recipe>(r));
       if (heads.empty()) continue;
-      std::stable_sort(heads.begin(), heads.end(), [&](HeadId a, HeadId b) { return score(a) > score(b); });
       constexpr size_t most = 8;
       std::string list;
       for (size_t i = 0; i < std::min(heads.size(), most); ++i) list += (i == 0 ? "" : ", ") + name(heads[i]);
       if (heads.size() > most) list += fmt::format(" and {} more", heads.size() - most);
-      out_ += "  " + padded(info.id, 17) + wrapped(list + ": " + info.meaning, terminal_.width, 19, 19) + '\n';
+      labelled("  " + padded(info.id, 17), list + ": " + info.meaning);
     }
+  }
+
+  // One text cannot show what a head is for: said once, where it is not known yet.
+  void untested() {
+    if (length_ < 2) return;
+    out_ += "  " +
+            wrapped(
+                "Which heads do induction, retrieval or copying is not seen in one text: bareattn roles -m MODEL "
+                "tests it, once a model.",
+                terminal_.width, 2, 2) +
+            '\n';
   }
 
   void telling() {
     if (!o_.measured().for_roles() || !o_.measured().columns) return;
     const auto shown = highlights(o_);
     if (shown.empty()) return;
-    constexpr int title_width = 26, head_width = 7, indent = 2 + title_width + head_width;
+    constexpr int title_width = 26, head_width = 7;
     heading("Heads to look at first", "layer.head, both from 0");
     for (const Highlight& h : shown) {
-      out_ += "  " + padded(h.title, title_width) + bold(terminal_, padded(name(h.head), head_width)) +
-              wrapped(one_line(h.evidence) + recipe_note(h.head), terminal_.width, indent, indent) + '\n';
+      labelled("  " + padded(h.title, title_width) + bold(terminal_, padded(name(h.head), head_width)),
+               one_line(h.evidence) + recipe_note(h.head));
     }
   }
 
@@ -166,7 +192,7 @@ class Summary {
       std::string line = fmt::format("{} on {} token{}; the last token {}", share(look.mean), grouped(look.set.tokens),
                                      look.set.tokens == 1 ? "" : "s", share(look.last));
       if (look.strongest.layer >= 0) line += fmt::format("; most: head {} {}", name(look.strongest), share(look.most));
-      out_ += "  " + padded(prefix(one_line(look.set.name), 15), 16) + wrapped(line, terminal_.width, 18, 18) + '\n';
+      labelled("  " + padded(cut(one_line(look.set.name), 15), 16), line);
     }
   }
 
@@ -192,20 +218,20 @@ class Summary {
     heading("By a second look", fmt::format("means over {} of {} tokens, from Q and K in {}",
                                             grouped(report_.sweep->rows), grouped(length_), store_of(o_)));
     for (const auto& [label, text] : second_look_lines(*report_.sweep, report_.swept))
-      out_ += "  " + padded(label, 20) + wrapped(text, terminal_.width, 22, 22) + '\n';
+      labelled("  " + padded(label, 20), text);
   }
 
   // The text around a token, cut to `width` columns, the token itself marked.
   std::string around(int32_t key, int width, double strength) {
     const auto& texts = o_.token_texts();
     std::string token = one_line(texts[key]);
-    token = std::string(prefix(token, width / 2));
+    token = cut(token, width / 2);
     const int side = (width - columns(token) - 2) / 2;
     std::string before, after;
-    for (int64_t j = key - 1; j >= 0 && columns(before) < side; --j) before = one_line(texts[j]) + before;
-    for (int64_t j = key + 1; j < length_ && columns(after) < side; ++j) after += one_line(texts[j]);
+    for (int64_t j = key - 1; j >= 0 && columns(before) <= side; --j) before = one_line(texts[j]) + before;
+    for (int64_t j = key + 1; j < length_ && columns(after) <= side; ++j) after += one_line(texts[j]);
     const std::string mark = "‹" + heat(terminal_, token, std::max(strength, 0.2)) + "›";
-    return padded_left(suffix(before, side), side) + mark + std::string(prefix(after, side));
+    return padded_left(cut_before(before, side), side) + mark + cut(after, side);
   }
 
   void last() {
@@ -267,7 +293,7 @@ class Summary {
       const std::string text = one_line(o_.token_texts()[j]);
       const int wide = columns(text);
       if (used + wide > width && used > 0) lines.emplace_back(), used = 0;
-      const std::string_view fitting = prefix(text, width);
+      const std::string fitting = cut(text, width);
       const double strength = j == 0 || !(strongest > 0) ? 0 : std::sqrt(mean[j] / strongest);
       lines.back() += j == length_ - 1 ? bold(terminal_, fitting) : heat(terminal_, fitting, strength);
       used += std::min(wide, width);
@@ -288,6 +314,16 @@ class Summary {
 };
 
 }  // namespace
+
+std::vector<HeadId> heads_of(const HeadRoles& roles, Recipe recipe) {
+  const auto score = [&](HeadId id) { return roles.of(id).scores[static_cast<size_t>(recipe)].mean; };
+  std::vector<HeadId> heads;
+  for (int layer = 0; layer < roles.layers; ++layer)
+    for (int head = 0; head < roles.heads; ++head)
+      if (score({layer, head}) >= recipe_info(recipe).threshold) heads.push_back({layer, head});
+  std::stable_sort(heads.begin(), heads.end(), [&](HeadId a, HeadId b) { return score(a) > score(b); });
+  return heads;
+}
 
 std::string look_summary(const LookReport& report, const Terminal& terminal) {
   return Summary(report, terminal).text();

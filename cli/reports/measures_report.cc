@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "bareattn/error.h"
 #include "bareattn/files.h"
 #include "console/terminal.h"
 #include "reports/json_text.h"
@@ -187,8 +188,33 @@ void add_swept(std::vector<Column>& columns, const SweepGroups& groups) {
   }
 }
 
+// The heads that are listed, in their order. By the number as it is shown, of a pair of numbers the last.
+std::vector<HeadSweep> listed_heads(const MeasuresReport& r, const std::vector<Column>& columns) {
+  std::vector<HeadSweep> heads = r.sweep->heads;
+  if (!r.sort.empty()) {
+    const auto column =
+        std::find_if(columns.begin(), columns.end(), [&](const Column& c) { return c.title == r.sort; });
+    if (column == columns.end()) {
+      std::string all;
+      for (const Column& c : columns) all += (all.empty() ? "" : ", ") + c.title;
+      throw InputError("--sort: there is no column '" + r.sort + "' here; columns are " + all);
+    }
+    std::vector<std::pair<double, size_t>> order;
+    for (size_t i = 0; i < heads.size(); ++i) {
+      const std::string text = column->of(heads[i]);
+      order.emplace_back(text == "-" ? -HUGE_VAL : std::stod(text.substr(text.rfind(' ') + 1)), i);
+    }
+    std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+    std::vector<HeadSweep> sorted;
+    for (const auto& [value, i] : order) sorted.push_back(std::move(heads[i]));
+    heads = std::move(sorted);
+  }
+  if (r.top > 0 && static_cast<size_t>(r.top) < heads.size()) heads.resize(static_cast<size_t>(r.top));
+  return heads;
+}
+
 // One table of those columns that fit, then the next.
-std::string tables_of(const std::vector<Column>& columns, const Sweep& sweep) {
+std::string tables_of(const std::vector<Column>& columns, const std::vector<HeadSweep>& heads) {
   std::string out;
   for (size_t begin = 0, end = 0; begin < columns.size(); begin = end) {
     size_t used = 7;
@@ -197,7 +223,7 @@ std::string tables_of(const std::vector<Column>& columns, const Sweep& sweep) {
     out += fmt::format("\n{:<7}", "Head");
     for (size_t c = begin; c < end; ++c) out += ' ' + padded_left(columns[c].title, columns[c].width);
     out += '\n';
-    for (const HeadSweep& head : sweep.heads) {
+    for (const HeadSweep& head : heads) {
       out += fmt::format("{:<7}", fmt::format("{}.{}", head.head.layer, head.head.head));
       for (size_t c = begin; c < end; ++c) out += ' ' + padded_left(columns[c].of(head), columns[c].width);
       out += '\n';
@@ -254,7 +280,10 @@ std::string measures_text(const MeasuresReport& r) {
                                 grouped(length), r.value_weighted ? ", value-weighted" : "", store_of(*r.observation));
   if (r.listed && !r.value_weighted && r.sweep->rows < length - 1)
     out += "(up to gathered and carried: of the pass itself, over all tokens)\n";
-  out += tables_of(columns, *r.sweep);
+  const std::vector<HeadSweep> heads = listed_heads(r, columns);
+  out += tables_of(columns, heads);
+  if (heads.size() < r.sweep->heads.size())
+    out += fmt::format("and {} other heads\n", grouped(static_cast<int64_t>(r.sweep->heads.size() - heads.size())));
   const std::vector<Pair> pairs = pairs_of(r);
   if (!pairs.empty()) out += '\n';
   for (const Pair& pair : pairs) out += pair_text(pair, *r.sweep);
