@@ -1,45 +1,32 @@
-// See sha256.h.
+// See sha256.h. By the functions of OpenSSL that ask for no memory: those that it recommends today look an algorithm up
+// in tables that they make first, and where there is no memory for these, they end the process by a signal.
 #include "base/sha256.h"
 
-#include <openssl/evp.h>
+#define OPENSSL_SUPPRESS_DEPRECATED
+#include <openssl/sha.h>
 
 #include <algorithm>
 #include <array>
-#include <new>
-#include <stdexcept>
 #include <vector>
 
 namespace bareattn::base {
 
 struct Sha256::Impl {
-  EVP_MD_CTX* context = EVP_MD_CTX_new();
-  ~Impl() { EVP_MD_CTX_free(context); }
+  SHA256_CTX context;
 };
 
-namespace {
-void require(bool ok) {
-  if (!ok) throw std::runtime_error("SHA-256 is not available from the OpenSSL library on this machine");
-}
-}  // namespace
-
-Sha256::Sha256() : impl_(std::make_unique<Impl>()) {
-  if (impl_->context == nullptr) throw std::bad_alloc();
-  require(EVP_DigestInit_ex(impl_->context, EVP_sha256(), nullptr) == 1);
-}
+Sha256::Sha256() : impl_(std::make_unique<Impl>()) { SHA256_Init(&impl_->context); }
 Sha256::~Sha256() = default;
 
-void Sha256::update(std::span<const std::byte> bytes) {
-  require(EVP_DigestUpdate(impl_->context, bytes.data(), bytes.size()) == 1);
-}
+void Sha256::update(std::span<const std::byte> bytes) { SHA256_Update(&impl_->context, bytes.data(), bytes.size()); }
 
 std::string Sha256::finish() {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned size = 0;
-  require(EVP_DigestFinal_ex(impl_->context, digest.data(), &size) == 1);
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
+  SHA256_Final(digest.data(), &impl_->context);
   std::string hex;
-  for (unsigned i = 0; i < size; ++i) {
-    hex += "0123456789abcdef"[digest[i] >> 4];
-    hex += "0123456789abcdef"[digest[i] & 15];
+  for (const unsigned char byte : digest) {
+    hex += "0123456789abcdef"[byte >> 4];
+    hex += "0123456789abcdef"[byte & 15];
   }
   return hex;
 }

@@ -3,7 +3,7 @@
 #include "serve/gate.h"
 
 #include <openssl/crypto.h>
-#include <openssl/rand.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -22,7 +22,7 @@ std::string_view bearer(std::string_view value) {
 
 std::string random_token() {
   std::array<unsigned char, 16> bits{};
-  if (RAND_bytes(bits.data(), static_cast<int>(bits.size())) != 1)
+  if (getentropy(bits.data(), bits.size()) != 0)
     throw std::runtime_error("the system gave no random numbers for the token");
   std::string hex;
   for (const unsigned char byte : bits) {

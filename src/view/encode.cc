@@ -1,7 +1,6 @@
 // See encode.h.
 #include "view/encode.h"
 
-#include <openssl/evp.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -10,6 +9,10 @@
 #include <memory>
 #include <new>
 #include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "base/sha256.h"
 
 namespace bareattn::view {
 
@@ -88,12 +91,11 @@ std::string base64(std::span<const uint8_t> bytes) {
 }
 
 std::string sha256_base64(std::string_view text) {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int size = 0;
-  if (EVP_Digest(text.data(), text.size(), digest, &size, EVP_sha256(), nullptr) != 1) {
-    throw std::runtime_error("SHA-256 is not available in this OpenSSL");
-  }
-  return base64({digest, size});
+  const std::string hex = base::sha256(text);
+  std::vector<uint8_t> digest;
+  for (size_t i = 0; i < hex.size(); i += 2)
+    digest.push_back(static_cast<uint8_t>(std::stoul(hex.substr(i, 2), nullptr, 16)));
+  return base64(digest);
 }
 
 std::string json_for_script(std::string json_ascii) {

@@ -89,7 +89,7 @@ def test_threads_whose_stacks_do_not_fit(model):
 def test_any_request_for_memory_may_fail(model, tmp_path, gone):
     """Set-up, loading, looking, writing: a sample of all requests, the first ones densely."""
     page, count = tmp_path / "page.html", tmp_path / "count"
-    arguments = ("look", "-m", model, "Some text.", "-t", "2", "-o", page)
+    arguments = ("look", "-m", model, "Some text.", "-t", "2", "--lesson", "", "-o", page)
     assert faulty(*arguments, how={"BAREATTN_FAIL_COUNT": str(count)}).returncode == 0
     all_of_them = int(count.read_text())
     count.unlink()
@@ -141,7 +141,7 @@ def test_a_step_that_does_not_end_is_not_waited_for(hanging, tmp_path, call, num
     folder.mkdir()
     page = folder / "page.html"
     page.write_text("old")
-    process = hanging(call, "look", "Some text.", "-o", page)
+    process = hanging(call, "look", "Some text.", "--lesson", "", "-o", page)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (status, b"", b"bareattn: stopped; nothing was written\n")
@@ -151,19 +151,19 @@ def test_a_step_that_does_not_end_is_not_waited_for(hanging, tmp_path, call, num
 def test_what_a_killed_run_left_the_next_one_removes(hanging, model, tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
-    killed = hanging("fsync", "look", "Some text.", "-o", folder / "a.html")
+    killed = hanging("fsync", "look", "Some text.", "--lesson", "", "-o", folder / "a.html")
     killed.kill()
     killed.communicate()
     left = {p.name for p in folder.iterdir()}
     assert len(left) == 1 and left.pop().startswith(".bareattn-")
-    hanging("fsync", "look", "Some text.", "-o", folder / "b.html")
+    hanging("fsync", "look", "Some text.", "--lesson", "", "-o", folder / "b.html")
     now = {p.name for p in folder.iterdir()}
     assert len(now) == 1, "what was left is gone, what is being written is there"
     strangers = [".bareattn-notes.tmp", ".bareattn-1-2.tmp.txt", "bareattn-1-2.tmp"]
     for name in strangers:
         (folder / name).write_text("mine")
     (folder / ".bareattn-1-2.tmp").symlink_to(folder / "bareattn-1-2.tmp")
-    assert faulty("look", "-m", model, "Some text.", "-o", folder / "c.html", how={}).returncode == 0
+    assert faulty("look", "-m", model, "Some text.", "--lesson", "", "-o", folder / "c.html", how={}).returncode == 0
     assert {p.name for p in folder.iterdir()} == {*now, *strangers, ".bareattn-1-2.tmp", "c.html"}
 
 
