@@ -193,8 +193,12 @@ TEST(HostileGguf, A15_A16_A17_A18_A19_Shapes) {
   expect_refused({"5 dims", shape({64, 1, 1, 1, 1}), "5 dimensions"});
   expect_refused({"2^32-1 dims", with_tensor("output_norm.weight", [](auto& t) { t.rank = UINT32_MAX; }),
                   "4294967295 dimensions"});
-  expect_refused({"no dims", shape({}), "has shape [1, 1]; [64, 1] is needed"});
-  expect_refused({"dim 0", shape({0}), "has shape [0, 1]; [64, 1] is needed"});
+  const auto fitting = [](std::vector<uint64_t> dims,
+                          size_t bytes) {  // without a gap behind it, which is refused first
+    return with_tensor("output_norm.weight", [&](auto& t) { t.shape = dims, t.data.resize(bytes); });
+  };
+  expect_refused({"no dims", fitting({}, 4), "has shape [1, 1]; [64, 1] is needed"});
+  expect_refused({"dim 0", fitting({0}, 0), "has shape [0, 1]; [64, 1] is needed"});
   expect_refused({"dim -1", shape({UINT64_MAX}), "18446744073709551615"});
   expect_refused({"dim 2^63", shape({uint64_t{1} << 63}), "9223372036854775808"});
   expect_refused({"dim 2^63-1", shape({INT64_MAX}), ""});
