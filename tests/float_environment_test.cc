@@ -74,10 +74,14 @@ void expect_the_same_bits(const std::vector<Entry>& entries) {
 #endif
 }
 
-std::shared_ptr<const Model> tiny() {
+// Made once, before an environment is changed: its weights are computed here.
+const std::string& tiny_path() {
   static const test::TemporaryFile file(test::tiny_llama().build());
-  return Model::load(file.path());
+  static const std::string path = file.path();
+  return path;
 }
+
+std::shared_ptr<const Model> tiny() { return Model::load(tiny_path()); }
 
 const std::vector<int32_t>& text() {
   static const std::vector<int32_t> tokens = test::byte_tokens(96);
@@ -132,18 +136,31 @@ void add_run(Bits& bits, const Observation& run) {
   bits.add(run.role({1, 2}).score);
 }
 
-void add_heads(Bits& bits, const Observation& run) {
-  for (const HeadPair& pair : head_agreement(run).pairs)
-    bits.add(pair.js).add(pair.weight_cosine).add(pair.output_cosine);
+void add_sweep(Bits& bits, const Observation& run) {
   SweepOptions options;
   options.groups = {.coverage = true, .scores = true, .repeats = true, .offsets = true};
   for (const HeadSweep& head : sweep(run, options).heads)
     bits.add(std::vector<double>(head.means.begin(), head.means.end())).add(head.stripe_weight);
   bits.add(swept_rows(run, Swept::keys_90, {1, 2})).add(stripes(run, {1, 2}, 20));
-  bits.add(laplacian_eigenvalues(run, {1, 2}, 9)).add(value_weighted(run, {1, 2}, {0, 50}, {3, 40}));
-  bits.add(value_shares(run, {1, 2}, {5, 50})).add(span_flow(run, 1, 0, {1, 2})).add(lookback_ratio(run, 0, 1, {1, 2}));
+  bits.add(laplacian_eigenvalues(run, {1, 2}, 9));
+}
+
+void add_agreement(Bits& bits, const Observation& run) {
+  for (const HeadPair& pair : head_agreement(run).pairs)
+    bits.add(pair.js).add(pair.weight_cosine).add(pair.output_cosine);
+}
+
+void add_values(Bits& bits, const Observation& run) {
+  bits.add(value_weighted(run, {1, 2}, {0, 50}, {3, 40})).add(value_shares(run, {1, 2}, {5, 50}));
+  for (const auto& [key, weight] : top_value_weighted(run, {1, 2}, 50, 5)) bits.add(double{weight}).add(double(key));
+}
+
+void add_spans(Bits& bits, const Observation& run) {
+  bits.add(span_flow(run, 1, 0, {1, 2})).add(lookback_ratio(run, 0, 1, {1, 2}));
   bits.add(focus_score(run, 0, 1, {1, 2})).add(mean_span_mass(run, 0, {1, 2}));
-  for (const auto& [key, weight] : top_value_weighted(run, {1, 2}, 50, 5)) bits.add(double{weight} + key);
+}
+
+void add_highlights(Bits& bits, const Observation& run) {
   for (const Highlight& one : highlights(run)) bits.add(one.evidence).add(one.value);
   for (const HeadId head : telling_heads(run)) bits.add(head.layer * 100.0 + head.head);
 }
@@ -209,8 +226,7 @@ TEST(FloatEnvironment, RunsOfAModel) {
       {{"load and Session", [](Bits& bits) { bits.add(Session(tiny(), {.threads = 2}).run(text(), Logits::all)); }},
        {"load in bf16",
         [](Bits& bits) {
-          const test::TemporaryFile file(test::tiny_llama().build());
-          const auto model = Model::load(file.path(), {.precision = Precision::bf16, .attention = Precision::bf16});
+          const auto model = Model::load(tiny_path(), {.precision = Precision::bf16, .attention = Precision::bf16});
           bits.add(Session(model).run(text(), Logits::last));
         }},
        {"generate",
@@ -246,8 +262,7 @@ TEST(FloatEnvironment, RunsOfAModel) {
         }},
        {"quantize", [](Bits& bits) {
           const Folder folder;
-          const test::TemporaryFile file(test::tiny_llama().build());
-          quantize(file.path(), folder / "small", WeightType::f16);
+          quantize(tiny_path(), folder / "small", WeightType::f16);
           bits.add(read_file(folder / "small", 1 << 26));
         }}});
 }
@@ -258,8 +273,16 @@ TEST(FloatEnvironment, WhatIsAskedOfARun) {
       {{"a run", [](Bits& bits) { add_run(bits, *seen()); }},
        {"a steered run", [](Bits& bits) { add_run(bits, *steered()); }},
        {"a trace", [](Bits& bits) { add_run(bits, *Trace::open(trace_path())); }},
-       {"heads of a run", [](Bits& bits) { add_heads(bits, *seen()); }},
-       {"heads of a trace", [](Bits& bits) { add_heads(bits, *Trace::open(trace_path())); }},
+       {"agreement of a run", [](Bits& bits) { add_agreement(bits, *seen()); }},
+       {"agreement of a trace", [](Bits& bits) { add_agreement(bits, *Trace::open(trace_path())); }},
+       {"sweep of a run", [](Bits& bits) { add_sweep(bits, *seen()); }},
+       {"sweep of a trace", [](Bits& bits) { add_sweep(bits, *Trace::open(trace_path())); }},
+       {"values of a run", [](Bits& bits) { add_values(bits, *seen()); }},
+       {"values of a trace", [](Bits& bits) { add_values(bits, *Trace::open(trace_path())); }},
+       {"spans of a run", [](Bits& bits) { add_spans(bits, *seen()); }},
+       {"spans of a trace", [](Bits& bits) { add_spans(bits, *Trace::open(trace_path())); }},
+       {"highlights of a run", [](Bits& bits) { add_highlights(bits, *seen()); }},
+       {"highlights of a trace", [](Bits& bits) { add_highlights(bits, *Trace::open(trace_path())); }},
        {"diff of traces",
         [](Bits& bits) {
           const auto one = Trace::open(trace_path());
@@ -293,7 +316,7 @@ TEST(FloatEnvironment, Diagnosis) {
   expect_the_same_bits({{"diagnose", [&](Bits& bits) { add(bits, diagnose(tiny(), text())); }},
                         {"diagnose_observation", [&](Bits& bits) { add(bits, diagnose_observation(seen(), nullptr)); }},
                         {"break_run and restore", [&](Bits& bits) {
-                           BrokenRun broken = break_run("wrong-scale", 3, *tiny(), text());
+                           BrokenRun broken = break_run("scale", 3, *tiny(), text());
                            broken.options.probes = false;
                            const Diagnosis found = diagnose(tiny(), broken.tokens, broken.options);
                            add(bits, found);

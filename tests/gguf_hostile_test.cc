@@ -235,12 +235,9 @@ TEST(HostileGguf, A20_A21_A22_Offsets) {
                               }),
                   "end past"});
   // A type that needs fewer bytes than the data have: a gap behind it.
-  const auto narrower = [](const std::string& name, uint32_t type) {
-    return with_tensor(name, [&](auto& t) { t.type = type; });
-  };
+  const auto narrower = [](const char* name, uint32_t to) { return with_tensor(name, [&](auto& t) { t.type = to; }); };
   expect_refused({"f16 for f32", narrower("token_embd.weight", 1), "by its type and shape: one of them is wrong"});
   expect_refused({"q8_0 for f32", narrower("blk.0.attn_q.weight", 8), "by its type and shape"});
-  expect_refused({"f16 for f32, the last", narrower("blk.1.ffn_down.weight", 1), "more bytes"});
   expect_refused({"a gap", with_tensor("blk.1.ffn_norm.weight", [](auto& t) { t.data += std::string(64, '\0'); }),
                   "by its type and shape"});
   expect_refused({"a gap before the first",

@@ -57,6 +57,7 @@ Cost cost_of_loading(const std::string& path) {
   return cost;
 }
 
+constexpr const char* loads = "it loads";  // instead of a part of an error
 void expect_cheap_refusal(const std::string& name, GgufBuilder builder, const std::string& part) {
   SCOPED_TRACE(name);
   std::string bytes = builder.build();
@@ -65,7 +66,10 @@ void expect_cheap_refusal(const std::string& name, GgufBuilder builder, const st
   std::string().swap(bytes);
   builder = {};
   const Cost cost = cost_of_loading(file.path());
-  EXPECT_NE(cost.error.find(part), std::string::npos) << cost.error;
+  if (part == loads)
+    EXPECT_EQ(cost.error, "");
+  else
+    EXPECT_NE(cost.error.find(part), std::string::npos) << cost.error;
   EXPECT_LT(cost.error.size(), file.path().size() + 400);
   EXPECT_LT(cost.seconds, sanitized ? 20.0 : 1.0);
   if (sanitized) {
@@ -135,7 +139,7 @@ TEST(GgufMemory, ArraysOfTheWrongKind) {
   expect_cheap_refusal("2 10^7 token types", std::move(g), "entries");
   g = tiny_llama();
   g.raw("general.name", bytes_of<uint32_t>(8) + string_of(std::string(50'000'000, '\xff')));
-  expect_cheap_refusal("a name of 50 MB", std::move(g), "UTF-8");
+  expect_cheap_refusal("a name of 50 MB", std::move(g), loads);  // its beginning is enough
   g = tiny_llama();
   g.raw("tokenizer.chat_template", bytes_of<uint32_t>(8) + string_of(std::string(50'000'000, '{')));
   g.u32("llama.block_count", 3);

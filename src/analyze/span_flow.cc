@@ -25,7 +25,7 @@ double span_flow(const Observation& observation, int from, int to, HeadId head) 
   const SpanSet rows = observation.span_sets()[static_cast<size_t>(from)];
   double sum = 0;
   for_each_row(rows, [&](int64_t i) { sum += static_cast<double>(mass[static_cast<size_t>(i)]); });
-  return rows.tokens == 0 ? nan : sum / static_cast<double>(rows.tokens);
+  return base::settled(rows.tokens == 0 ? nan : sum / static_cast<double>(rows.tokens));
 }
 
 double lookback_ratio(const Observation& observation, int context, int fresh, HeadId head) {
@@ -41,14 +41,14 @@ double lookback_ratio(const Observation& observation, int context, int fresh, He
     const double f = static_cast<double>(on_fresh[static_cast<size_t>(i)]) / seen;
     sum += c / (c + f);
   });
-  return seen == 0 || before.tokens == 0 ? nan : sum / seen;
+  return base::settled(seen == 0 || before.tokens == 0 ? nan : sum / seen);
 }
 
 double focus_score(const Observation& observation, int instruction, int data, HeadId head) {
   const base::DefaultFloatEnvironment environment;
   const double a = static_cast<double>(observation.span_mass(instruction, head).back());
   const double b = static_cast<double>(observation.span_mass(data, head).back());
-  return a / (a + b);
+  return base::settled(a / (a + b));
 }
 
 }  // namespace bareattn

@@ -44,4 +44,11 @@ class DefaultFloatEnvironment {
 #endif
 };
 
+/// A result that is computed inside the scope: without it the compiler may move an operation past the scope's end, for
+/// it knows of no tie between the two.
+inline double settled(double result) {
+  volatile double kept = result;
+  return kept;
+}
+
 }  // namespace bareattn::base

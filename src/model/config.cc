@@ -131,6 +131,11 @@ std::string most_used_type(const GgufFile& file) {
   return best == weights.end() ? "" : type_name(static_cast<uint32_t>(best->first));
 }
 
+std::string shown_text(std::string_view text) {
+  text = text.substr(0, longest_shown);
+  return base::is_utf8(text) ? std::string(text) : base::escape_for_terminal(text);
+}
+
 ModelConfig read_config(const GgufFile& file, std::vector<std::string>& warnings) {
   ModelConfig config;
   const auto architecture = file.string("general.architecture");
@@ -141,11 +146,12 @@ ModelConfig read_config(const GgufFile& file, std::vector<std::string>& warnings
   }
   config.architecture = std::string(*architecture);
   warnings = file.warnings();
-  config.name = std::string(file.bytes("general.name").value_or(""));
-  if (!base::is_utf8(config.name)) {  // a name decides nothing
-    config.name = base::escape_for_terminal(config.name);
+  const std::string_view name = file.bytes("general.name").value_or("");  // decides nothing
+  config.name = shown_text(name);
+  if (name.size() > longest_shown)
+    warnings.push_back("'general.name' has " + std::to_string(name.size()) + " bytes; its beginning is shown");
+  else if (!base::is_utf8(name))
     warnings.push_back("'general.name' is no valid UTF-8: " + quoted(config.name));
-  }
   config.file_type = most_used_type(file);
 
   const Keys keys(file, config.architecture + ".");

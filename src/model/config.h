@@ -4,6 +4,7 @@
 #pragma once
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bareattn/model.h"
@@ -11,6 +12,10 @@
 #include "files/gguf.h"
 
 namespace bareattn::model {
+
+/// The beginning of a text that decides nothing, such as a model's name: valid UTF-8 of a length that can be shown.
+inline constexpr size_t longest_shown = 4096;
+std::string shown_text(std::string_view text);
 
 /// `warnings` gains what is odd but no reason to refuse the file.
 ModelConfig read_config(const GgufFile& file, std::vector<std::string>& warnings);

@@ -4,7 +4,6 @@
 #include "bareattn/end_tokens.h"
 #include "bareattn/error.h"
 #include "base/sha256.h"
-#include "base/utf8.h"
 #include "model/config.h"
 
 namespace bareattn {
@@ -12,7 +11,7 @@ namespace {
 
 std::string text_of(const model::GgufFile& file, const char* key) {
   const auto text = file.bytes(key);
-  return text ? base::is_utf8(*text) ? std::string(*text) : base::escape_for_terminal(*text) : std::string();
+  return text ? model::shown_text(*text) : std::string();
 }
 
 }  // namespace

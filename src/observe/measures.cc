@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "bareattn/error.h"
+#include "base/float_environment.h"
 
 namespace bareattn {
 
@@ -67,14 +68,15 @@ std::vector<float> Observation::tile(HeadId, TokenRange, TokenRange) const { not
 std::vector<float> Observation::scores(HeadId, TokenRange, TokenRange) const { not_kept(); }
 
 double mean_span_mass(const Observation& observation, int set, HeadId head) {
+  const base::DefaultFloatEnvironment environment;
   const std::vector<float> mass = observation.span_mass(set, head);
   const auto ranges = observation.span_sets()[static_cast<size_t>(set)].ranges;
   if (ranges.empty()) return std::numeric_limits<double>::quiet_NaN();
   const auto first = static_cast<size_t>(std::max<int64_t>(1, ranges.front().begin));
   double sum = 0;
   for (size_t i = first; i < mass.size(); ++i) sum += static_cast<double>(mass[i]);
-  return first < mass.size() ? sum / static_cast<double>(mass.size() - first)
-                             : std::numeric_limits<double>::quiet_NaN();
+  return base::settled(first < mass.size() ? sum / static_cast<double>(mass.size() - first)
+                                           : std::numeric_limits<double>::quiet_NaN());
 }
 
 namespace observing {
