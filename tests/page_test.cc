@@ -228,7 +228,7 @@ TEST_F(Page, TheBudgetHoldsAndMoreOfItShowsMore) {
   options.tokens = 600;
   const SyntheticObservation observation(options);
   size_t before = 0, most = 0;
-  for (const int64_t budget : {300'000, 350'000, 450'000, 700'000, 1'500'000, 25'000'000}) {
+  for (const int64_t budget : {320'000, 350'000, 450'000, 700'000, 1'500'000, 25'000'000}) {
     PageOptions page_options;
     page_options.size_budget = budget;
     const std::string page = render_page(observation, page_options);
