@@ -137,6 +137,8 @@ int run_or_complain(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     return complain_of_memory();
   } catch (const std::system_error& error) {
+    // What is printed and is longer than the buffer of standard output fails here, before the flush.
+    if (std::ferror(stdout) != 0) return complain(exit_failure, "standard output cannot be written");
     return complain(exit_failure, std::string("the system refused: ") + error.what() + " (ulimit -a shows its limits)");
   } catch (const std::exception& error) {
     return complain(exit_failure, error.what());
