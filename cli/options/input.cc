@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 #include <limits>
 
 #include "bareattn/error.h"
@@ -28,7 +29,15 @@ InputText from_file(const std::string& path) {
     if (isatty(STDIN_FILENO) == 1) throw InputError("'-' reads the text from standard input, and nothing is piped in");
     return {read_file("/dev/stdin", most_input_bytes, stop_if_interrupted), "standard input"};
   }
-  return {read_file(path, most_input_bytes, stop_if_interrupted), path.substr(path.rfind('/') + 1)};
+  const std::string name = path.substr(path.rfind('/') + 1);
+  if (std::error_code none; std::filesystem::is_regular_file(path, none)) {
+    // Before it is read: most models hold more than a text may, and that they are no text is the better answer.
+    char start[16];
+    std::ifstream begin(path, std::ios::binary);
+    begin.read(start, sizeof start);
+    refuse_model_or_trace({start, static_cast<size_t>(begin.gcount())}, name);
+  }
+  return {read_file(path, most_input_bytes, stop_if_interrupted), name};
 }
 
 }  // namespace

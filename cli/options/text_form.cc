@@ -57,15 +57,19 @@ bool looks_like_a_path(std::string_view word) {
          !is([](unsigned char c) { return std::isalnum(c) == 0; });
 }
 
-std::string check_form(std::string& text, const std::string& origin) {
-  const std::string name = origin.empty() ? "the text" : origin;
-  if (text.starts_with("GGUF"))
+void refuse_model_or_trace(std::string_view start, const std::string& name) {
+  if (start.starts_with("GGUF"))
     throw InputError(name + " is a model (a GGUF file), not a text: a model is named with -m");
-  if (is_safetensors(text)) {
+  if (is_safetensors(start)) {
     throw InputError(name +
                      " is a trace or another safetensors file, not a text: of traces, bareattn page, serve, tile, "
                      "row and measures tell");
   }
+}
+
+std::string check_form(std::string& text, const std::string& origin) {
+  const std::string name = origin.empty() ? "the text" : origin;
+  refuse_model_or_trace(text, name);
   if (const char* kind = compression_of(text))
     return fmt::format("{} is compressed ({}): the bytes of the archive are run as they are", name, kind);
   if (is_utf16(text))

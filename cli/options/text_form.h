@@ -10,7 +10,10 @@ namespace bareattn::cli {
 /// Whether one word, given where a text may stand, reads like the name of a file.
 bool looks_like_a_path(std::string_view word);
 
-/// InputError for the bytes of a model or a trace. Takes off a byte order mark of UTF-8. Returns what is to be warned
+/// InputError where the first bytes of what is to be a text are those of a model or a trace; a few of them do.
+void refuse_model_or_trace(std::string_view start, const std::string& name);
+
+/// The same for the whole text. Takes off a byte order mark of UTF-8. Returns what is to be warned
 /// of, empty where there is nothing. `origin` names the text in the sentences, "story.txt".
 std::string check_form(std::string& text, const std::string& origin);
 

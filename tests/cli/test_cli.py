@@ -32,7 +32,7 @@ def subjects():
     assert MODEL.exists(), f"{MODEL} is missing: ./x model"
 
 
-def run(*arguments, stdin=None, env=None, model=MODEL, timeout=120):
+def run(*arguments, stdin=None, env=None, model=MODEL, timeout=600):
     environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS", "BAREATTN_MODEL")}
     environment.update(env or {})
     if model is not None and "BAREATTN_MODEL" not in environment:

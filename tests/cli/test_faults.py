@@ -25,7 +25,7 @@ def model(tmp_path_factory):
 
 
 def faulty(*arguments, how, **more):
-    return subprocess.run([BIN, *map(str, arguments)], capture_output=True, timeout=120, stdin=subprocess.DEVNULL,
+    return subprocess.run([BIN, *map(str, arguments)], capture_output=True, timeout=600, stdin=subprocess.DEVNULL,
                           env={**os.environ, "LD_PRELOAD": str(FAILING), **how}, **more)
 
 
@@ -71,13 +71,13 @@ def test_the_limit_of_the_system_itself(model):
     for folder in (*model.parents, *BIN.parents):
         if os.geteuid() == 0 and not folder.stat().st_mode & 0o001:
             folder.chmod(folder.stat().st_mode | 0o001)
-    done = subprocess.run([BIN, "look", "-m", model, "Some text.", "-t", "4"], capture_output=True, timeout=120,
+    done = subprocess.run([BIN, "look", "-m", model, "Some text.", "-t", "4"], capture_output=True, timeout=600,
                           preexec_fn=limit, cwd="/", env={"PATH": os.environ["PATH"]})
     assert done.returncode == 0 and FEWER.fullmatch(done.stderr), done.stderr
 
 
 def test_threads_whose_stacks_do_not_fit(model):
-    done = subprocess.run([BIN, "look", "-m", model, "Some text.", "-t", "500"], capture_output=True, timeout=120,
+    done = subprocess.run([BIN, "look", "-m", model, "Some text.", "-t", "500"], capture_output=True, timeout=600,
                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (700 << 20, 700 << 20)))
     assert done.returncode in (0, 1) and SENTENCES.fullmatch(done.stderr), (done.returncode, done.stderr)
 

@@ -18,12 +18,12 @@ SENTENCE = re.compile(rb"bareattn: [^\n]+\n")
 
 
 def in_shell(line, **places):
-    return subprocess.run(["bash", "-c", line], capture_output=True, timeout=120,
+    return subprocess.run(["bash", "-c", line], capture_output=True, timeout=600,
                           env={**os.environ, "B": str(BIN), "BAREATTN_MODEL": str(MODEL), **places})
 
 
 def limited(limit, value, *arguments):
-    return subprocess.run([BIN, *map(str, arguments)], capture_output=True, timeout=120, stdin=subprocess.DEVNULL,
+    return subprocess.run([BIN, *map(str, arguments)], capture_output=True, timeout=600, stdin=subprocess.DEVNULL,
                           env={**os.environ, "BAREATTN_MODEL": str(MODEL)},
                           preexec_fn=lambda: resource.setrlimit(limit, (value, value)))
 
