@@ -17,14 +17,15 @@ namespace {
 std::string canonical(std::string_view jinja) {
   std::string out;
   bool in_tag = false;
+  size_t line = 0;  // where the line that is read begins in `out`
   for (size_t i = 0; i < jinja.size();) {
     const char c = jinja[i];
     const std::string_view two = jinja.substr(i, 2);
     if (!in_tag && (two == "{%" || two == "{{")) {
       in_tag = true;
       if (two == "{%") {  // what stands before it on its line is an indent, if that is white space
-        const size_t line = out.find_last_not_of(" \t");
-        if (line == std::string::npos || out[line] == '\n') out.erase(line == std::string::npos ? 0 : line + 1);
+        line = std::min(line, out.size());
+        if (out.find_first_not_of(" \t", line) == std::string::npos) out.erase(line);
       }
       i += 2;
       if (i < jinja.size() && jinja[i] == '-') {
@@ -37,7 +38,10 @@ std::string canonical(std::string_view jinja) {
       const bool trims = c == '-';
       out += jinja.substr(i + trims, 2);
       i += 2 + trims;
-      if (!trims && out.ends_with("%}") && i < jinja.size() && jinja[i] == '\n') ++i;
+      if (!trims && out.ends_with("%}") && i < jinja.size() && jinja[i] == '\n') {
+        ++i;
+        line = out.size();
+      }
       while (trims && i < jinja.size() && (jinja[i] == ' ' || jinja[i] == '\n' || jinja[i] == '\t')) ++i;
     } else if (in_tag && (c == '\'' || c == '"')) {
       out += '\'';
@@ -49,6 +53,7 @@ std::string canonical(std::string_view jinja) {
       ++i;
     } else {
       if (!in_tag || (c != ' ' && c != '\n' && c != '\t')) out += c;
+      if (!in_tag && c == '\n') line = out.size();
       ++i;
     }
   }
