@@ -53,7 +53,7 @@ class WordCache {
 };
 
 constexpr size_t kLongestCachedWord = 64;
-constexpr size_t kLongestWord = size_t{1} << 21;                      // merging takes 32 bytes a byte
+constexpr size_t kLongestWord = size_t{1} << 22;                      // merging takes 32 bytes a byte
 constexpr size_t kIdsAtOnce = size_t{1} << 16;                        // that a sink is given, or a little more
 constexpr size_t kLongestText = std::numeric_limits<int32_t>::max();  // indices of symbols are 32 bits wide
 
