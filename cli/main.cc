@@ -102,7 +102,7 @@ int run(int argc, char** argv) {
     return exit_input;
   }
   try {
-    std::vector<std::string> arguments = with_plain_words({argv + 1, argv + argc});
+    std::vector<std::string> arguments = with_plain_words(app, {argv + 1, argv + argc});
     std::reverse(arguments.begin(), arguments.end());  // as CLI11 takes a vector
     app.parse(std::move(arguments));
   } catch (const CLI::Success& success) {  // --help, --version

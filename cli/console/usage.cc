@@ -56,12 +56,16 @@ std::string unknown_option(const CLI::App& command, const std::string& word) {
 
 }  // namespace
 
-std::vector<std::string> with_plain_words(std::vector<std::string> arguments) {
+std::vector<std::string> with_plain_words(const CLI::App& app, std::vector<std::string> arguments) {
   if (arguments.empty()) return arguments;
   if (arguments[0] == "version" && arguments.size() == 1) return {"--version"};
-  if (arguments[0] != "help" || arguments.size() > 2) return arguments;
-  if (arguments.size() == 1) return {"--help"};
-  return {arguments[1], "--help"};
+  if (arguments[0] == "help" && arguments.size() == 1) return {"--help"};
+  if (arguments[0] == "help" && arguments.size() == 2) arguments = {arguments[1], "--help"};
+  const std::string& name = arguments[0];
+  const auto commands = app.get_subcommands([&](const CLI::App* command) { return command->get_name() == name; });
+  // Of no command, --help would be that of all: the word alone is refused.
+  if (commands.empty() && !name.starts_with("-") && name != "help" && name != "version") return {name};
+  return arguments;
 }
 
 std::string unexpected(const CLI::App& app) {

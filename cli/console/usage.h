@@ -8,7 +8,7 @@
 namespace bareattn::cli {
 
 /// The arguments with `help` and `version` as the options that they stand for.
-std::vector<std::string> with_plain_words(std::vector<std::string> arguments);
+std::vector<std::string> with_plain_words(const CLI::App& app, std::vector<std::string> arguments);
 
 /// The sentence for arguments that nothing takes.
 std::string unexpected(const CLI::App& app);
