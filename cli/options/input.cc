@@ -126,8 +126,7 @@ std::vector<int32_t> TokenChoice::encode(const Model& model, const std::string& 
   auto tokens = encode_within(context, model.tokenizer(), text);
   if (!tokens && beyond) refuse_length(model.config(), "more than " + std::to_string(context));
   if (!tokens)
-    throw InputError(
-        fmt::format("the text is more than {} tokens long; this model's context holds no more", grouped(context)));
+    throw InputError(fmt::format("the text is more than {} tokens long; this model's context holds no more", context));
   return std::move(*tokens);
 }
 
