@@ -192,8 +192,8 @@ def test_abandoned_tiles_are_not_computed(server):
     assert server.status()["cache_bytes"] < 60 * one
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_ends_it_whatever_it_does(trace, how):
+@pytest.mark.parametrize("how, status", [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_ctrl_c_ends_it_whatever_it_does(trace, how, status):
     with serving(trace) as server:
         idle = server.connect()
         line = f"Host: {server.host}\r\nAuthorization: Bearer {server.token}\r\n\r\n"
@@ -202,7 +202,7 @@ def test_ctrl_c_ends_it_whatever_it_does(trace, how):
             s.sendall(f"GET /api/tile/{i % 30}/1/3/0/1 HTTP/1.1\r\n{line}".encode())
         start = time.monotonic()
         server.process.send_signal(how)
-        assert server.process.wait(10) == 0
+        assert server.process.wait(10) == status
         print(f"ended after {time.monotonic() - start:.2f} s")  # docs/serve.md has the measured figure
         for s in [idle, *busy]:
             s.close()
@@ -327,7 +327,7 @@ def test_a_run_can_be_stopped_by_hand_and_by_leaving(live):
 def test_limits_of_live_mode(live, server):
     assert start(live, TOM.read_text() * 2).status == 202
     failed = live.wait_for("failed")
-    assert "7308 tokens" in failed["error"] and "6000" in failed["error"]
+    assert "more than 6000 tokens" in failed["error"]  # it is not read further than that
     assert start(live, "").status == 400
     for body in (b"", b"{", b"[]", b'{"text": 1}', b'{"text": "a", "page": 2}', b'"text"', b"\xff", b"[" * 100000,
                  b'{"text": "\\ud800"}', b'{"steering": {"a": ' + b"[" * 100000 + b"]" * 100000 + b"}}"):
