@@ -222,7 +222,8 @@ def test_what_can_be_tested_is_said_until_it_was(tmp_path):
 
 
 def exact_of(page):
-    return [tuple(h) for h in json.loads(re.search(r'"exact":(\[.*?\]\]|\[\])', page.read_text())[1])]
+    heads = 9  # a layer of the test's model
+    return [divmod(h, heads) for h in json.loads(re.search(r'"exact":(\[[\d,]*\])', page.read_text())[1])]
 
 
 def test_exact_heads_are_those_of_known_roles_first(tmp_path):
@@ -231,7 +232,7 @@ def test_exact_heads_are_those_of_known_roles_first(tmp_path):
     text, page = TOM.read_text()[:9000], tmp_path / "page.html"
     assert run("look", "--text", text, "-o", page, "--budget", "6", env=env).returncode == 0
     heads = {f"{layer}.{head}" for layer, head in exact_of(page)}
-    best = max(found["heads"], key=lambda h: h["scores"]["induction"]["mean"])
+    best = max(found["heads"], key=lambda h: h["scores"]["induction"][0])
     assert 0 < len(heads) < 60 and f"{best['layer']}.{best['head']}" in heads
 
 
