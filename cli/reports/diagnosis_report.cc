@@ -100,8 +100,12 @@ Json findings_json(const Diagnosis& diagnosis) {
 
 Json evidence_json(const Evidence& e) {
   Json probes = Json::array();
-  for (const ProbeResult& p : e.probes)
+  for (const ProbeResult& p : e.probes) {
     probes.push_back({{"check", p.check}, {"label", p.label}, {"nll", number(p.nll)}, {"error", p.error}});
+    if (p.plain_nll <= 0) continue;  // it is the best one's alone
+    probes.back()["plain_nll"] = number(p.plain_nll);
+    probes.back()["plain_error"] = p.plain_error;
+  }
   double mismatch = 0, excess = 0, shift = 0;
   for (const double difference : e.shift_difference) shift = std::max(shift, difference);
   for (const HeadEvidence& head : e.heads) {

@@ -81,8 +81,9 @@ struct ProbeResult {
   double nll = 0;     // mean, nats per token
   double error = 0;   // standard error of the mean of (the run's nats - the probe's), token by token
   std::shared_ptr<const Variant> variant = {};
-  std::string mend = {};  // as Remedy::mend
-  double plain_nll = 0;   // of the plain text (Evidence::plain_nll); 0: not measured
+  std::string mend = {};   // as Remedy::mend
+  double plain_nll = 0;    // of the plain text (Evidence::plain_nll); 0: not measured
+  double plain_error = 0;  // standard error of its difference to the run as it is
 };
 
 struct Evidence {

@@ -116,11 +116,12 @@ Diagnosis diagnose(const std::shared_ptr<const Model>& model, std::vector<int32_
       diagnosing::differences(whole, diagnosing::all_lse(model, tokens, other, false), model->config().layers);
   step();
   if (wants_probes(evidence, options.checks)) {
-    evidence.plain_nll = diagnosing::plain_nll(model, options);
+    const auto plain = diagnosing::score_plain(model, options);
+    evidence.plain_nll = plain.nll;
     step();
     if (!probes.empty()) evidence.not_probed = diagnosing::why_not_probed(evidence);
     if (!probes.empty() && evidence.not_probed.empty())
-      diagnosing::run_probes(probes, {model, tokens, options, scored, step}, evidence);
+      diagnosing::run_probes(probes, {model, tokens, options, scored, plain, step}, evidence);
   }
   result.findings = diagnosing::run_checks(evidence, options.checks);
   if (options.control != nullptr) diagnosing::hold_against(*options.control, result, options);

@@ -60,12 +60,12 @@ struct ProbeRun {
   const std::shared_ptr<const Model>& model;
   std::span<const int32_t> tokens;
   const DiagnoseOptions& options;
-  const Scored& as_it_is;
+  const Scored &as_it_is, &plain;  // of the text, and of the plain one
   std::function<void()> step;
 };
 void run_probes(const std::vector<Probe>& all, const ProbeRun& run, Evidence& evidence);
-/// Nats per token of a plain English text of our own.
-double plain_nll(const std::shared_ptr<const Model>& model, const DiagnoseOptions& how);
+/// Of a plain English text of our own.
+Scored score_plain(const std::shared_ptr<const Model>& model, const DiagnoseOptions& how);
 
 Finding make_finding(const char* check, double value, double limit, std::string sentence, std::string advice);
 /// "1 head", "12 heads".

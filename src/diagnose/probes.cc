@@ -52,7 +52,7 @@ bool better(const Evidence& evidence, const ProbeResult& probe) { return evidenc
 
 bool cures(const Evidence& evidence, const ProbeResult& probe) {
   if (probe.plain_nll <= 0) return probe.nll < chance;
-  return std::min(probe.nll, probe.plain_nll) < chance && evidence.plain_nll > probe.plain_nll;
+  return std::min(probe.nll, probe.plain_nll) < chance && probe.plain_nll - evidence.plain_nll < probe.plain_error;
 }
 
 Finding named(const Evidence& evidence, const ProbeResult& best) {
@@ -230,7 +230,7 @@ std::string why_not_probed(const Evidence& evidence) {
   return {};
 }
 
-double plain_nll(const std::shared_ptr<const Model>& model, const DiagnoseOptions& how) {
+Scored score_plain(const std::shared_ptr<const Model>& model, const DiagnoseOptions& how) {
   DiagnoseOptions plain;  // a table is of the text's own tokens
   plain.threads = how.threads;
   if (how.variant != nullptr) {
@@ -242,7 +242,7 @@ double plain_nll(const std::shared_ptr<const Model>& model, const DiagnoseOption
   auto tokens = tokenizer.encode(plain_text, false, tokenizer.spec().add_bos);
   const auto most = static_cast<size_t>(model->config().context_length);
   if (tokens.size() > most) tokens.resize(most);
-  return score(model, tokens, plain).nll;
+  return score(model, tokens, plain);
 }
 
 void run_probes(const std::vector<Probe>& all, const ProbeRun& run, Evidence& evidence) {
@@ -278,7 +278,9 @@ void run_probes(const std::vector<Probe>& all, const ProbeRun& run, Evidence& ev
   const auto named = std::find_if(evidence.probes.begin(), evidence.probes.end(),
                                   [&](const ProbeResult& probe) { return &probe == best_of(evidence); });
   other.variant = named->variant;
-  named->plain_nll = plain_nll(run.model, other);
+  const Scored plain = score_plain(run.model, other);
+  named->plain_nll = plain.nll;
+  named->plain_error = standard_error(run.plain.surprise, plain.surprise);
 }
 
 }  // namespace diagnosing

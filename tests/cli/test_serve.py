@@ -271,6 +271,19 @@ def test_a_typed_text_is_run_and_shown(live, tmp_path):
     assert list(live.temporary.iterdir()) == []
 
 
+def test_every_text_of_a_chat_gets_the_template(tmp_path):
+    """The first one and those typed into the page alike: what stands around them is what `look --chat` runs."""
+    def of_look(text):
+        return json.loads(run("look", "--chat", "--json", "--text", text).stdout)["text"]["length"]
+    with serving("--chat", "--text", "Who wrote Hamlet?", model=True, env={"TMPDIR": str(tmp_path)}) as server:
+        first = server.ask("/api/text").json()
+        assert len(first["tokens"]) == of_look("Who wrote Hamlet?") and first["tokens"][0] == "<|im_start|>"
+        assert start(server, "Name a river.").status == 202
+        server.wait_for("done")
+        then = server.ask("/api/text").json()
+        assert len(then["tokens"]) == of_look("Name a river.") and then["tokens"].count("<|im_start|>") == 3
+
+
 @pytest.mark.parametrize("before", range(4))
 def test_the_title_of_a_typed_text_is_cut_between_characters(live, before):
     text = "x" * before + "\U0001f98a" * 200
