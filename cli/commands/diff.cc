@@ -156,9 +156,8 @@ void print_table(const DiffChoice& choice, const Compared& compared) {
   const auto order = largest(js);
   for (size_t n = 0; n < std::min(order.size(), static_cast<size_t>(choice.count)); ++n) {
     const HeadDiff& h = diff.heads[order[n]];
-    fmt::print("{:<8} {:8.5f} {:9.5f} {:+8.3f} {:+8.3f} {:6.1f}% {:+6.1f}% {:>7}  {} {}\n",
-               fmt::format("{}.{}", h.head.layer, h.head.head), h.js, h.kl, h.lse_shift, h.entropy_shift,
-               100 * h.top_overlap, 100 * h.first_mass_shift,
+    fmt::print("{:<8} {:8.5f} {:9.5f} {:+8.3f} {:+8.3f} {:6.1f}% {:+6.1f}% {:>7}  {} {}\n", head_name(h.head), h.js,
+               h.kl, h.lse_shift, h.entropy_shift, 100 * h.top_overlap, 100 * h.first_mass_shift,
                std::isnan(h.output_cosine) ? std::string("-") : fmt::format("{:.4f}", h.output_cosine), h.worst_row,
                cli::quoted(printable(compared.texts[static_cast<size_t>(h.worst_row)])));
   }

@@ -253,8 +253,8 @@ int steer(const SteerOptions& options) {
   fmt::print("\nThe prompt's last token gives {}\n  mean of all heads {:6.2f} % -> {:6.2f} %\n", named,
              100 * sum_before / count, 100 * sum_after / count);
   for (size_t i = 0; i < std::min<size_t>(8, list.size()) && list[i].before != list[i].after; ++i) {
-    fmt::print("  head {:<12} {:6.2f} % -> {:6.2f} %\n", fmt::format("{}.{}", list[i].head.layer, list[i].head.head),
-               100 * list[i].before, 100 * list[i].after);
+    fmt::print("  head {:<12} {:6.2f} % -> {:6.2f} %\n", head_name(list[i].head), 100 * list[i].before,
+               100 * list[i].after);
   }
   if (!options.save.empty()) fmt::print("\nSteering written to {}\n", printable(options.save));
   return exit_ok;

@@ -58,8 +58,8 @@ nlohmann::ordered_json agreement_json(const Agreement& agreement) {
   };
   Json pairs = Json::array();
   for (const HeadPair& pair : agreement.pairs) {
-    pairs.push_back({{"a", fmt::format("{}.{}", pair.layer, pair.a)},
-                     {"b", fmt::format("{}.{}", pair.layer, pair.b)},
+    pairs.push_back({{"a", head_name({pair.layer, pair.a})},
+                     {"b", head_name({pair.layer, pair.b})},
                      {"js", number(pair.js)},
                      {"weight_cosine", number(pair.weight_cosine)},
                      {"output_cosine", number(pair.output_cosine)}});

@@ -13,8 +13,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string head_name(HeadId head) { return fmt::format("{}.{}", head.layer, head.head); }
-
 // A file's name as a relative URI reference (RFC 3986): what is not unreserved is percent-encoded.
 std::string uri_of(const std::string& path) {
   std::string uri;

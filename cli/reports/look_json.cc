@@ -15,10 +15,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json number(double value) { return json_number(value); }
-
-std::string name(HeadId head) { return fmt::format("{}.{}", head.layer, head.head); }
-
 Json model_json(const Model& model) {
   const ModelConfig& c = model.config();
   return {{"name", c.name},
@@ -67,19 +63,20 @@ Json heads_json(const LookReport& report) {
       for (int m = 0; m < measure_count; ++m) {
         const Measure measure = static_cast<Measure>(m);
         if (!measured.has(measure)) continue;
-        means[measure_info(measure).id] = number(o.mean(measure, id));
+        means[measure_info(measure).id] = json_number(o.mean(measure, id));
       }
       Json one{{"layer", layer}, {"head", head}, {"role", nullptr}};
       if (measured.for_roles()) {
         const Role role = o.role(id);
         one["role"] = {
-            {"source", "text"}, {"name", role.name}, {"score", number(role.score)}, {"evidence", role.evidence}};
+            {"source", "text"}, {"name", role.name}, {"score", json_number(role.score)}, {"evidence", role.evidence}};
       }
       one["recipe_role"] = recipe_role_json(roles, id);
       one["means"] = std::move(means);
       one["gathered"] = measured.columns ? gathered_json(o, id) : Json(nullptr);
       Json spans = Json::object();
-      for (size_t s = 0; s < sets.size(); ++s) spans[sets[s].name] = number(mean_span_mass(o, static_cast<int>(s), id));
+      for (size_t s = 0; s < sets.size(); ++s)
+        spans[sets[s].name] = json_number(mean_span_mass(o, static_cast<int>(s), id));
       one["spans"] = std::move(spans);
       if (report.sweep) add_sweep(one, report.sweep->heads[all.size()], report.swept);
       all.push_back(std::move(one));
@@ -96,9 +93,9 @@ Json spans_json(const Observation& o) {
     all.push_back({{"name", look.set.name},
                    {"tokens", look.set.tokens},
                    {"ranges", std::move(ranges)},
-                   {"mean", number(look.mean)},
-                   {"last_token", number(look.last)},
-                   {"strongest", look.strongest.layer < 0 ? Json(nullptr) : Json(name(look.strongest))}});
+                   {"mean", json_number(look.mean)},
+                   {"last_token", json_number(look.last)},
+                   {"strongest", look.strongest.layer < 0 ? Json(nullptr) : Json(head_name(look.strongest))}});
   }
   return all;
 }
@@ -108,20 +105,22 @@ Json last_json(const LookReport& report) {
   const int64_t last = static_cast<int64_t>(o.tokens().size()) - 1;
   Json keys = Json::array(), heads = Json::array();
   for (const KeyWeight& k : report.last.keys) {
-    keys.push_back({{"key", k.key}, {"text", o.token_texts()[k.key]}, {"weight", number(k.weight)}});
+    keys.push_back({{"key", k.key}, {"text", o.token_texts()[k.key]}, {"weight", json_number(k.weight)}});
   }
   for (const HeadLook& h : report.last.heads) {
-    heads.push_back(
-        {{"head", name(h.head)}, {"key", h.key}, {"text", o.token_texts()[h.key]}, {"weight", number(h.weight)}});
+    heads.push_back({{"head", head_name(h.head)},
+                     {"key", h.key},
+                     {"text", o.token_texts()[h.key]},
+                     {"weight", json_number(h.weight)}});
   }
-  return {
-      {"position", last},
-      {"text", o.token_texts()[last]},
-      {"value_weighted", report.value_weighted},
-      {"keys", std::move(keys)},
-      {"rest",
-       {{"tokens", last + 1 - static_cast<int64_t>(report.last.keys.size())}, {"weight", number(report.last.rest)}}},
-      {"heads", std::move(heads)}};
+  return {{"position", last},
+          {"text", o.token_texts()[last]},
+          {"value_weighted", report.value_weighted},
+          {"keys", std::move(keys)},
+          {"rest",
+           {{"tokens", last + 1 - static_cast<int64_t>(report.last.keys.size())},
+            {"weight", json_number(report.last.rest)}}},
+          {"heads", std::move(heads)}};
 }
 
 }  // namespace
@@ -134,8 +133,8 @@ std::string look_json(const LookReport& report) {
        o.measured().for_roles() && o.measured().columns ? highlights(o) : std::vector<Highlight>()) {
     shown.push_back({{"id", h.id},
                      {"title", h.title},
-                     {"head", name(h.head)},
-                     {"value", number(h.value)},
+                     {"head", head_name(h.head)},
+                     {"value", json_number(h.value)},
                      {"evidence", h.evidence}});
   }
   const Json document{
@@ -147,8 +146,8 @@ std::string look_json(const LookReport& report) {
        {{"precision", precision_name(o.model().precision())},
         {"attention", precision_name(o.model().attention())},
         {"threads", o.threads()},
-        {"seconds", number(o.seconds())},
-        {"tokens_per_second", number(static_cast<double>(length) / o.seconds())}}},
+        {"seconds", json_number(o.seconds())},
+        {"tokens_per_second", json_number(static_cast<double>(length) / o.seconds())}}},
       {"text",
        {{"origin", report.origin.empty() ? Json(nullptr) : Json(report.origin)},
         {"length", length},

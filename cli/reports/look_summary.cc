@@ -31,8 +31,6 @@ constexpr std::array<RoleLine, 6> role_lines{{
 
 constexpr int label_width = 10;
 
-std::string name(HeadId head) { return fmt::format("{}.{}", head.layer, head.head); }
-
 // A token's text on one line: newlines as an arrow, tabs as spaces, all else that could act on the terminal spelled
 // out.
 std::string one_line(std::string_view text) {
@@ -147,7 +145,7 @@ class Summary {
       if (heads.empty()) continue;
       constexpr size_t most = 8;
       std::string list;
-      for (size_t i = 0; i < std::min(heads.size(), most); ++i) list += (i == 0 ? "" : ", ") + name(heads[i]);
+      for (size_t i = 0; i < std::min(heads.size(), most); ++i) list += (i == 0 ? "" : ", ") + head_name(heads[i]);
       if (heads.size() > most) list += fmt::format(" and {} more", heads.size() - most);
       labelled("  " + padded(info.id, 17), list + ": " + info.meaning);
     }
@@ -171,7 +169,7 @@ class Summary {
     constexpr int title_width = 26, head_width = 7;
     heading("Heads to look at first", "layer.head, both from 0");
     for (const Highlight& h : shown) {
-      labelled("  " + padded(h.title, title_width) + bold(terminal_, padded(name(h.head), head_width)),
+      labelled("  " + padded(h.title, title_width) + bold(terminal_, padded(head_name(h.head), head_width)),
                one_line(h.evidence) + recipe_note(h.head));
     }
   }
@@ -191,7 +189,8 @@ class Summary {
       };
       std::string line = fmt::format("{} on {} token{}; the last token {}", share(look.mean), grouped(look.set.tokens),
                                      look.set.tokens == 1 ? "" : "s", share(look.last));
-      if (look.strongest.layer >= 0) line += fmt::format("; most: head {} {}", name(look.strongest), share(look.most));
+      if (look.strongest.layer >= 0)
+        line += fmt::format("; most: head {} {}", head_name(look.strongest), share(look.most));
       labelled("  " + padded(cut(one_line(look.set.name), 15), 16), line);
     }
   }
@@ -270,7 +269,7 @@ class Summary {
     heading("Its sharpest looks back", "single heads, not at the first token or its neighbours");
     for (size_t i = 0; i < std::min<size_t>(look.heads.size(), 5); ++i) {
       const HeadLook& h = look.heads[i];
-      const std::string label = fmt::format("  {:>5.1f} %  head {:<6} ", 100 * h.weight, name(h.head));
+      const std::string label = fmt::format("  {:>5.1f} %  head {:<6} ", 100 * h.weight, head_name(h.head));
       out_ += label + around(h.key, terminal_.width - columns(label) - 1, h.weight) + '\n';
     }
   }

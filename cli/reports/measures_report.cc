@@ -224,7 +224,7 @@ std::string tables_of(const std::vector<Column>& columns, const std::vector<Head
     for (size_t c = begin; c < end; ++c) out += ' ' + padded_left(columns[c].title, columns[c].width);
     out += '\n';
     for (const HeadSweep& head : heads) {
-      out += fmt::format("{:<7}", fmt::format("{}.{}", head.head.layer, head.head.head));
+      out += fmt::format("{:<7}", head_name(head.head));
       for (size_t c = begin; c < end; ++c) out += ' ' + padded_left(columns[c].of(head), columns[c].width);
       out += '\n';
     }

@@ -9,8 +9,6 @@
 namespace bareattn::cli {
 namespace {
 
-std::string name(HeadId head) { return fmt::format("{}.{}", head.layer, head.head); }
-
 // Mean over the heads, and the heads with the least and the most.
 std::string extremes(const Sweep& sweep, Swept measure, int digits) {
   const auto at = static_cast<size_t>(measure);
@@ -25,7 +23,7 @@ std::string extremes(const Sweep& sweep, Swept measure, int digits) {
   }
   if (least == nullptr) return "not defined in this text";
   return fmt::format("{:.{}f} on average; {:.{}f} (head {}) to {:.{}f} (head {})", sum / count, digits,
-                     least->means[at], digits, name(least->head), most->means[at], digits, name(most->head));
+                     least->means[at], digits, head_name(least->head), most->means[at], digits, head_name(most->head));
 }
 
 std::string strongest_stripes(const Sweep& sweep) {
@@ -37,7 +35,7 @@ std::string strongest_stripes(const Sweep& sweep) {
                    [](const HeadSweep* a, const HeadSweep* b) { return a->stripe_weight > b->stripe_weight; });
   std::string text;
   for (size_t i = 0; i < std::min<size_t>(3, heads.size()); ++i)
-    text += fmt::format("{}head {} {:.3f} at distance {}", i == 0 ? "" : "; ", name(heads[i]->head),
+    text += fmt::format("{}head {} {:.3f} at distance {}", i == 0 ? "" : "; ", head_name(heads[i]->head),
                         heads[i]->stripe_weight, heads[i]->stripe);
   return text;
 }

@@ -19,6 +19,9 @@ struct HeadId {
   friend bool operator==(const HeadId&, const HeadId&) = default;
 };
 
+/// Returns "LAYER.HEAD", as users write a head.
+inline std::string head_name(HeadId head) { return std::to_string(head.layer) + "." + std::to_string(head.head); }
+
 /// Tokens [begin, end).
 struct TokenRange {
   int64_t begin = 0, end = 0;

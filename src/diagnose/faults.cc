@@ -56,7 +56,6 @@ Intervention on_keys(Intervention::Kind kind, double value, TokenSpan keys, std:
 }
 
 std::string all_of(int layer) { return fmt::format("{}.*", layer); }
-std::string name(int layer, int head) { return fmt::format("{}.{}", layer, head); }
 
 std::vector<std::string> every_head_of(const std::vector<int>& layers) {
   std::vector<std::string> heads;
@@ -184,7 +183,7 @@ const std::vector<Entry>& entries() {
          Intervention one;
          one.kind = Kind::scale;
          one.value = 0;
-         one.heads = {name(m.layer(), static_cast<int>(m.random.below(m.config.heads)))};
+         one.heads = {head_name({m.layer(), static_cast<int>(m.random.below(m.config.heads))})};
          m.run.what = "head " + one.heads[0] + " writes nothing";
          m.biased({one});
        }},
@@ -215,7 +214,8 @@ const std::vector<Entry>& entries() {
          const int layer = m.layer();
          const int64_t a = 3 + m.random.below(m.tokens() / 4), b = a + 8 + m.random.below(m.tokens() / 4);
          std::vector<std::string> left, right;
-         for (int h = 0; h < m.config.heads; ++h) (h < m.config.heads / 2 ? left : right).push_back(name(layer, h));
+         for (int h = 0; h < m.config.heads; ++h)
+           (h < m.config.heads / 2 ? left : right).push_back(head_name({layer, h}));
          const double by = m.size({30, 100});
          m.biased({on_keys(Kind::boost, by, {a, a + 3}, left), on_keys(Kind::boost, by, {b, b + 3}, right)});
          m.run.what = fmt::format("heads of layer {} are pulled to tokens {} and {}", layer, a, b);

@@ -24,8 +24,7 @@ std::vector<std::string> patterns(const std::vector<HeadId>& heads, const ModelC
   for (int layer = 0; layer < config.layers; ++layer)
     if (of_layer[static_cast<size_t>(layer)] == config.heads) all.push_back(fmt::format("{}.*", layer));
   for (const HeadId head : heads)
-    if (of_layer[static_cast<size_t>(head.layer)] != config.heads)
-      all.push_back(fmt::format("{}.{}", head.layer, head.head));
+    if (of_layer[static_cast<size_t>(head.layer)] != config.heads) all.push_back(head_name(head));
   return all;
 }
 

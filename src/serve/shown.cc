@@ -32,8 +32,6 @@ std::shared_ptr<const std::string> shared(std::string text) {
 
 std::string dumped(const json& value) { return value.dump(-1, ' ', true, json::error_handler_t::replace); }
 
-std::string head_name(HeadId head) { return std::to_string(head.layer) + "." + std::to_string(head.head); }
-
 void check_kept(const Trace& trace) {
   // Each names in its error what was left out.
   static_cast<void>(trace.rows(Measure::entropy, {0, 0}));

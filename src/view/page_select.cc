@@ -14,8 +14,6 @@
 namespace bareattn::view {
 namespace {
 
-std::string head_name(HeadId id) { return std::to_string(id.layer) + "." + std::to_string(id.head); }
-
 void check_heads(const ModelConfig& config, const std::vector<HeadId>& heads, const char* argument) {
   for (const HeadId id : heads) {
     if (id.layer < 0 || id.layer >= config.layers || id.head < 0 || id.head >= config.heads) {
