@@ -63,7 +63,7 @@ void run(const std::string& path) {
     const GgufFile file(path);
     read_everything(file);
     std::vector<std::string> warnings;
-    const bareattn::ModelConfig config = bareattn::model::read_config(file, warnings);
+    const bareattn::Architecture config = bareattn::model::read_architecture(file, warnings);
     const bareattn::Tokenizer tokenizer(bareattn::model::read_tokenizer(file));
     const std::string text = "the  heat,\n12 \xff\xc3\xa9";
     require(tokenizer.decode(tokenizer.encode(text)) == text);

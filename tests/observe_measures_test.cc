@@ -325,7 +325,7 @@ TEST(Measures, RowWeightsKeepTheirStatedBounds) {
 
 TEST(Measures, ChunksAndThreadsLeaveTheSameBits) {
   const Fixture& f = fixture();
-  const ModelConfig& c = f.model->config();
+  const Architecture& c = f.model->architecture();
   const int64_t n = static_cast<int64_t>(f.tokens.size());
   std::vector<std::unique_ptr<observing::Recorder>> recorders;
   for (const auto& [threads, chunk] : {std::pair{2, 512}, {1, 64}, {2, 7}}) {

@@ -18,8 +18,8 @@ namespace {
 
 class FakeModel final : public Model {
  public:
-  explicit FakeModel(const ModelConfig& config) : config_(config), tokenizer_(spec()) {}
-  const ModelConfig& config() const override { return config_; }
+  explicit FakeModel(const ModelConfig& config) : architecture_(config), tokenizer_(spec()) {}
+  const Architecture& architecture() const override { return architecture_; }
   const Tokenizer& tokenizer() const override { return tokenizer_; }
   Precision precision() const override { return Precision::f32; }
   const std::string& path() const override { return path_; }
@@ -35,7 +35,7 @@ class FakeModel final : public Model {
     spec.tokens = {"a", "b", "c"};
     return spec;
   }
-  ModelConfig config_;
+  Architecture architecture_;
   Tokenizer tokenizer_;
   std::string path_;
   std::vector<std::string> warnings_;
@@ -112,7 +112,7 @@ void fill(const AttentionStatistics& s, const test::DenseHead& dense, int head, 
 }
 
 std::unique_ptr<Observation> driven(const Drive& drive, const ObservationOptions& options = {}) {
-  auto recorder = std::make_unique<observing::Recorder>(drive.config, length, options);
+  auto recorder = std::make_unique<observing::Recorder>(Architecture(drive.config), length, options);
   for (int64_t first = 0; first < length; first += 64) {  // chunks of 64, the last of 8
     const int64_t rows = std::min<int64_t>(64, length - first);
     for (int layer = 0; layer < 2; ++layer) {
@@ -178,7 +178,7 @@ TEST(Observation, StridedViewsAreRead) {
   for (int64_t i = 0; i < length; ++i) {
     for (int64_t c = 0; c < 16; ++c) transposed[c * length + i] = drive.q[i * 16 + c];
   }
-  observing::Recorder recorder(drive.config, length, {});
+  observing::Recorder recorder(Architecture(drive.config), length, {});
   recorder.see(
       {Point::rot_q, 0, 0, TensorView<const float>(transposed.data(), {length, 4, 4}, {1, 4 * length, length})});
   for (int64_t i = 0; i < length; ++i) {
@@ -212,10 +212,10 @@ TEST(Observation, WrongArgumentsAreNamed) {
   EXPECT_NE(sentence([&] { o->k_f16(0, 2); }).find("0.2"), std::string::npos);
   EXPECT_NE(sentence([&] { o->mean(static_cast<Measure>(measure_count), {0, 0}); }).find("13"), std::string::npos);
   EXPECT_NE(sentence([&] { o->top_keys({0, 0}, 0, -1); }).find("-1"), std::string::npos);
-  EXPECT_NE(sentence([] { observing::Recorder(small_config(), 10, {.pool_block = 24}); }).find("24"),
+  EXPECT_NE(sentence([] { observing::Recorder(Architecture(small_config()), 10, {.pool_block = 24}); }).find("24"),
             std::string::npos);
-  EXPECT_NE(sentence([] { observing::Recorder(small_config(), 0, {}); }).find("0"), std::string::npos);
-  observing::Recorder recorder(small_config(), 10, {});
+  EXPECT_NE(sentence([] { observing::Recorder(Architecture(small_config()), 0, {}); }).find("0"), std::string::npos);
+  observing::Recorder recorder(Architecture(small_config()), 10, {});
   EXPECT_THROW(recorder.attention_statistics(0, 5, 6), std::invalid_argument);
   EXPECT_THROW(recorder.attention_statistics(2, 0, 1), std::invalid_argument);
   const std::vector<float> some(64);
@@ -229,7 +229,7 @@ TEST(Observation, OneTokenHasNoMeans) {
   observing::RunFacts facts;
   facts.tokens = {0};
   facts.texts = {"a"};
-  auto recorder = std::make_unique<observing::Recorder>(small_config(), 1, ObservationOptions{});
+  auto recorder = std::make_unique<observing::Recorder>(Architecture(small_config()), 1, ObservationOptions{});
   recorder->finish();
   const auto o =
       observing::make_observation(std::make_shared<FakeModel>(small_config()), std::move(facts), std::move(recorder));

@@ -16,8 +16,8 @@ namespace bareattn::testing {
 
 class SyntheticModel final : public Model {
  public:
-  explicit SyntheticModel(ModelConfig config) : config_(std::move(config)), tokenizer_(spec()) {}
-  const ModelConfig& config() const override { return config_; }
+  explicit SyntheticModel(ModelConfig config) : architecture_(std::move(config)), tokenizer_(spec()) {}
+  const Architecture& architecture() const override { return architecture_; }
   const Tokenizer& tokenizer() const override { return tokenizer_; }
   Precision precision() const override { return Precision::f32; }
   const std::string& path() const override { return path_; }
@@ -39,7 +39,7 @@ class SyntheticModel final : public Model {
     return s;
   }
   static inline int shift_ = 0;
-  ModelConfig config_;
+  Architecture architecture_;
   Tokenizer tokenizer_;
   std::string path_ = "synthetic.gguf";
   std::vector<std::string> warnings_;

@@ -369,8 +369,8 @@ TEST(Trace, WhatWasAlteredIsRefused) {
     return refusal(path);
   };
   EXPECT_HAS(replaced("before", "after!"), "altered");
-  EXPECT_HAS(replaced("\"format_version\":\"1\"", "\"format_version\":\"2\""), "newer program");
-  EXPECT_HAS(replaced("\"format_version\":\"1\"", "\"format_version\":\"x\""), "format_version");
+  EXPECT_HAS(replaced("\"format_version\":\"2\"", "\"format_version\":\"3\""), "newer program");
+  EXPECT_HAS(replaced("\"format_version\":\"2\"", "\"format_version\":\"x\""), "format_version");
   EXPECT_HAS(replaced("bareattn-trace", "bareattn-trick"), "no trace");
   EXPECT_HAS(replaced("\"store\":\"f16\"", "\"store\":\"f32\""), "is not of the type");
   EXPECT_HAS(replaced("\\\"heads\\\":4", "\\\"heads\\\":5"), "divide");

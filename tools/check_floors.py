@@ -25,7 +25,7 @@ DOORS = ("cli", "python", "bench", "examples")
 HEADER_FLOORS = {
     "error.h": 0, "tensor_view.h": 0, "tensor.h": 0, "version.h": 0, "points.h": 0, "signals.h": 0,
     "attention.h": 2, "attention_backward.h": 2, "weights.h": 2,
-    "tokenizer.h": 3, "model.h": 3, "score_table.h": 3, "variant.h": 3,
+    "tokenizer.h": 3, "model.h": 3, "architecture.h": 3, "model_config.h": 3, "score_table.h": 3, "variant.h": 3,
     "observation.h": 4, "trace.h": 4, "head_roles.h": 4,
     "steering.h": 5, "diagnosis.h": 5, "faults.h": 5,
     "page.h": 6, "serve.h": 6,

@@ -108,6 +108,9 @@ struct AttentionReturns {
   float* full_weights = nullptr;  // [B, Hq, full_rows, Sk]
 };
 
+/// 1 / sqrt(D), what attention() multiplies q.k by where nothing else is said.
+float default_scale(int64_t dim);
+
 /// How the two products are computed. f32: exact products of the inputs as they are. bf16: q, k, v and, before the
 /// blend, the weights are rounded to bf16 (nearest even; bf16 inputs lose nothing), products are summed in f32 in the
 /// hardware's pair order; about twice as fast where the processor has a bf16 dot, and the same bits where it has not.
@@ -118,11 +121,12 @@ enum class Compute : uint8_t { f32, bf16 };
 /// Names and meaning of the ONNX Attention operator. Row i of batch entry b stands at position first + i among the
 /// keys, first = `offset` or what causal_align says; windows, causality and ALiBi count from there.
 struct AttentionParams {
-  std::optional<float> scale;  // none: 1 / sqrt(D)
+  std::optional<float> scale;  // none: default_scale(D)
   bool is_causal = false;      // key j <= position of the row
   CausalAlign causal_align = CausalAlign::top_left;
   std::optional<int64_t> offset;  // position of row 0, e.g. the number of keys that were there before
   int64_t left_window = -1;       // key j >= position - left_window; -1: unbounded
+  int64_t leading_keys = 0;       // ... and the first keys, which are seen beside the left window
   int64_t right_window = -1;      // key j <= position + right_window; -1: unbounded
   float softcap = 0;              // c: s = c tanh(s / c); 0: off
   // Boolean (true: seen) or additive in f32, f16, bf16; rank 1 to 4, aligned to the right of [B, Hq, Sq, Sk]; 1 is

@@ -2,6 +2,7 @@
 // (what can be watched) and attention.h (what is computed).
 #pragma once
 #include "bareattn/agreement.h"           // heads of a layer that agree or contradict each other
+#include "bareattn/architecture.h"        // what a model computes, as plain data, layer by layer
 #include "bareattn/attention.h"           // exact attention and what it says about itself
 #include "bareattn/attention_backward.h"  // its gradients
 #include "bareattn/attention_cache.h"     // keys and values kept between calls
@@ -23,6 +24,7 @@
 #include "bareattn/points.h"              // where a run can be watched
 #include "bareattn/quantize.h"            // a model file stored as another type
 #include "bareattn/score_table.h"         // steering as the attention pass takes it
+#include "bareattn/scores.h"              // how a score is made of q.k: the one rule
 #include "bareattn/serve.h"               // the page over HTTP, for this machine alone
 #include "bareattn/signals.h"             // what a handler may do that ends the process
 #include "bareattn/spans.h"               // named parts of a text: given, found by expression, of the chat template

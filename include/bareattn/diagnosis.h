@@ -5,6 +5,7 @@
 // A finding proposes the remedy that undoes it. Refuses texts of under 48 tokens. Limits and measured rates:
 // docs/diagnosis.md; faults to try it on: faults.h.
 #pragma once
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -65,6 +66,7 @@ struct Expectations {
 struct RowEvidence {
   int64_t row = 0;
   float lse = 0;
+  float sink = -std::numeric_limits<float>::infinity();  // a logit of the model's own that is no key's
   double tolerance = 0;       // |log of the sum of weights| that rounding of Q and K explains
   std::vector<float> logits;  // [N], keys after the row included
 };

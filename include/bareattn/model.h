@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "bareattn/architecture.h"
 #include "bareattn/length.h"
 #include "bareattn/points.h"
 #include "bareattn/tokenizer.h"
@@ -16,36 +17,6 @@ namespace bareattn {
 
 enum class Precision { f32, bf16 };
 const char* precision_name(Precision precision);  // "f32", "bf16"
-
-/// How the file says that rotary positions are stretched past the length of pre-training; done as it says at any
-/// length.
-struct RopeScaling {
-  enum class Type : uint8_t { none, linear, yarn };
-  Type type = Type::none;
-  float factor = 1;            // positions are divided by it (yarn: those of slow pairs; fast pairs are left)
-  int original_context = 0;    // yarn: the length of pre-training
-  float attention_factor = 1;  // yarn: Q and K are multiplied by it * (1 + 0.1 ln factor)
-  float beta_fast = 32,
-        beta_slow = 1;  // yarn: turns within original_context, above and below which a pair is fast, slow
-};
-
-struct ModelConfig {
-  std::string architecture;  // general.architecture: "llama"
-  std::string name;          // general.name
-  std::string file_type;     // what most weights are stored as: "Q4_1"
-  int layers = 0;
-  int heads = 0;       // Hq
-  int kv_heads = 0;    // Hkv
-  int head_dim = 0;    // D
-  int width = 0;       // W
-  int mlp_width = 0;   // F
-  int vocab_size = 0;  // V
-  int context_length = 0;
-  float rope_base = 10000.0F;
-  int rope_dim = 0;
-  RopeScaling rope_scaling;
-  float norm_epsilon = 1e-5F;
-};
 
 struct LoadOptions {
   Precision precision = Precision::f32;  // of the projections
@@ -61,7 +32,8 @@ class Model {
   /// Maps and checks the file. FileError where it cannot be used.
   static std::shared_ptr<const Model> load(const std::string& path, const LoadOptions& options = {});
   virtual ~Model() = default;
-  virtual const ModelConfig& config() const = 0;
+  virtual const Architecture& architecture() const = 0;
+  const ModelConfig& config() const { return architecture(); }  // its sizes
   virtual const Tokenizer& tokenizer() const = 0;
   virtual Precision precision() const = 0;  // of the projections
   virtual Precision attention() const { return Precision::f32; }

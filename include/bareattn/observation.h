@@ -134,7 +134,10 @@ class Observation {
     return {};
   }
 
-  /// What steered the run; null where nothing did. Weights recomputed from Q, K and LSE have to follow it.
+  /// How scores are made of q.k in a layer of this run: by what weights recomputed from Q, K and LSE have to go. Valid
+  /// as long as this. Without an override: what the model's architecture says.
+  virtual ScoreRule score_rule(int layer) const;
+  /// What steered the run; null where nothing did.
   virtual const ScoreTable* table() const { return nullptr; }
 
   virtual Role role(HeadId head) const = 0;

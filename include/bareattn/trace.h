@@ -120,6 +120,7 @@ class Trace final : public Observation {
   std::vector<float> pool_max(HeadId head) const override;
   std::vector<uint16_t> q_f16(HeadId head) const override;
   std::vector<uint16_t> k_f16(int layer, int kv_head) const override;
+  ScoreRule score_rule(int layer) const override;
   const ScoreTable* table() const override;  // its changes of scores alone: what is recomputed here follows it
   Role role(HeadId head) const override;
   std::vector<float> row_weights(HeadId head, int64_t row) const override;  // as tile()

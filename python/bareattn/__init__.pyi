@@ -47,6 +47,7 @@ def attention(
     offset: int | None = ...,
     scale: float | None = ...,
     left_window: int = ...,
+    leading_keys: int = ...,
     right_window: int = ...,
     softcap: float = ...,
     attn_mask: Array | None = ...,

@@ -185,8 +185,8 @@ def _wants_gradient(arrays: dict[str, Array]) -> bool:
 
 
 def attention(q: Array, k: Array, v: Array, *, is_causal: bool = False, causal_align: str = "top_left",
-              offset: int | None = None, scale: float | None = None, left_window: int = -1, right_window: int = -1,
-              softcap: float = 0.0, attn_mask: Array | None = None, alibi_slopes: Any = None, sinks: Any = None,
+              offset: int | None = None, scale: float | None = None, left_window: int = -1, leading_keys: int = 0,
+              right_window: int = -1, softcap: float = 0.0, attn_mask: Array | None = None, alibi_slopes: Any = None, sinks: Any = None,
               cu_seqlens_q: Any = None, cu_seqlens_k: Any = None, kv_lengths: Any = None, layout: str | None = None,
               num_heads: int | None = None, num_kv_heads: int | None = None, threads: int = 0,
               compute: str = "f32", return_: Sequence[str] = (), top_k: int = 0, full_rows: Any = None) -> Any:
@@ -201,7 +201,8 @@ def attention(q: Array, k: Array, v: Array, *, is_causal: bool = False, causal_a
 
     is_causal: key j is seen by a row at position p if j <= p. Row i stands at position first + i with first = offset, or
         0 (causal_align="top_left"), or Sk - Sq ("bottom_right"; of its own kv_length where those are given).
-    left_window, right_window: keys from p - left_window to p + right_window are seen; -1: unbounded.
+    left_window, right_window: keys from p - left_window to p + right_window are seen; -1: unbounded. leading_keys: so
+        many at the beginning are seen beside the left window.
     scale: default 1 / sqrt(D). softcap: c tanh(s / c); 0: off.
     attn_mask: bool (True: seen) or added (float32, float16, bfloat16), repeated to [B, Hq, Sq, Sk]; a last axis shorter
         than Sk hides the keys past it.
@@ -224,7 +225,7 @@ def attention(q: Array, k: Array, v: Array, *, is_causal: bool = False, causal_a
     given and what was needed.
     """
     options = dict(is_causal=is_causal, causal_align=causal_align, offset=offset, scale=scale, left_window=left_window,
-                   right_window=right_window, softcap=softcap, attn_mask=attn_mask, alibi_slopes=alibi_slopes,
+                   leading_keys=leading_keys, right_window=right_window, softcap=softcap, attn_mask=attn_mask, alibi_slopes=alibi_slopes,
                    sinks=sinks, cu_seqlens_q=cu_seqlens_q, cu_seqlens_k=cu_seqlens_k, kv_lengths=kv_lengths,
                    compute=compute, threads=threads)
     without_gradient("attention()", {"alibi_slopes": alibi_slopes, "scale": scale, "softcap": softcap})

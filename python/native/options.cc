@@ -64,6 +64,7 @@ void Options::read_options(const Named& options) {
   take(options, "offset", offset, "an integer");
   if (has(options, "offset")) params.offset = offset;
   take(options, "left_window", params.left_window, "an integer");
+  take(options, "leading_keys", params.leading_keys, "an integer");
   take(options, "right_window", params.right_window, "an integer");
   take(options, "softcap", params.softcap, "a number");
   std::string compute;

@@ -1,7 +1,9 @@
 """bareattn.Trace over a file that the command has written: weights against NumPy, measures against the file's own tensors,
 errors by kind."""
 
+import json
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,3 +121,15 @@ def test_diff(trace, path, tmp_path):
     subprocess.run([BIN, "trace", "-m", MODEL, "--text", "Another text", "-o", shorter], check=True)
     with pytest.raises(ValueError, match="not over the same tokens"):
         bareattn.diff(trace, shorter)
+
+
+def test_a_rule_with_every_field_is_followed():
+    """Scale, softcap, windows, sink logits and ALiBi: the weights are those of the pass, bit for bit."""
+    golden = Path(__file__).parents[2] / "tests" / "golden"
+    rows = json.loads((golden / "every_rule.json").read_text())
+    trace = bareattn.Trace(str(golden / "every_rule.safetensors"))
+    for name, row in rows.items():
+        layer, head = map(int, name.split("."))
+        want = np.array(row, dtype=np.float32)
+        assert np.array_equal(trace.row(layer, head, 63), want)
+        assert np.array_equal(trace.tile(layer, head, (63, 64), (0, 64))[0], want)

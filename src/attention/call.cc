@@ -45,6 +45,7 @@ void check_per_head(const char* name, size_t given, int64_t heads) {
 void check_scalars(const AttentionParams& params) {
   if (params.left_window < -1) refuse("left_window", text(params.left_window), "-1 (unbounded) or more");
   if (params.right_window < -1) refuse("right_window", text(params.right_window), "-1 (unbounded) or more");
+  if (params.leading_keys < 0) refuse("leading_keys", text(params.leading_keys), "0 or more");
   if (!(params.softcap >= 0) || std::isinf(params.softcap))
     refuse("softcap", std::to_string(params.softcap), "0 (off) or a finite positive number");
   if (params.threads < 0 || params.threads > max_threads)
@@ -188,9 +189,9 @@ void finish(Call& call, const AttentionParams& params, std::span<const int64_t> 
   check_scalars(params);
   check_per_head("alibi_slopes", params.alibi_slopes.size(), call.heads);
   check_per_head("sinks", params.sinks.size(), call.heads);
-  const double dim = static_cast<double>(std::max<int64_t>(1, call.dim));  // D = 0: every score is 0
-  call.scale = params.scale ? *params.scale : static_cast<float>(1.0 / std::sqrt(dim));
-  call.window.left = window_of(params.left_window);
+  call.scale = params.scale.value_or(default_scale(call.dim));
+  call.window.left =
+      params.leading_keys > 0 ? Window::unbounded : window_of(params.left_window);  // else terms() has it
   call.window.right = params.is_causal ? 0 : window_of(params.right_window);
   if (!params.kv_lengths.empty()) {
     if (static_cast<int64_t>(params.kv_lengths.size()) != call.batch)
@@ -224,6 +225,10 @@ ScoreTerms Call::terms(const Piece& piece, int64_t skip) const {
   terms.alibi_slopes = params->alibi_slopes;
   terms.bias = params->bias;
   terms.sinks = params->sinks;
+  if (params->leading_keys > 0) {
+    terms.window = window_of(params->left_window);
+    terms.leading_keys = params->leading_keys;
+  }
   if (mask.rank == 0 || piece.visible == 0) return terms;
   const void* first = address(mask, piece.batch, 0, piece.row + skip, piece.key);
   const auto view = [&](auto* data) {
@@ -306,3 +311,11 @@ void check_overlap(const char* output_name, const ConstTensor& output, std::span
 }
 
 }  // namespace bareattn::attend
+
+namespace bareattn {
+
+float default_scale(int64_t dim) {
+  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(1, dim))));  // D = 0: scores are 0
+}
+
+}  // namespace bareattn

@@ -41,6 +41,7 @@ double span_bias(const SpanBias& bias, int64_t head, int64_t position, int64_t k
 
 // softcap(scale q.k) + ALiBi + bias + mask, -inf where the key is not seen, whatever stood there.
 double score(const Call& call, const ScoreTerms& terms, const Row& row, int64_t key, double dot) {
+  if (terms.window >= 0 && key < row.position - terms.window && key >= terms.leading_keys) return -infinity;
   double scale = call.scale;
   if (terms.bias != nullptr && !terms.bias->head_scale.empty())
     scale *= terms.bias->head_scale[static_cast<size_t>(row.head)];

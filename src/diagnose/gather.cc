@@ -7,11 +7,10 @@
 #include <cmath>
 
 #include "bareattn/attention.h"
-#include "bareattn/score_table.h"
+#include "bareattn/scores.h"
 #include "diagnose/hypothesis.h"
 #include "kernels/convert.h"
 #include "model/surprise.h"
-#include "observe/steer_row.h"
 
 namespace bareattn::diagnosing {
 namespace {
@@ -104,8 +103,8 @@ std::vector<HeadEvidence> sample_rows(const Observation& o, const Expectations& 
   const ModelConfig& config = o.model().config();
   const auto n = static_cast<int64_t>(o.tokens().size());
   const int dim = config.head_dim;
-  const double scale = 1 / std::sqrt(static_cast<double>(dim));
-  Evidence one;  // for row_sum
+  const ScoreRules rules(o.model().architecture(), {}, table, n);  // a run's own window is among the expectations
+  Evidence one;                                                    // for row_sum
   one.expectations = expectations;
   std::vector<HeadEvidence> all;
   for (int layer = 0; layer < config.layers; ++layer) {
@@ -115,6 +114,8 @@ std::vector<HeadEvidence> sample_rows(const Observation& o, const Expectations& 
       const auto q = widened(o.q_f16({layer, head}));
       const auto k = widened(o.k_f16(layer, head / (config.heads / config.kv_heads)));
       const auto lse = o.rows(Measure::lse, {layer, head});
+      ScoreRule rule = rules.head(layer, head);
+      rule.right_window = -1;  // what may leak is looked at, too
       for (int s = 1; s <= sampled_rows; ++s) {
         RowEvidence row;
         row.row = s * n / sampled_rows - 1 - (s == sampled_rows ? n / 16 : 0);  // the last rows have no future to leak
@@ -128,10 +129,11 @@ std::vector<HeadEvidence> sample_rows(const Observation& o, const Expectations& 
             sum += product;
             absolute += std::abs(product);
           }
-          row.logits[static_cast<size_t>(j)] = static_cast<float>(static_cast<double>(sum) * scale);
-          size[static_cast<size_t>(j)] = static_cast<float>(static_cast<double>(absolute) * scale);
+          row.logits[static_cast<size_t>(j)] = sum;
+          size[static_cast<size_t>(j)] = absolute * rule.scale;
         }
-        if (table != nullptr) observing::steer_row(*table, evidence.head, row.row, row.logits);
+        rule.score_row(row.row, row.logits);
+        if (!rule.sinks.empty()) row.sink = rule.sinks[0];
         row.tolerance = tolerance(one, row, size, rounding);
         const double off = std::abs(row_sum(one, row));
         evidence.mismatch = std::isnan(off) ? INFINITY : std::max(evidence.mismatch, off);

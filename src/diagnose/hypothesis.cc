@@ -13,7 +13,7 @@ namespace {
 
 template <class Seen>
 double log_sum(const RowEvidence& row, double scale, const Seen& seen) {
-  double sum = 0;
+  double sum = std::exp(static_cast<double>(row.sink) - static_cast<double>(row.lse));
   for (size_t j = 0; j < row.logits.size(); ++j)
     if (seen(static_cast<int64_t>(j)))
       sum += std::exp(scale * static_cast<double>(row.logits[j]) - static_cast<double>(row.lse));
@@ -145,16 +145,16 @@ void maps(Explanation& best, const Group& group, const Evidence& evidence) {
   const ModelConfig& config = o.model().config();
   if (config.kv_heads < 2 || o.q_f16({0, 0}).empty()) return;
   const int dim = config.head_dim;
-  const auto sum_with = [&evidence, dim](const RowEvidence& row, const std::vector<float>& q,
+  const auto sum_with = [&evidence, dim](const ScoreRule& rule, const RowEvidence& row, const std::vector<float>& q,
                                          const std::vector<float>& k) {
-    double sum = 0;
+    double sum = std::exp(static_cast<double>(row.sink) - static_cast<double>(row.lse));
     for (int64_t j = 0; j <= row.row; ++j) {
       if (!may_see(evidence.expectations, row.row, j)) continue;
       double dot = 0;
       for (int d = 0; d < dim; ++d)
         dot += static_cast<double>(q[static_cast<size_t>(row.row * dim + d)]) *
                static_cast<double>(k[static_cast<size_t>(j * dim + d)]);
-      sum += std::exp(dot / std::sqrt(static_cast<double>(dim)) - static_cast<double>(row.lse));
+      sum += std::exp(rule.score(dot, row.row, j) - static_cast<double>(row.lse));
     }
     return sum > 0 ? std::log(sum) : -50.0;
   };
@@ -166,12 +166,13 @@ void maps(Explanation& best, const Group& group, const Evidence& evidence) {
   for (const HeadEvidence* one : fitted) {
     const HeadEvidence& head = *one;
     const auto q = widened(o.q_f16(head.head));
+    const ScoreRule rule = o.score_rule(head.head.layer).of_head(head.head.head);
     auto& of_head = sums.emplace_back();
     for (int kv = 0; kv < config.kv_heads; ++kv) {
       const auto k = widened(o.k_f16(head.head.layer, kv));
       auto& of_kv = of_head.emplace_back();
       for (const RowEvidence& row : head.rows) {
-        of_kv.push_back(sum_with(row, q, k));
+        of_kv.push_back(sum_with(rule, row, q, k));
         cost[static_cast<size_t>(head.head.head)][static_cast<size_t>(kv)] +=
             std::min(1.0, of_kv.back() * of_kv.back());
       }
@@ -196,7 +197,7 @@ void maps(Explanation& best, const Group& group, const Evidence& evidence) {
   best.advice = "Keys and values must be repeated per group (repeat_interleave), not tiled.";
   best.value = static_cast<double>(config.kv_heads);
   best.residual = [sum_with, &o, map](const HeadEvidence& head, const RowEvidence& row) {
-    return sum_with(row, widened(o.q_f16(head.head)),
+    return sum_with(o.score_rule(head.head.layer).of_head(head.head.head), row, widened(o.q_f16(head.head)),
                     widened(o.k_f16(head.head.layer, map[static_cast<size_t>(head.head.head)])));
   };
 }

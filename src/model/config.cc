@@ -1,4 +1,4 @@
-// See config.h. To add a model family: accept its name in read_config, and say in weights.cc and layer.cc what differs.
+// See config.h.
 #include "model/config.h"
 
 #include <algorithm>
@@ -7,93 +7,13 @@
 
 #include "bareattn/error.h"
 #include "base/utf8.h"
+#include "model/families.h"
+#include "model/limits.h"
+#include "model/load_gguf.h"
 #include "model/metadata.h"
 
 namespace bareattn::model {
 namespace {
-
-// Limits far above any real model, low enough that no product of a few of them comes near 2^63.
-constexpr uint64_t max_layers = 4'096;
-constexpr uint64_t max_heads = 65'536;
-constexpr uint64_t max_width = 1'048'576;
-constexpr uint64_t max_context = 1'073'741'824;
-constexpr uint64_t max_vocabulary = 4'194'304;
-constexpr uint64_t max_merges = 1'048'576;  // twice what the largest vocabularies have (514,906 for 262,144 tokens)
-
-class Keys {
- public:
-  Keys(const GgufFile& file, std::string prefix) : file_(file), prefix_(std::move(prefix)) {}
-
-  std::string name(const char* key) const { return prefix_ + key; }
-
-  /// In [1, limit]; `fallback` where the key is absent, 0 for a key that must be there.
-  int positive(const char* key, uint64_t limit, uint64_t fallback = 0) const {
-    const std::string full = name(key);
-    const auto value = file_.integer(full);
-    if (!value && fallback == 0) file_.fail(full, quoted(full) + " is missing; the model cannot be run without it");
-    const uint64_t number = value.value_or(fallback);
-    if (number < 1 || number > limit) {
-      file_.fail(full,
-                 quoted(full) + " is " + std::to_string(number) + "; 1 to " + std::to_string(limit) + " is needed");
-    }
-    return static_cast<int>(number);
-  }
-
- private:
-  const GgufFile& file_;
-  std::string prefix_;
-};
-
-void check_heads(const GgufFile& file, const Keys& keys, const ModelConfig& config) {
-  const std::string kv = keys.name("attention.head_count_kv");
-  if (config.heads % config.kv_heads != 0) {
-    file.fail(kv, quoted(kv) + " is " + std::to_string(config.kv_heads) + ", which does not divide the " +
-                      std::to_string(config.heads) + " query heads");
-  }
-  const std::string value = keys.name("attention.value_length");
-  if (const auto length = file.integer(value); length && *length != static_cast<uint64_t>(config.head_dim)) {
-    file.fail(value, quoted(value) + " is " + std::to_string(*length) + "; it must equal the key length, " +
-                         std::to_string(config.head_dim));
-  }
-  const std::string rope = keys.name("rope.dimension_count");
-  if (config.rope_dim > config.head_dim || config.rope_dim % 2 != 0) {
-    file.fail(rope, quoted(rope) + " is " + std::to_string(config.rope_dim) + "; an even number up to " +
-                        std::to_string(config.head_dim) + " is needed");
-  }
-}
-
-float positive_float(const GgufFile& file, const std::string& key, double fallback, double limit) {
-  const double value = file.number(key).value_or(fallback);
-  if (!(value > 0) || value > limit) {
-    file.fail(key, quoted(key) + " is " + std::to_string(value) + "; a number over 0 and up to " +
-                       std::to_string(limit) + " is needed");
-  }
-  return static_cast<float>(value);
-}
-
-// As readers of these files do it: a factor without a type is linear, and 0 is no factor.
-RopeScaling read_scaling(const GgufFile& file, const Keys& keys, int context) {
-  RopeScaling scaling;
-  const std::string key = keys.name("rope.scaling.type");
-  const std::string type(file.string(key).value_or("linear"));
-  if (type != "none" && type != "linear" && type != "yarn")
-    file.fail(key, quoted(key) + " is " + quoted(type) + "; only 'none', 'linear' and 'yarn' can be run");
-  scaling.attention_factor = positive_float(file, keys.name("rope.scaling.attn_factor"), 1.0, 1e3);
-  if (type == "none") return scaling;
-  std::string factor = keys.name("rope.scaling.factor");
-  if (!file.number(factor)) factor = keys.name("rope.scale_linear");  // its old name
-  if (file.number(factor).value_or(0) != 0) scaling.factor = positive_float(file, factor, 1.0, 1e6);
-  if (type == "linear") {
-    if (scaling.factor != 1) scaling.type = RopeScaling::Type::linear;
-    return scaling;
-  }
-  scaling.type = RopeScaling::Type::yarn;
-  scaling.original_context =
-      keys.positive("rope.scaling.original_context_length", max_context, static_cast<uint64_t>(context));
-  scaling.beta_fast = positive_float(file, keys.name("rope.scaling.yarn_beta_fast"), 32.0, 1e6);
-  scaling.beta_slow = positive_float(file, keys.name("rope.scaling.yarn_beta_slow"), 1.0, 1e6);
-  return scaling;
-}
 
 int vocabulary_size(const GgufFile& file) {
   const auto tokens = file.array_length("tokenizer.ggml.tokens", ValueType::string);
@@ -136,14 +56,16 @@ std::string shown_text(std::string_view text) {
   return base::is_utf8(text) ? std::string(text) : base::escape_for_terminal(text);
 }
 
-ModelConfig read_config(const GgufFile& file, std::vector<std::string>& warnings) {
-  ModelConfig config;
+Architecture read_architecture(const GgufFile& file, std::vector<std::string>& warnings) {
   const auto architecture = file.string("general.architecture");
   if (!architecture) file.fail("", "'general.architecture' is missing; the file does not say what model it holds");
-  if (*architecture != "llama") {
+  const Family family = find_family(*architecture);
+  if (family == nullptr) {
     file.fail("general.architecture",
-              "the model's architecture is " + quoted(*architecture) + "; only 'llama' can be run");
+              "the model's architecture is " + quoted(*architecture) + "; only " + family_names() + " can be run");
   }
+  const std::string prefix = std::string(*architecture) + ".";
+  Architecture config = family(GgufSettings(file, prefix));
   config.architecture = std::string(*architecture);
   warnings = file.warnings();
   const std::string_view name = file.bytes("general.name").value_or("");  // decides nothing
@@ -154,31 +76,8 @@ ModelConfig read_config(const GgufFile& file, std::vector<std::string>& warnings
     warnings.push_back("'general.name' is no valid UTF-8: " + quoted(config.name));
   config.file_type = most_used_type(file);
 
-  const Keys keys(file, config.architecture + ".");
-  config.layers = keys.positive("block_count", max_layers);
-  config.context_length = keys.positive("context_length", max_context);
-  config.width = keys.positive("embedding_length", max_width);
-  config.mlp_width = keys.positive("feed_forward_length", max_width);
-  config.heads = keys.positive("attention.head_count", max_heads);
-  config.kv_heads = keys.positive("attention.head_count_kv", max_heads, static_cast<uint64_t>(config.heads));
-  const bool divides = config.width % config.heads == 0;
-  if (!divides && !file.integer(keys.name("attention.key_length"))) {
-    const std::string key = keys.name("attention.head_count");
-    file.fail(key, quoted(key) + " is " + std::to_string(config.heads) + ", which does not divide the width " +
-                       std::to_string(config.width));
-  }
-  config.head_dim = keys.positive("attention.key_length", max_width,
-                                  std::max<uint64_t>(1, static_cast<uint64_t>(config.width / config.heads)));
-  config.rope_dim = keys.positive("rope.dimension_count", max_width, static_cast<uint64_t>(config.head_dim));
-  check_heads(file, keys, config);
-  config.rope_base = positive_float(file, keys.name("rope.freq_base"), 10000.0, 1e12);
-  config.rope_scaling = read_scaling(file, keys, config.context_length);
-  const std::string epsilon = keys.name("attention.layer_norm_rms_epsilon");
-  if (!file.number(epsilon)) file.fail(epsilon, quoted(epsilon) + " is missing; the model cannot be run without it");
-  config.norm_epsilon = positive_float(file, epsilon, 0, 1.0);
-
   config.vocab_size = vocabulary_size(file);
-  const std::string stated = keys.name("vocab_size");
+  const std::string stated = prefix + "vocab_size";
   if (const auto size = file.integer(stated); size && *size != static_cast<uint64_t>(config.vocab_size)) {
     file.fail(stated, quoted(stated) + " is " + std::to_string(*size) + ", but the vocabulary has " +
                           std::to_string(config.vocab_size) + " tokens");

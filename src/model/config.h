@@ -1,6 +1,7 @@
-// What a GGUF file's metadata say about a llama-family model: ModelConfig and TokenizerSpec, every number checked
-// against what the forward pass can do. FileError names the key, what was found and what was needed.
-// Where to go next: metadata.h, which keys must be neutral; weights.h, which checks the tensors against this.
+// What a GGUF file's metadata say about a model: its Architecture, which its family makes of them, and TokenizerSpec,
+// every number checked against what the forward pass can do. FileError names the key, what was found and what was
+// needed. Where to go next: families.h; metadata.h, which keys must be neutral; weights.h, which checks the tensors
+// against this.
 #pragma once
 #include <memory>
 #include <string>
@@ -18,7 +19,7 @@ inline constexpr size_t longest_shown = 4096;
 std::string shown_text(std::string_view text);
 
 /// `warnings` gains what is odd but no reason to refuse the file.
-ModelConfig read_config(const GgufFile& file, std::vector<std::string>& warnings);
+Architecture read_architecture(const GgufFile& file, std::vector<std::string>& warnings);
 
 /// The tokenizer's tables: as many tokens as the vocabulary has.
 TokenizerSpec read_tokenizer(const GgufFile& file);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "kernels/elementwise.h"
+#include "kernels/plain.h"
 
 namespace bareattn::model {
 namespace {
@@ -69,19 +70,14 @@ void round_to_bits(float* values, int64_t count, int bits) {
 
 }  // namespace
 
-Intervention::Intervention(const ModelConfig& config, std::shared_ptr<const ScoreTable> table,
-                           std::shared_ptr<const Variant> variant, int64_t capacity)
+Intervention::Intervention(const Architecture& config, std::shared_ptr<const ScoreTable> table,
+                           std::shared_ptr<const Variant> variant)
     : config_(config), table_(std::move(table)), variant_(std::move(variant)) {
   if (variant_ == nullptr) variant_ = std::make_shared<const Variant>();
   check_variant(config, *variant_);
   if (table_ != nullptr) check_table(config, *table_);
   require(table_ == nullptr || variant_->table.layers.empty(), "a table and a variant with one cannot be had at once");
   active_ = table_ != nullptr ? table_.get() : !variant_->table.layers.empty() ? &variant_->table : nullptr;
-  if (active_ == nullptr) return;
-  row_span_ = active_->row_span;
-  key_span_ = active_->key_span;
-  row_span_.resize(std::max(row_span_.size(), static_cast<size_t>(capacity)));
-  key_span_.resize(std::max(key_span_.size(), static_cast<size_t>(capacity)));
 }
 
 bool Intervention::has_window() const { return active_ != nullptr && bareattn::has_window(*active_); }
@@ -91,17 +87,18 @@ int64_t Intervention::extra_positions() const {
          std::max<int64_t>(0, variant_->late_shift);
 }
 
-RopeTable Intervention::rope_of(const RopeTable& own, std::span<const float> factors, double position_scale) const {
+RopeTables Intervention::rope_of(const RopeTables& own, std::span<const float> factors, double position_scale) const {
   const Variant& v = *variant_;
   if (v.rope_base <= 0 && v.rope_dim == 0 && v.position_factor == 1) return own;
-  ModelConfig other = config_;
+  Architecture other = config_;
   if (v.rope_base > 0) other.rope_base = v.rope_base;
   if (v.rope_dim > 0) other.rope_dim = v.rope_dim;
-  return RopeTable(other, other.rope_dim == config_.rope_dim ? factors : std::span<const float>(),
-                   position_scale / v.position_factor);
+  return RopeTables(other, other.rope_dim == config_.rope_dim ? factors : std::span<const float>(),
+                    position_scale / v.position_factor);
 }
 
 void Intervention::rotate_head(const Chunk& chunk, float* head, int64_t position, int reorder) const {
+  if (!config_.layer(chunk.layer).rotary) return;
   position = std::max<int64_t>(0, position + variant_->position_shift);
   if (variant_->position_limit > 0) position = std::min(position, variant_->position_limit - 1);
   const int64_t dim = chunk.rope.dim(), half = dim / 2;
@@ -113,7 +110,8 @@ void Intervention::rotate_head(const Chunk& chunk, float* head, int64_t position
         head[reorder > 0 ? neighbour : apart] = was[static_cast<size_t>(reorder > 0 ? apart : neighbour)];
       }
   }
-  kernels::rotate_pairs(head, chunk.rope.cosine(position), chunk.rope.sine(position), dim);
+  const auto turn = config_.pairing == Pairing::halves ? kernels::rotate_halves : kernels::rotate_pairs;
+  turn(head, chunk.rope.cosine(position), chunk.rope.sine(position), dim);
 }
 
 void Intervention::rotate(const Chunk& chunk, Qkv qkv) const {
@@ -169,21 +167,6 @@ void Intervention::attend(int layer, attend::Sequence& sequence, base::ThreadPoo
   if (v.score_scale != 1.0F) sequence.scale *= v.score_scale;
   const bool in_layer = layer % v.window_every == 0;
   const LayerTable* table = active_ == nullptr ? nullptr : &active_->layers[static_cast<size_t>(layer)];
-  SpanBias bias;
-  if (table != nullptr && (!table->value.empty() || !table->head_scale.empty())) {
-    bias.row_spans = active_->row_spans;
-    bias.key_spans = active_->key_spans;
-    bias.row_span = row_span_;
-    bias.key_span = key_span_;
-    bias.value = table->value;
-    bias.head_scale = table->head_scale;
-    sequence.terms.bias = &bias;
-  }
-  if (table != nullptr) sequence.terms.sinks = table->sinks;
-  if (table != nullptr && table->window >= 0) {
-    sequence.terms.window = table->window;
-    sequence.terms.leading_keys = table->leading_keys;
-  }
   std::vector<float> tired;  // Q of the scores; what observers saw stays as it was
   if (v.drift != 0) {
     const int64_t rows = sequence.q.shape[0], q = config_.heads, d = config_.head_dim;
@@ -198,7 +181,6 @@ void Intervention::attend(int layer, attend::Sequence& sequence, base::ThreadPoo
   if (in_layer && v.window >= 0) sequence.window.left = v.window;
   sequence.window.right += v.future;
   attend::run(sequence, pool);
-  sequence.terms.bias = nullptr;
   if (table != nullptr && (!table->output_mean.empty() || !table->output_scale.empty()))
     change_outputs(*table, sequence);
 }

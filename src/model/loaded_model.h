@@ -1,5 +1,6 @@
 // The Model that Model::load makes: file, configuration, tokenizer and weights. Immutable, shared by its sessions.
 #pragma once
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -13,9 +14,10 @@ namespace bareattn::model {
 
 class LoadedModel final : public Model {
  public:
-  LoadedModel(const std::string& path, const LoadOptions& options);
+  /// `edit` changes the architecture before weights are read: what files that are known cannot say, in tests.
+  LoadedModel(const std::string& path, const LoadOptions& options, const std::function<void(Architecture&)>& edit = {});
 
-  const ModelConfig& config() const override { return config_; }
+  const Architecture& architecture() const override { return architecture_; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
   Precision precision() const override { return precision_; }
   Precision attention() const override { return attention_; }
@@ -29,8 +31,8 @@ class LoadedModel final : public Model {
 
  private:
   GgufFile file_;
-  std::vector<std::string> warnings_;  // before config_, whose reader adds to it
-  ModelConfig config_;
+  std::vector<std::string> warnings_;  // before architecture_, whose reader adds to it
+  Architecture architecture_;
   Precision precision_, attention_;
   int64_t parameters_ = 0;
   std::shared_ptr<const Tokenizer> tokenizer_;
@@ -39,5 +41,8 @@ class LoadedModel final : public Model {
   mutable std::mutex mutex_;  // guards sha256_
   mutable std::string sha256_;
 };
+
+/// The model that load() made. std::invalid_argument for another one, which says `who` needs it.
+const LoadedModel& loaded(const Model& model, const char* who);
 
 }  // namespace bareattn::model

@@ -6,6 +6,8 @@
 #include <initializer_list>
 #include <string_view>
 
+#include "bareattn/attention.h"
+
 namespace bareattn::model {
 namespace {
 
@@ -188,7 +190,7 @@ void check_empty(const GgufFile& file, const std::string& key) {
 
 void check_score_scale(const GgufFile& file, const ModelConfig& config, const std::string& key) {
   const auto scale = file.number(key);
-  const double own = 1 / std::sqrt(static_cast<double>(config.head_dim));
+  const double own = static_cast<double>(default_scale(config.head_dim));
   if (!scale || *scale == 0 || std::fabs(*scale - own) <= 1e-6 * own) return;
   file.fail(key, quoted(key) + " is " + number_text(*scale) + "; only 1 / sqrt(" + std::to_string(config.head_dim) +
                      ") can be run");

@@ -2,12 +2,15 @@
 // what can be refused cheaply is. Where to go next: gguf.h, config.h, weights.h; session.cc runs it.
 #include "bareattn/model.h"
 
+#include <stdexcept>
+
 #include "bareattn/end_tokens.h"
 #include "bareattn/error.h"
 #include "base/float_environment.h"
 #include "base/sha256.h"
 #include "base/thread_pool.h"
 #include "model/config.h"
+#include "model/load_gguf.h"
 #include "model/loaded_model.h"
 
 namespace bareattn {
@@ -27,18 +30,27 @@ std::shared_ptr<const Model> Model::load(const std::string& path, const LoadOpti
 
 namespace model {
 
-LoadedModel::LoadedModel(const std::string& path, const LoadOptions& options)
+LoadedModel::LoadedModel(const std::string& path, const LoadOptions& options,
+                         const std::function<void(Architecture&)>& edit)
     : file_(path),
-      config_(read_config(file_, warnings_)),
+      architecture_(read_architecture(file_, warnings_)),
       precision_(options.precision),
       attention_(options.attention) {
+  const GgufTensors tensors(file_);
+  if (edit) edit(architecture_);
   base::ThreadPool pool(options.threads);
   for (const TensorInfo& tensor : file_.tensors()) parameters_ += tensor.rows() * tensor.columns();
   tokenizer_ = make_tokenizer(file_);
   end_tokens_ = bareattn::end_tokens(tokenizer_->spec(), named_ends(file_));
-  weights_ = load_weights(file_, config_, precision_, pool);
+  weights_ = load_weights(tensors, architecture_, precision_, pool);
   warnings_.insert(warnings_.end(), weights_.warnings.begin(), weights_.warnings.end());
   file_.file().check_unchanged();
+}
+
+const LoadedModel& loaded(const Model& model, const char* who) {
+  const auto* made = dynamic_cast<const LoadedModel*>(&model);
+  if (made == nullptr) throw std::invalid_argument(std::string(who) + ": the model was not made by Model::load");
+  return *made;
 }
 
 std::string LoadedModel::sha256() const {

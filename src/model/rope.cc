@@ -63,4 +63,24 @@ void RopeTable::grow(int64_t count) {
   }
 }
 
+RopeTables::RopeTables(const Architecture& architecture, std::span<const float> factors, double position_scale) {
+  std::vector<std::pair<float, bool>> kinds;  // base, scaled
+  for (int i = 0; i < architecture.layers; ++i) {
+    const LayerArchitecture& layer = architecture.layer(i);
+    const std::pair kind{layer.rope_base > 0 ? layer.rope_base : architecture.rope_base, layer.rope_scaled};
+    const auto at = std::find(kinds.begin(), kinds.end(), kind);
+    of_layer_.push_back(static_cast<size_t>(at - kinds.begin()));
+    if (at != kinds.end()) continue;
+    kinds.push_back(kind);
+    ModelConfig config = architecture;
+    config.rope_base = kind.first;
+    if (!kind.second) config.rope_scaling = {};
+    tables_.emplace_back(config, kind.second ? factors : std::span<const float>(), position_scale);
+  }
+}
+
+void RopeTables::grow(int64_t count) {
+  for (RopeTable& table : tables_) table.grow(count);
+}
+
 }  // namespace bareattn::model

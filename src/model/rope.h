@@ -30,4 +30,17 @@ class RopeTable {
   std::vector<float> cosine_, sine_;  // [positions, dim]
 };
 
+/// The tables of a model: one for each kind of layer.
+class RopeTables {
+ public:
+  RopeTables() = default;
+  RopeTables(const Architecture& architecture, std::span<const float> factors, double position_scale = 1);
+  void grow(int64_t count);
+  const RopeTable& of(int layer) const { return tables_[of_layer_[static_cast<size_t>(layer)]]; }
+
+ private:
+  std::vector<RopeTable> tables_;
+  std::vector<size_t> of_layer_;
+};
+
 }  // namespace bareattn::model

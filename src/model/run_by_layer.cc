@@ -41,17 +41,19 @@ void run_by_layer(const std::shared_ptr<const Model>& any, std::span<const int32
     throw std::invalid_argument("run_by_layer: steering and variants need a Session");
   if (options.reach.window < -1 || options.reach.sinks < 0)
     throw std::invalid_argument("run_by_layer: reach.window needs -1 or more, reach.sinks 0 or more");
-  const ModelConfig& config = loaded->config();
+  const Architecture& config = loaded->architecture();
   check_tokens(config, tokens);
   const auto total = static_cast<int64_t>(tokens.size());
   const double scale = position_scale(config, total, options.reach.beyond);
   const int64_t step = std::min(total, options.chunk == 0 ? SessionOptions().chunk : options.chunk);
 
   base::ThreadPool pool(options.threads);
-  model::RopeTable rope(config, loaded->weights().rope_factors, scale);
+  model::RopeTables rope(config, loaded->weights().rope_factors, scale);
   rope.grow(total);
   const model::Watch watch(&observer, config.layers);
-  Pass pass{config, loaded->weights(), rope, watch, pool, options.reach};
+  const ScoreRules rules(config, options.reach, nullptr, total);
+  const model::AttentionSteps steps;
+  Pass pass{config, loaded->weights(), rope, watch, pool, rules, steps};
   model::Workspace work(config, loaded->weights(), step);
   Rows stream(total, config.width);  // [N, W]
   attend::KvCache cache(config.kv_heads, config.head_dim, config.head_dim, model::cache_storage(*loaded));
@@ -66,9 +68,8 @@ void run_by_layer(const std::shared_ptr<const Model>& any, std::span<const int32
     if (progress && !progress((layer * total + rows) / config.layers, total)) throw Cancelled();
   };
   each_chunk([&] {
-    for (int64_t r = 0; r < pass.rows; ++r)
-      model::look_up(pass.weights, config.width, tokens[static_cast<size_t>(pass.first_row + r)],
-                     stream.row(pass.first_row + r));
+    model::embed(pass, tokens.subspan(static_cast<size_t>(pass.first_row), static_cast<size_t>(pass.rows)),
+                 pass.first_row, stream, pass.first_row);
     watch.see(Point::embed, -1, pass.first_row,
               {stream.row(pass.first_row), {pass.rows, config.width}, {stream.stride(), 1}});
   });

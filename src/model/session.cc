@@ -10,6 +10,7 @@
 #include "bareattn/model.h"
 #include "base/float_environment.h"
 #include "base/thread_pool.h"
+#include "model/intervention.h"
 #include "model/layer.h"
 #include "model/loaded_model.h"
 
@@ -21,11 +22,12 @@ using model::Rows;
 struct Session::Impl {
   Impl(std::shared_ptr<const model::LoadedModel> loaded, const SessionOptions& options);
 
+  const model::AttentionSteps& steps() const {
+    return intervention ? static_cast<const model::AttentionSteps&>(*intervention) : plain;
+  }
   void check(std::span<const int32_t> tokens) const;
   void prepare(int64_t rows);
-  void embed(const Pass& pass, std::span<const int32_t> tokens);
   void run_chunk(Pass& pass, std::span<const int32_t> tokens, const std::function<void(int)>& layer_done);
-  void unembed(const Pass& pass, int64_t first, int64_t rows, float* to);
   void resize(int64_t length);
 
   std::shared_ptr<const model::LoadedModel> model;
@@ -33,9 +35,10 @@ struct Session::Impl {
   int64_t capacity;
   int64_t chunk;
   int64_t length = 0;
-  model::RopeTable rope;
-  Reach reach;
+  model::RopeTables rope;
+  model::AttentionSteps plain;
   std::optional<model::Intervention> intervention;
+  ScoreRules rules;
   std::vector<attend::KvCache> caches;  // per layer
   std::unique_ptr<model::Workspace> work;
   int64_t work_rows = 0;
@@ -63,18 +66,18 @@ Session::Impl::Impl(std::shared_ptr<const model::LoadedModel> from, const Sessio
       pool(options.threads),
       capacity(options.max_tokens == 0 ? model->config().context_length : options.max_tokens),
       chunk(options.chunk == 0 ? SessionOptions().chunk : options.chunk),
-      rope(model->config(), model->weights().rope_factors,
-           options.reach.beyond == Beyond::scale ? position_scale(model->config(), capacity, Beyond::scale) : 1.0),
-      reach(options.reach) {
-  const ModelConfig& config = model->config();
+      rope(model->architecture(), model->weights().rope_factors,
+           options.reach.beyond == Beyond::scale ? position_scale(model->config(), capacity, Beyond::scale) : 1.0) {
+  const Architecture& config = model->architecture();
   if (options.table != nullptr || options.variant != nullptr) {
-    intervention.emplace(config, options.table, options.variant, capacity);
-    if (reach.window >= 0 && intervention->has_window())
+    intervention.emplace(config, options.table, options.variant);
+    if (options.reach.window >= 0 && intervention->has_window())
       throw std::invalid_argument("Session: a window of the run (reach) and one of the table cannot be had at once");
     const bool scaled = options.reach.beyond == Beyond::scale;
     rope = intervention->rope_of(rope, model->weights().rope_factors,
                                  scaled ? position_scale(config, capacity, Beyond::scale) : 1.0);
   }
+  rules = ScoreRules(model->architecture(), options.reach, intervention ? intervention->table() : nullptr, capacity);
   const int kv_heads = intervention ? intervention->cache_heads() : config.kv_heads;
   for (int layer = 0; layer < config.layers; ++layer)
     caches.emplace_back(kv_heads, config.head_dim, config.head_dim, model::cache_storage(*model));
@@ -97,7 +100,7 @@ void Session::Impl::check(std::span<const int32_t> tokens) const {
 
 void Session::Impl::prepare(int64_t rows) {
   if (rows <= work_rows) return;
-  work = std::make_unique<model::Workspace>(model->config(), model->weights(), rows);
+  work = std::make_unique<model::Workspace>(model->architecture(), model->weights(), rows);
   work_rows = rows;
 }
 
@@ -106,32 +109,17 @@ void Session::Impl::resize(int64_t to) {
   length = to;
 }
 
-void Session::Impl::embed(const Pass& pass, std::span<const int32_t> tokens) {
-  for (int64_t r = 0; r < pass.rows; ++r)
-    model::look_up(pass.weights, pass.config.width, tokens[static_cast<size_t>(r)], work->x.row(r));
-  pass.watch.see(Point::embed, -1, pass.first_row, work->x.view(pass.rows));
-}
-
 void Session::Impl::run_chunk(Pass& pass, std::span<const int32_t> tokens, const std::function<void(int)>& layer_done) {
   pass.first_row = length;
   pass.rows = static_cast<int64_t>(tokens.size());
   rope.grow(length + pass.rows + (intervention ? intervention->extra_positions() : 0));
   resize(length + pass.rows);
-  embed(pass, tokens);
-  for (int layer = 0; layer < pass.config.layers; ++layer) {
+  model::embed(pass, tokens, pass.first_row, work->x, 0);
+  pass.watch.see(Point::embed, -1, pass.first_row, work->x.view(pass.rows));
+  for (int layer = 0; layer < pass.architecture.layers; ++layer) {
     model::run_layer(pass, layer, caches[static_cast<size_t>(layer)], *work);
     layer_done(layer);
   }
-}
-
-// Logits of rows [first, first + rows) of the chunk, to `to` [rows, V].
-void Session::Impl::unembed(const Pass& pass, int64_t first, int64_t rows, float* to) {
-  const model::Weights& weights = pass.weights;
-  const int64_t vocabulary = pass.config.vocab_size;
-  model::normalize(pass, work->x, first, rows, weights.final_norm, work->normed);
-  pass.watch.see(Point::ln_final, -1, pass.first_row + first, work->normed.view(rows));
-  model::project(pool, work->normed.view(rows), weights.unembedding, to, vocabulary);
-  pass.watch.see(Point::logits, -1, pass.first_row + first, {to, {rows, vocabulary}});
 }
 
 Session::Session(std::shared_ptr<const Model> model, const SessionOptions& options) {
@@ -163,7 +151,7 @@ TensorView<const float> Session::run(std::span<const int32_t> tokens, Logits log
                                      const Progress& progress) {
   const base::DefaultFloatEnvironment environment;
   Impl& self = *impl_;
-  const ModelConfig& config = self.model->config();
+  const Architecture& config = self.model->architecture();
   const int64_t vocabulary = config.vocab_size;
   const auto total = static_cast<int64_t>(tokens.size());
   self.check(tokens);
@@ -173,8 +161,7 @@ TensorView<const float> Session::run(std::span<const int32_t> tokens, Logits log
     self.prepare(std::min(self.chunk, total));
     self.logits.resize(static_cast<size_t>(rows * vocabulary));
     const model::Watch watch(observer, config.layers);
-    Pass pass{config, self.model->weights(), self.rope, watch, self.pool, self.reach};
-    pass.intervention = self.intervention ? &*self.intervention : nullptr;
+    Pass pass{config, self.model->weights(), self.rope, watch, self.pool, self.rules, self.steps()};
     if (self.intervention) self.intervention->begin_run(before);
     const auto report = [&](int64_t done) {
       if (progress && !progress(done, total)) throw Cancelled();
@@ -185,9 +172,11 @@ TensorView<const float> Session::run(std::span<const int32_t> tokens, Logits log
         if (layer + 1 < config.layers) report(done + count * (layer + 1) / (config.layers + 1));
       };
       self.run_chunk(pass, tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(count)), layer_done);
-      if (logits == Logits::all) self.unembed(pass, 0, count, self.logits.data() + done * vocabulary);
+      if (logits == Logits::all)
+        model::unembed(pass, self.work->x, {0, count}, self.work->normed, self.logits.data() + done * vocabulary);
       done += count;
-      if (logits == Logits::last && done == total) self.unembed(pass, count - 1, 1, self.logits.data());
+      if (logits == Logits::last && done == total)
+        model::unembed(pass, self.work->x, {count - 1, 1}, self.work->normed, self.logits.data());
       report(done);
     }
   } catch (...) {

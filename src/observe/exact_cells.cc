@@ -2,7 +2,6 @@
 #include "observe/exact_cells.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -17,16 +16,6 @@ namespace {
 
 constexpr int64_t slice_keys = 4 * kernels::block_keys;  // packed K of a slice stays in L2: 512 KB at D = 64
 
-// Keys that a row past the window's edge does not see, as a mask [rows, keys]; empty where there is no window.
-std::vector<uint8_t> window_mask(const Reach& reach, TokenRange rows, TokenRange keys) {
-  if (reach.window < 0) return {};
-  std::vector<uint8_t> seen;
-  seen.reserve(static_cast<size_t>((rows.end - rows.begin) * (keys.end - keys.begin)));
-  for (int64_t i = rows.begin; i < rows.end; ++i)
-    for (int64_t j = keys.begin; j < keys.end; ++j) seen.push_back(j < reach.sinks || j >= i - reach.window ? 1 : 0);
-  return seen;
-}
-
 ConstTensor vectors(std::span<const std::byte> bytes, DType dtype, int64_t rows, int64_t dim) {
   ConstTensor tensor;
   tensor.data = bytes.data();
@@ -37,45 +26,19 @@ ConstTensor vectors(std::span<const std::byte> bytes, DType dtype, int64_t rows,
   return tensor;
 }
 
-// What a table does to a head's scores, where positions count from `first`. Its spans reach to the end of the text.
-SpanBias bias_of(const ScoreTable& table, HeadId head, int64_t first) {
-  const LayerTable& layer = table.layers[static_cast<size_t>(head.layer)];
-  const size_t cells = static_cast<size_t>(table.row_spans) * static_cast<size_t>(table.key_spans);
-  SpanBias bias;
-  bias.row_spans = table.row_spans;
-  bias.key_spans = table.key_spans;
-  bias.row_span = std::span(table.row_span).subspan(static_cast<size_t>(first));
-  bias.key_span = std::span(table.key_span).subspan(static_cast<size_t>(first));
-  bias.value = std::span(layer.value).subspan(static_cast<size_t>(head.head) * cells, cells);
-  bias.head_scale = std::span(layer.head_scale).subspan(static_cast<size_t>(head.head), 1);
-  return bias;
-}
-
-}  // namespace
-
-namespace {
-
 // What a slice of keys takes: rows that see some of them, whole blocks of keys, and what is done to the scores. Stays
 // where it was made: params point into it.
 struct Slice {
   Slice(const CellSource& source, TokenRange rows, TokenRange keys)
       : first_row(std::max(rows.begin, keys.begin)),  // rows before see none of these keys
-        first_key(keys.begin / kernels::block_keys * kernels::block_keys) {
+        first_key(keys.begin / kernels::block_keys * kernels::block_keys),
+        rule(source.rule.from(first_key)) {
     const int64_t end = std::min({rows.end, source.tokens, up_to_block(keys.end)});
     q = vectors(source.q(first_row, rows.end), source.dtype, rows.end - first_row, source.dim);
     k = vectors(source.k(first_key, end), source.dtype, end - first_key, source.dim);
-    params.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(source.dim)));  // as layer.cc
-    params.is_causal = true;
+    params = attention_params(rule);
     params.compute = source.compute;
     params.offset = first_row - first_key;
-    mask = window_mask(source.reach, {first_row, rows.end}, {first_key, end});
-    if (!mask.empty())
-      params.attn_mask =
-          ConstTensor(TensorView<const uint8_t>(mask.data(), {1, 1, rows.end - first_row, end - first_key}));
-    if (source.table != nullptr) {
-      bias = bias_of(*source.table, source.head, first_key);
-      params.bias = &bias;
-    }
     rectangle.key_begin = keys.begin - first_key;
     rectangle.key_end = keys.end - first_key;
     rectangle.row_begin = 0;
@@ -92,15 +55,14 @@ struct Slice {
 
   int64_t first_row, first_key;
   ConstTensor q, k;
-  std::vector<uint8_t> mask;
-  SpanBias bias;
+  ScoreRule rule;
   AttentionParams params;
   Rectangle rectangle;
 };
 
-// Whether no row from `row` on sees any of the keys, for the run's window.
-bool unseen(const Reach& reach, int64_t row, TokenRange keys) {
-  return reach.window >= 0 && keys.begin >= reach.sinks && keys.end <= row - reach.window;
+// Whether no row from `row` on sees any of the keys, for the rule's window.
+bool unseen(const ScoreRule& rule, int64_t row, TokenRange keys) {
+  return rule.left_window >= 0 && keys.begin >= rule.leading_keys && keys.end <= row - rule.left_window;
 }
 
 // body(keys of the slice), slice after slice or, where there are several, side by side.
@@ -123,7 +85,7 @@ void exact_cells(const CellSource& source, ScoreStage stage, TokenRange rows, To
   const bool one = keys.begin / slice_keys == (keys.end - 1) / slice_keys;
   const attend::PoolLease lease(one ? 1 : 0);
   each_slice(keys, lease.pool(), [&](TokenRange here) {
-    if (unseen(source.reach, std::max(rows.begin, here.begin), here)) return;
+    if (unseen(source.rule, std::max(rows.begin, here.begin), here)) return;
     Slice slice(source, rows, here);
     slice.params.threads = one ? 0 : 1;
     slice.rectangle.stage = stage;
@@ -137,7 +99,7 @@ void visit_cells(const CellSource& source, TokenRange rows, TokenRange keys, con
   keys.end = std::min(keys.end, rows.end);
   if (rows.begin >= rows.end || keys.begin >= keys.end) return;
   each_slice(keys, attend::own_thread(), [&](TokenRange here) {
-    if (unseen(source.reach, std::max(rows.begin, here.begin), here)) return;
+    if (unseen(source.rule, std::max(rows.begin, here.begin), here)) return;
     const Slice slice(source, rows, here);
     attend::visit_weights(slice.q, slice.k, slice.rectangle, slice.params, [&](const attend::WeightPiece& piece) {
       attend::WeightPiece moved = piece;

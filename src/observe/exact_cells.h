@@ -9,9 +9,8 @@
 #include <span>
 
 #include "attention/weight_blocks.h"
-#include "bareattn/length.h"
 #include "bareattn/observation.h"
-#include "bareattn/score_table.h"
+#include "bareattn/scores.h"
 #include "bareattn/tensor.h"
 #include "bareattn/weights.h"
 
@@ -24,9 +23,7 @@ struct CellSource {
   DType dtype = DType::f16;        // of Q and K
   Compute compute = Compute::f32;  // of the run's attention
   int64_t tokens = 0, dim = 0;
-  HeadId head = {};
-  const ScoreTable* table = nullptr;  // of a steered run: what is done to this head's scores
-  Reach reach = {};                   // window and sinks of the run
+  ScoreRule rule;                                                                        // of the head
   std::function<std::span<const std::byte>(int64_t begin, int64_t end)> q;               // rows [begin, end) of [N, D]
   std::function<std::span<const std::byte>(int64_t begin, int64_t end)> k;               // the same of the keys
   std::function<std::span<const float>(int64_t begin, int64_t end)> max_logit, row_sum;  // of those rows

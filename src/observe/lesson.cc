@@ -49,11 +49,10 @@ ConstTensor heads_first(const std::vector<float>& values, int64_t n, int64_t hea
 }
 
 /// The weights of all heads of a layer, [Hq, n, n].
-std::vector<float> layer_weights(const Model& model, const Keeper::Layer& layer, int64_t n) {
+std::vector<float> layer_weights(const Model& model, const ScoreRule& rule, const Keeper::Layer& layer, int64_t n) {
   const ModelConfig& config = model.config();
   std::vector<float> out(static_cast<size_t>(config.heads * n * n));
-  AttentionParams params;
-  params.is_causal = true;
+  AttentionParams params = attention_params(rule);
   params.compute = observing::compute_of(model.attention());
   weights(heads_first(layer.q, n, config.heads, config.head_dim),
           heads_first(layer.k, n, config.kv_heads, config.head_dim),
@@ -77,14 +76,23 @@ std::vector<float> of_head(const std::vector<float>& values, int64_t head, int64
   return out;
 }
 
+/// The tour tells of scale, causal mask and softmax. Where a layer does more than that, its numbers would not fit.
+bool is_told(const ScoreRule& rule, int64_t n) {
+  return rule.softcap == 0.0F && rule.alibi_slopes.empty() && rule.sinks.empty() && rule.right_window == 0 &&
+         (rule.left_window < 0 || rule.left_window >= n);
+}
+
 /// Chooses head, row and key, and keeps that head's weights. False where no weight is a number.
 bool choose(const Model& model, const Keeper& keeper, Lesson& lesson) {
   const auto n = static_cast<int64_t>(lesson.tokens.size());
+  const ScoreRules rules(model.architecture(), {}, nullptr, n);
   const int64_t it = find_token(lesson.tokens, "it"), cat = find_token(lesson.tokens, "cat");
   const bool told = cat > 0 && it > cat;
   float best = -1;
   for (int layer = 0; layer < model.config().layers; ++layer) {
-    const std::vector<float> all = layer_weights(model, keeper.layer(layer), n);
+    const ScoreRule& rule = rules.layer(layer);
+    if (!is_told(rule, n)) continue;
+    const std::vector<float> all = layer_weights(model, rule, keeper.layer(layer), n);
     for (int head = 0; head < model.config().heads; ++head) {
       const auto of = all.begin() + head * n * n;
       const float before = best;
@@ -94,6 +102,7 @@ bool choose(const Model& model, const Keeper& keeper, Lesson& lesson) {
           if (!(weight > best)) continue;  // NaN is never heavier
           best = weight;
           lesson.head = {layer, head};
+          lesson.scale = rule.scale;
           lesson.row = row;
           lesson.key = key;
         }

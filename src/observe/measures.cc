@@ -62,6 +62,9 @@ namespace {
 
 }  // namespace
 
+ScoreRule Observation::score_rule(int layer) const {
+  return ScoreRules(model().architecture(), {}, nullptr, 0).layer(layer);
+}
 std::vector<float> Observation::carried(HeadId) const { not_measured("values"); }
 std::vector<float> Observation::output_cosine(int) const { not_measured("agreement"); }
 std::vector<float> Observation::tile(HeadId, TokenRange, TokenRange) const { not_kept(); }

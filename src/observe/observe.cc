@@ -29,7 +29,7 @@ std::unique_ptr<Observation> observe(const std::shared_ptr<const Model>& model, 
     pieces.push_back(model->tokenizer().piece(id));
   }
 
-  auto recorder = std::make_unique<observing::Recorder>(config, count, options);
+  auto recorder = std::make_unique<observing::Recorder>(model->architecture(), count, options);
   if (options.measures.values || options.measures.agreement) recorder->watch_outputs(*model);
   SessionOptions session_options;
   session_options.threads = threads;

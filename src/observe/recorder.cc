@@ -6,7 +6,6 @@
 #include <stdexcept>
 
 #include "kernels/convert.h"
-#include "observe/steer_row.h"
 
 namespace bareattn::observing {
 namespace {
@@ -42,7 +41,7 @@ int choose_pool_block(int64_t tokens) {
   return static_cast<int>(block);
 }
 
-Recorder::Recorder(const ModelConfig& config, int64_t tokens, const ObservationOptions& options)
+Recorder::Recorder(const Architecture& config, int64_t tokens, const ObservationOptions& options)
     : tokens_(tokens),
       layers_(config.layers),
       heads_(config.heads),
@@ -51,6 +50,7 @@ Recorder::Recorder(const ModelConfig& config, int64_t tokens, const ObservationO
       keep_qk_(options.keep_qk),
       keep_v_(options.keep_v),
       table_(options.table),
+      rules_(config, {}, table_.get(), tokens),
       pool_block_(options.pool_block == 0 ? choose_pool_block(tokens) : options.pool_block),
       groups_(options.measures),
       arrays_(row_arrays(groups_)) {
@@ -213,8 +213,8 @@ void Recorder::finish() {
     for (int head = 0; head < heads_; ++head) {
       const int64_t at = index({layer, head}), kv_head = head / (heads_ / kv_heads_);
       const int64_t begin = (int64_t{layer} * kv_heads_ + kv_head) * tokens_ * head_dim_;
-      row_logits(last_q_.data() + at * head_dim_, k_.get() + begin, k_low_.get() + begin, head_dim_, logits);
-      if (table_ != nullptr) steer_row(*table_, {layer, head}, tokens_ - 1, logits);
+      row_dots(last_q_.data() + at * head_dim_, k_.get() + begin, k_low_.get() + begin, head_dim_, logits);
+      rules_.head(layer, head).score_row(tokens_ - 1, logits);
       const float lse = statistics_from(at, tokens_ - 1).lse[0];
       for (int64_t j = 0; j < tokens_; ++j) last_row_[at * tokens_ + j] = std::exp(logits[j] - lse);
     }
@@ -223,11 +223,10 @@ void Recorder::finish() {
   last_q_ = {};
 }
 
-void row_logits(const float* q, const uint16_t* k, const uint16_t* low, int dim, std::vector<float>& logits) {
+void row_dots(const float* q, const uint16_t* k, const uint16_t* low, int dim, std::vector<float>& dots) {
   constexpr int lanes = 16;  // independent sums, so that the compiler may use vectors
-  const float scale = 1.0F / std::sqrt(static_cast<float>(dim));
   std::vector<float> row(dim), rest(dim);
-  for (size_t j = 0; j < logits.size(); ++j) {
+  for (size_t j = 0; j < dots.size(); ++j) {
     kernels::f32_from_f16(k + j * dim, row.data(), dim);
     if (low != nullptr) {
       kernels::f32_from_f16(low + j * dim, rest.data(), dim);
@@ -242,7 +241,7 @@ void row_logits(const float* q, const uint16_t* k, const uint16_t* low, int dim,
     for (int half = lanes / 2; half > 0; half /= 2) {
       for (int lane = 0; lane < half; ++lane) sums[lane] += sums[lane + half];
     }
-    logits[j] = sums[0] * scale;
+    dots[j] = sums[0];
   }
 }
 

@@ -24,7 +24,7 @@ int choose_pool_block(int64_t tokens);
 
 class Recorder final : public Observer {
  public:
-  Recorder(const ModelConfig& config, int64_t tokens, const ObservationOptions& options);
+  Recorder(const Architecture& architecture, int64_t tokens, const ObservationOptions& options);
   /// Before the run, where `values` or `agreement` are measured: the model that runs.
   void watch_outputs(const Model& model);
 
@@ -49,6 +49,7 @@ class Recorder final : public Observer {
   bool keeps_v() const { return keep_v_; }
   bool keeps_qk() const { return keep_qk_; }
   const ScoreTable* table() const { return table_.get(); }  // what the run was steered by, or null
+  const ScoreRules& rules() const { return rules_; }
   /// The whole of one head's statistics: per-row arrays, received and pooled maps begin at the head's first element.
   AttentionStatistics head_statistics(HeadId head) const;
   const uint16_t* q(HeadId head) const;             // [N, D]
@@ -68,6 +69,7 @@ class Recorder final : public Observer {
   int layers_, heads_, kv_heads_, head_dim_;
   bool keep_qk_, keep_v_;
   std::shared_ptr<const ScoreTable> table_;
+  ScoreRules rules_;
   int pool_block_;
   MeasureGroups groups_;
   std::vector<RowArray> arrays_;  // of the groups
@@ -88,7 +90,7 @@ class Recorder final : public Observer {
   std::vector<AttentionStatistics> handed_;  // [L]: what attention_statistics last gave out
 };
 
-/// Logits of one query over keys [0, count): scale * (q . k), f32. K [count, D] f16, `low` null or its rounding loss.
-void row_logits(const float* q, const uint16_t* k, const uint16_t* low, int dim, std::vector<float>& logits);
+/// q . k of one query over keys [0, dots.size()), f32. K [count, D] f16, `low` null or its rounding loss.
+void row_dots(const float* q, const uint16_t* k, const uint16_t* low, int dim, std::vector<float>& dots);
 
 }  // namespace bareattn::observing

@@ -12,7 +12,6 @@
 #include "kernels/convert.h"
 #include "observe/exact_cells.h"
 #include "observe/measures.h"
-#include "observe/steer_row.h"
 #include "observe/strongest.h"
 
 namespace bareattn::observing {
@@ -44,6 +43,7 @@ class RunObservation final : public Observation {
   }
   double seconds() const override { return facts_.seconds; }
   const ScoreTable* table() const override { return recorder_->table(); }
+  ScoreRule score_rule(int layer) const override { return recorder_->rules().layer(layer); }
   int threads() const override { return facts_.threads; }
 
   double mean(Measure measure, HeadId head) const override {
@@ -154,8 +154,8 @@ class RunObservation final : public Observation {
     const int dim = recorder_->head_dim();
     std::vector<float> q(dim), logits(row + 1);
     kernels::f32_from_f16(recorder_->q(head) + row * dim, q.data(), dim);
-    row_logits(q.data(), recorder_->k(head.layer, kv_head(head)), nullptr, dim, logits);
-    if (recorder_->table() != nullptr) steer_row(*recorder_->table(), head, row, logits);
+    row_dots(q.data(), recorder_->k(head.layer, kv_head(head)), nullptr, dim, logits);
+    recorder_->rules().head(head.layer, head.head).score_row(row, logits);
     return logits;
   }
   int kv_head(HeadId head) const { return head.head / (recorder_->heads() / recorder_->kv_heads()); }
@@ -190,6 +190,7 @@ class RunObservation final : public Observation {
     source.compute = compute_of(model().attention());
     source.tokens = length();
     source.dim = dim;
+    source.rule = recorder_->rules().head(head.layer, head.head);
     source.q = [&](int64_t begin, int64_t end) { return part(recorder_->q(head), begin, end); };
     source.k = [&](int64_t begin, int64_t end) { return part(recorder_->k(head.layer, kv_head(head)), begin, end); };
     source.max_logit = [&](int64_t begin, int64_t end) { return of_rows(s.max_logit, begin, end); };

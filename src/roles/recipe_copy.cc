@@ -2,10 +2,8 @@
 // residual stream after layer 0 goes through the head's W_V and W_O, the final norm and the unembedding; a head copies
 // a word that comes out among the top 5 of the vocabulary. No attention weight enters. See recipes.h.
 #include <algorithm>
-#include <stdexcept>
 
 #include "base/thread_pool.h"
-#include "kernels/elementwise.h"
 #include "model/layer.h"
 #include "model/loaded_model.h"
 #include "roles/recipes.h"
@@ -54,12 +52,9 @@ std::vector<int64_t> copy_positions(const RecipeRun& run, std::span<const int32_
 
 std::vector<double> score_copying(const RecipeRun& run, std::span<const int32_t> tokens,
                                   std::span<const int64_t> positions) {
-  const auto* model = dynamic_cast<const model::LoadedModel*>(run.model.get());
-  if (model == nullptr) throw std::invalid_argument("score_copying: the model was not made by Model::load");
-  const ModelConfig& config = model->config();
-  const model::Weights& weights = model->weights();
-  const int64_t words = static_cast<int64_t>(positions.size()), dim = config.head_dim, heads = config.heads;
-  const int64_t group = heads / config.kv_heads, vocabulary = config.vocab_size;
+  const model::LoadedModel& model = model::loaded(*run.model, "score_copying");
+  const Architecture& config = model.architecture();
+  const int64_t words = static_cast<int64_t>(positions.size()), heads = config.heads, vocabulary = config.vocab_size;
 
   AfterFirstLayer stream;
   {
@@ -73,28 +68,23 @@ std::vector<double> score_copying(const RecipeRun& run, std::span<const int32_t>
   }
 
   base::ThreadPool pool(run.threads);
-  model::Rows normed(words, config.width), qkv(words, (heads + 2 * config.kv_heads) * dim);
-  model::Rows z(heads, heads * dim), written(heads, config.width);
+  const model::RopeTables no_rope;
+  const model::Watch nobody(nullptr, config.layers);
+  const model::AttentionSteps steps;
+  const ScoreRules no_scores;  // no attention weight enters
+  const model::Pass pass{config, model.weights(), no_rope, nobody, pool, no_scores, steps};
+  model::HeadWrites writes(pass, words);
+  model::Rows x(words, config.width), normed(heads, config.width);
+  for (int64_t w = 0; w < words; ++w) {
+    const std::vector<float>& row = stream.rows[static_cast<size_t>(positions[static_cast<size_t>(w)])];
+    std::copy(row.begin(), row.end(), x.row(w));
+  }
   std::vector<float> logits(static_cast<size_t>(heads * vocabulary));
   std::vector<double> scores(static_cast<size_t>(config.layers * heads));
   for (int layer = 0; layer < config.layers; ++layer) {
-    const model::LayerWeights& of_layer = weights.layers[static_cast<size_t>(layer)];
+    writes.take(layer, x, words);
     for (int64_t w = 0; w < words; ++w) {
-      kernels::rms_norm(stream.rows[static_cast<size_t>(positions[static_cast<size_t>(w)])].data(),
-                        of_layer.attention_norm.data(), config.width, config.norm_epsilon, normed.row(w));
-    }
-    model::project(pool, normed.view(words), of_layer.qkv, qkv.row(0), qkv.stride());
-    for (int64_t w = 0; w < words; ++w) {
-      for (int64_t h = 0; h < heads; ++h) {  // row h of z: the word's value in the place of head h, 0 elsewhere
-        std::fill(z.row(h), z.row(h) + heads * dim, 0.0F);
-        const float* value = qkv.row(w) + (heads + config.kv_heads + h / group) * dim;
-        std::copy(value, value + dim, z.row(h) + h * dim);
-      }
-      model::project(pool, z.view(heads), of_layer.output, written.row(0), written.stride());
-      for (int64_t h = 0; h < heads; ++h) {
-        kernels::rms_norm(written.row(h), weights.final_norm.data(), config.width, config.norm_epsilon, written.row(h));
-      }
-      model::project(pool, written.view(heads), weights.unembedding, logits.data(), vocabulary);
+      model::unembed(pass, writes.of(w), {0, heads}, normed, logits.data());
       const int32_t id = tokens[static_cast<size_t>(positions[static_cast<size_t>(w)])];
       for (int64_t h = 0; h < heads; ++h) {
         const float* row = logits.data() + h * vocabulary;

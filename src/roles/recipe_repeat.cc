@@ -19,8 +19,9 @@ constexpr uint64_t ablation_stream = 101, draw_stream = 102;
 /// Keeps a run's rotated Q and, once K is there and the rows' LSE, adds up the diagonals. One chunk of rows.
 class Diagonals final : public Observer {
  public:
-  Diagonals(const ModelConfig& config, int64_t length)
+  Diagonals(const Architecture& config, int64_t length)
       : config_(config),
+        rules_(config, {}, nullptr, length),
         length_(length),
         lse_(static_cast<size_t>(config.heads * length)),
         previous_(lse_.size()),
@@ -53,21 +54,21 @@ class Diagonals final : public Observer {
         std::copy(at, at + dim, to.begin() + (head * length_ + row) * dim);
       }
   }
-  double weight(int64_t head, int64_t row, int64_t key) const {
+  double weight(const ScoreRule& rule, int64_t head, int64_t row, int64_t key) const {
     const int64_t dim = config_.head_dim, kv = head / (config_.heads / config_.kv_heads);
     const float *q = q_.data() + (head * length_ + row) * dim, *k = k_.data() + (kv * length_ + key) * dim;
     double dot = 0;
     for (int64_t d = 0; d < dim; ++d) dot += double{q[d]} * double{k[d]};
-    return std::exp(dot / std::sqrt(static_cast<double>(dim)) -
-                    double{lse_[static_cast<size_t>(head * length_ + row)]});
+    return std::exp(rule.score(dot, row, key) - double{lse_[static_cast<size_t>(head * length_ + row)]});
   }
   void finish(int layer) {
     const int64_t half = (length_ - 1) / 2;  // tokens of X
     for (int64_t head = 0; head < config_.heads; ++head) {
+      const ScoreRule rule = rules_.head(layer, static_cast<int>(head));
       double induction = 0, duplicate = 0, previous = 0;
       for (int64_t row = half + 1; row < length_; ++row) {
-        induction += weight(head, row, row - (half - 1));
-        duplicate += weight(head, row, row - half);
+        induction += weight(rule, head, row, row - (half - 1));
+        duplicate += weight(rule, head, row, row - half);
       }
       for (int64_t row = 1; row < length_; ++row)
         previous += double{previous_[static_cast<size_t>(head * length_ + row)]};
@@ -79,6 +80,7 @@ class Diagonals final : public Observer {
   }
 
   const ModelConfig& config_;
+  ScoreRules rules_;
   int64_t length_;
   std::vector<float> lse_, previous_;  // [Hq, N]
   std::vector<float> q_, k_;           // [Hq, N, D], [Hkv, N, D]
@@ -177,7 +179,7 @@ RepeatScores score_repeat(const RecipeRun& run, std::span<const int32_t> tokens)
   options.threads = run.threads;
   options.max_tokens = options.chunk = length;
   Session session(run.model, options);
-  Diagonals diagonals(run.model->config(), length);
+  Diagonals diagonals(run.model->architecture(), length);
   session.run(tokens, Logits::none, &diagonals);
   run.advance(length);
   return std::move(diagonals.scores);

@@ -167,7 +167,8 @@ Routes::Routes(std::shared_ptr<const Shown> shown, std::shared_ptr<const Shown> 
     throw std::runtime_error("this build of bareattn has no page (it was configured with -DBAREATTN_PAGE=OFF)");
   const view::PageShell shell = view::page_shell(assets, "Attention", "connect-src 'self'; ");
   std::string html = shell.head;
-  html += R"(<script type="application/json" id="page-data">{"schema_version":1,"source":{"base":"/api"}}</script>)";
+  html += "<script type=\"application/json\" id=\"page-data\">{\"schema_version\":" +
+          std::to_string(view::page_schema_version) + R"(,"source":{"base":"/api"}}</script>)";
   html += "\n<script>";
   html += assets.script;
   html += "</script>\n</body>\n</html>\n";

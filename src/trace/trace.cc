@@ -43,6 +43,7 @@ Trace::Impl::Impl(const std::string& path) : file(path), facts(read_facts(file))
     pieces.emplace_back(text.data() + offsets[i], static_cast<size_t>(offsets[i + 1] - offsets[i]));
   texts = observing::token_texts(pieces);
   table = read_table();
+  rules = ScoreRules(facts.config, facts.run.reach, table.get(), count);
 }
 
 std::shared_ptr<const ScoreTable> Trace::Impl::read_table() const {
@@ -108,7 +109,7 @@ CellSource Trace::Impl::source(HeadId head) const {
   source.compute = compute_of(facts.attention);
   source.tokens = s.tokens;
   source.dim = s.head_dim;
-  source.reach = facts.run.reach;
+  source.rule = rules.head(head.layer, head.head);
   source.q = [part, &all_q, head](int64_t begin, int64_t end) { return part(all_q, head.head, begin, end); };
   source.k = [part, &all_k, kv_head](int64_t begin, int64_t end) { return part(all_k, kv_head, begin, end); };
   source.max_logit = [this, &s, head](int64_t begin, int64_t end) {
@@ -117,8 +118,6 @@ CellSource Trace::Impl::source(HeadId head) const {
   source.row_sum = [this, &s, head](int64_t begin, int64_t end) {
     return of_head<float>("row_sum", head, s.tokens, begin, end - begin);
   };
-  source.head = head;
-  source.table = table.get();
   return source;
 }
 
@@ -135,6 +134,7 @@ Store Trace::store() const { return impl_->facts.shape.store; }
 const TraceRun& Trace::run() const { return impl_->facts.run; }
 const std::string& Trace::engine_version() const { return impl_->facts.engine; }
 const std::string& Trace::title() const { return impl_->facts.title; }
+ScoreRule Trace::score_rule(int layer) const { return impl_->rules.layer(layer); }
 const ScoreTable* Trace::table() const { return impl_->table.get(); }
 const std::vector<NamedSpan>& Trace::spans() const { return impl_->facts.spans; }
 void Trace::verify() const { impl_->pages.check_all(); }

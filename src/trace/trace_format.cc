@@ -2,6 +2,7 @@
 #include "trace/trace_format.h"
 
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "bareattn/attention.h"
@@ -43,6 +44,23 @@ Written config_json(const TraceFacts& facts) {
           {"rope_base", c.rope_base},
           {"rope_dim", c.rope_dim},
           {"norm_epsilon", c.norm_epsilon}};
+}
+
+// The rule of each layer, without what the run and its steering change.
+Written scores_json(const Architecture& architecture) {
+  const ScoreRules rules(architecture, {}, nullptr, 0);
+  Written all = Written::array();
+  for (int layer = 0; layer < architecture.layers; ++layer) {
+    const ScoreRule& rule = rules.layer(layer);
+    all.push_back({{"scale", rule.scale},
+                   {"softcap", rule.softcap},
+                   {"left_window", rule.left_window},
+                   {"leading_keys", rule.leading_keys},
+                   {"right_window", rule.right_window}});
+    if (!rule.alibi_slopes.empty()) all.back()["alibi_slopes"] = rule.alibi_slopes;
+    if (!rule.sinks.empty()) all.back()["sinks"] = rule.sinks;  // minus infinity becomes null
+  }
+  return all;
 }
 
 Written run_json(const TraceFacts& facts) {
@@ -128,6 +146,38 @@ void read_config(const SafetensorsFile& file, TraceFacts& facts) {
   c.rope_dim = model.count("rope_dim", 1'048'576);
   c.norm_epsilon = model.get<float>(model.json(), "norm_epsilon");
   if (c.heads % c.kv_heads != 0) model.fail("has key-value heads that do not divide the query heads");
+}
+
+void read_scores(const SafetensorsFile& file, int version, TraceFacts& facts) {
+  if (version < 2) return;  // what scores.h takes where nothing is said
+  const Reader scores(file, "scores");
+  const auto layers = static_cast<size_t>(facts.config.layers), heads = static_cast<size_t>(facts.config.heads);
+  if (scores.json().size() != layers) scores.fail("has not one rule a layer");
+  for (const Json& from : scores.json()) {
+    if (!from.is_object()) scores.fail("is no list of rules");
+    ScoreRule rule;
+    rule.scale = scores.get<float>(from, "scale");
+    rule.softcap = scores.get<float>(from, "softcap");
+    rule.left_window = scores.get<int64_t>(from, "left_window");
+    rule.leading_keys = scores.get<int64_t>(from, "leading_keys");
+    rule.right_window = scores.get<int64_t>(from, "right_window");
+    if (rule.left_window < -1 || rule.right_window < -1 || rule.leading_keys < 0 || rule.softcap < 0)
+      scores.fail("has a negative window or softcap");
+    const auto of_heads = [&](const char* name) {
+      std::vector<float> values;
+      if (!from.contains(name)) return values;
+      if (!from[name].is_array() || from[name].size() != heads)
+        scores.fail(std::string("has '") + name + "' of another number of heads");
+      for (const Json& value : from[name]) {  // null: minus infinity
+        if (!value.is_number() && !value.is_null()) scores.fail(std::string("has '") + name + "' that is no number");
+        values.push_back(value.is_null() ? -std::numeric_limits<float>::infinity() : value.get<float>());
+      }
+      return values;
+    };
+    rule.alibi_slopes = of_heads("alibi_slopes");
+    rule.sinks = of_heads("sinks");
+    facts.config.per_layer.push_back({std::move(rule)});
+  }
 }
 
 void read_run(const SafetensorsFile& file, TraceFacts& facts) {
@@ -257,6 +307,7 @@ Metadata metadata_of(const TraceFacts& facts) {
                     {"engine", facts.engine},
                     {"title", base::to_valid_utf8(facts.title)},
                     {"model", config_json(facts).dump()},
+                    {"scores", scores_json(facts.config).dump()},
                     {"model_sha256", facts.model_sha256},
                     {"store", store_name(shape.store)},
                     {"pool_block", std::to_string(shape.pool_block)},
@@ -287,11 +338,11 @@ TraceFacts read_facts(const SafetensorsFile& file) {
   if (format == metadata.end() || format->second != format_name)
     file.fail(8, std::string("a safetensors file, but no trace: its metadata do not say format '") + format_name + "'");
   const int version = number("format_version", 999'999'999);
-  if (version != trace_version) {
-    file.fail(file.offset_of("format_version"), "a trace of version " + std::to_string(version) + ", which " +
-                                                    (version > trace_version ? "a newer" : "no") +
-                                                    " program wrote; this one reads version " +
-                                                    std::to_string(trace_version));
+  if (version < oldest_trace_version || version > trace_version) {
+    file.fail(file.offset_of("format_version"),
+              "a trace of version " + std::to_string(version) + ", which " +
+                  (version > trace_version ? "a newer" : "no") + " program wrote; this one reads versions " +
+                  std::to_string(oldest_trace_version) + " to " + std::to_string(trace_version));
   }
   TraceFacts facts;
   facts.engine = text("engine");
@@ -312,6 +363,7 @@ TraceFacts read_facts(const SafetensorsFile& file) {
   }
   if (!known) file.fail(file.offset_of("store"), "the trace's 'store' is none of f16, bf16, f32");
   read_config(file, facts);
+  read_scores(file, version, facts);
   read_run(file, facts);
   shape.layers = facts.config.layers;
   shape.heads = facts.config.heads;

@@ -11,7 +11,8 @@
 
 namespace bareattn::observing {
 
-inline constexpr int trace_version = 1;
+inline constexpr int trace_version = 2;
+inline constexpr int oldest_trace_version = 1;  // without "scores": scale 1 / sqrt(D), causal, nothing else
 
 struct TraceShape {
   int layers = 0, heads = 0, kv_heads = 0, head_dim = 0;
@@ -33,7 +34,7 @@ int64_t store_bytes(Store store);
 
 struct TraceFacts {
   TraceShape shape;
-  ModelConfig config;
+  Architecture config;
   Precision precision = Precision::f32, attention = Precision::f32;
   int64_t parameters = 0;
   std::string model_file, model_sha256, engine, title;

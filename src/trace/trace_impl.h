@@ -19,7 +19,7 @@ namespace bareattn {
 class TracedModel final : public Model {
  public:
   explicit TracedModel(const observing::TraceFacts& facts) : facts_(facts) {}
-  const ModelConfig& config() const override { return facts_.config; }
+  const Architecture& architecture() const override { return facts_.config; }
   const Tokenizer& tokenizer() const override;
   Precision precision() const override { return facts_.precision; }
   Precision attention() const override { return facts_.attention; }
@@ -66,6 +66,7 @@ struct Trace::Impl {
   std::vector<int32_t> tokens;
   std::vector<std::string> texts;
   std::shared_ptr<const ScoreTable> table;
+  ScoreRules rules;
   mutable std::mutex mutex;  // of means_of
   mutable std::map<std::pair<int, int>, observing::Means> means_of;
 };

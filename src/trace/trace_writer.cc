@@ -35,7 +35,7 @@ TraceFacts facts_of(const Model& model, const std::vector<int32_t>& tokens, cons
   require(options.pool_block == 0 || is_pool_block(options.pool_block),
           "pool_block: needs 1, 2, 4, 8 or a multiple of 16, got " + std::to_string(options.pool_block));
   TraceFacts facts;
-  facts.config = model.config();
+  facts.config = model.architecture();
   facts.precision = model.precision();
   facts.attention = model.attention();
   facts.parameters = model.parameters();

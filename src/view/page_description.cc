@@ -22,6 +22,16 @@ json flat(const ModelConfig& config, const std::vector<HeadId>& heads) {
   return out;
 }
 
+/// How the page makes scores of a layer: by the engine's own rule, in every field that changes a weight.
+json rule_json(const ScoreRule& rule) {
+  json out = {{"scale", rule.scale}};
+  if (rule.softcap != 0.0F) out["softcap"] = rule.softcap;
+  if (rule.left_window >= 0) out["left_window"] = rule.left_window;
+  if (rule.left_window >= 0) out["leading_keys"] = rule.leading_keys;
+  if (!rule.alibi_slopes.empty()) out["alibi_slopes"] = rule.alibi_slopes;
+  return out;
+}
+
 /// What one run says of itself, and the measures and roles of its heads.
 void add_run(json& data, const Observation& observation) {
   const Model& model = observation.model();
@@ -46,6 +56,9 @@ void add_run(json& data, const Observation& observation) {
     data["run"]["window"] = trace->run().reach.window;
     data["run"]["sinks"] = trace->run().reach.sinks;
   }
+  data["scores"] = json::array();
+  for (int layer = 0; layer < config.layers; ++layer)
+    data["scores"].push_back(rule_json(observation.score_rule(layer)));
   const MeasureGroups measured = observation.measured();
   data["means"] = json::array();
   data["roles"] = json::array();

@@ -11,7 +11,7 @@
 
 namespace bareattn::view {
 
-inline constexpr int page_schema_version = 1;
+inline constexpr int page_schema_version = 2;
 
 /// Everything that does not depend on what the budget allows. `recipe_roles` (of this model, or null) stand beside
 /// those of the text. std::invalid_argument where they are of a model with other heads.

@@ -42,6 +42,7 @@ json page_lesson(const Lesson& lesson) {
           {"row", lesson.row},
           {"key", lesson.key},
           {"width", lesson.width},
+          {"scale", number(lesson.scale)},
           {"q", rows_of(lesson.q, lesson.dim)},
           {"k", rows_of(lesson.k, lesson.dim)},
           {"v", rows_of(lesson.v, lesson.dim)},

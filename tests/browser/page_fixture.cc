@@ -6,6 +6,7 @@
 //                 100)
 //   real.html     where MODEL and TEXT (a file) are given: the text's first 400 tokens, run by the engine
 //   windowed.html the same through a window of 40 tokens and the first 4, from a trace
+//   ruled.html    400 bytes, run by a tiny model whose scores use every field of a ScoreRule
 //   expected.json tokens and the engine's weights of some rows, and by how much the page's may differ
 #include <cmath>
 #include <filesystem>
@@ -16,6 +17,7 @@
 
 #include "bareattn/page.h"
 #include "bareattn/trace.h"
+#include "every_rule.h"
 #include "kernels/gemm.h"
 #include "model/loaded_model.h"
 #include "page_synthetic-inl.h"
@@ -42,7 +44,7 @@ nlohmann::json expected(const Observation& observation, HeadId head, const std::
     for (int64_t j = 0; j <= row; ++j) {
       double sum = 0;
       for (int d = 0; d < config.head_dim; ++d) sum += at(q, row, d) * at(k, j, d);
-      slack.push_back(sum / std::sqrt(static_cast<double>(config.head_dim)) * (0x1p-10 + 0x1p-21) + 1e-4);
+      slack.push_back(sum * static_cast<double>(observation.score_rule(head.layer).scale) * (0x1p-10 + 0x1p-21) + 1e-4);
     }
     out["rows"][std::to_string(row)] = {{"weights", observation.row_weights(head, row)}, {"slack", slack}};
   }
@@ -151,6 +153,14 @@ int main(int argc, char** argv) try {
   add_made_up(hostile, small.layers, small.heads);
   write(dir / "hostile.html", render_page(bad, hostile));
   out["hostile"] = expected(bad, {0, 1}, {0, 5, 119});
+
+  const auto ruled = observe(test::every_rule_model(), test::byte_tokens(400));
+  PageOptions every;
+  every.title = "Every rule";
+  every.exact = {{0, 1}, {1, 2}};
+  write(dir / "ruled.html", render_page(*ruled, every));
+  out["ruled"] = expected(*ruled, {0, 1}, {1, 41, 200, 399});
+  out["ruled2"] = expected(*ruled, {1, 2}, {1, 399});
 
   if (argc == 4) out.update(real_page(dir, argv[2], argv[3]));
   write(dir / "expected.json", out.dump());

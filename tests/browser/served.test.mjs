@@ -79,7 +79,7 @@ async function serve({ token = 'secret', held = false, broken = false, blocks = 
   const asked = [];
   let letGo;
   const gate = new Promise((done) => (letGo = done));
-  const given = JSON.stringify({ schema_version: 1, source: { base: '/api' } });
+  const given = JSON.stringify({ schema_version: 2, source: { base: '/api' } });
   const shell = html
     .replace(/(id="page-data">).*?(<\/script>)/s, (_, a, b) => a + given + b)
     .replace(/<script type="text\/plain"[^>]*>[^<]*<\/script>\n/g, '')

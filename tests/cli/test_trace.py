@@ -3,6 +3,7 @@ weights that `tile` and `row` print, and what cannot be done is one sentence and
 import json
 import resource
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def weights(q, k):
 def test_opens_with_safetensors(short):
     with safe_open(short, framework="numpy") as file:
         metadata = file.metadata()
-        assert metadata["format"] == "bareattn-trace" and metadata["format_version"] == "1"
+        assert metadata["format"] == "bareattn-trace" and metadata["format_version"] == "2"
         assert metadata["title"] == "Tom & <b>"
         assert json.loads(metadata["spans"]) == [{"name": "start", "begin": 0, "end": 5}]
         model = json.loads(metadata["model"])
@@ -160,7 +161,7 @@ def test_files_that_are_no_trace(short, tmp_path):
     for name, content, part in [
         ("empty", b"", "at least 8"),
         ("cut", whole[:len(whole) // 2], "data_offsets"),
-        ("newer", whole.replace(b'"format_version":"1"', b'"format_version":"7"'), "newer"),
+        ("newer", whole.replace(b'"format_version":"2"', b'"format_version":"7"'), "newer"),
         ("altered", whole.replace(b"Tom &", b"Tim &"), "altered"),
     ]:
         path = tmp_path / name
@@ -240,3 +241,12 @@ OF_MEASURES = [*HOW_A_TEXT_IS_RUN, ("--chat",), ("--bos",), ("--no-bos",), ("--b
 def test_options_of_a_text_are_refused_with_a_trace(short, command, options):
     for option in options:
         refused(run(command, short, *option, model=None), 2, option[0], "a trace is as it was made")
+
+
+def test_a_rule_with_every_field_is_followed():
+    """Scale, softcap, windows, sink logits and ALiBi: `tile` and `row` have the weights of the pass."""
+    golden = Path(__file__).parents[1] / "golden"
+    path = golden / "every_rule.safetensors"
+    for head, row in json.loads((golden / "every_rule.json").read_text()).items():
+        tile = json.loads(run("tile", path, head, "63", "0:64", "--json").stdout)["weights"][0]
+        assert np.array_equal(np.array(tile, dtype=np.float32), np.array(row, dtype=np.float32))

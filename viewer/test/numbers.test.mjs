@@ -29,13 +29,15 @@ test('codes stand for what the engine wrote', () => {
 /** A head of n tokens and D numbers each, made up, with its log-sum-exp in double precision. */
 function made(n, dim, more = {}) {
   const values = (salt) => Float32Array.from({ length: n * dim }, (_, i) => Math.sin(salt * (i + 1)));
-  const x = { q: values(0.7), k: values(1.3), lse: new Float32Array(n), scale: 0.5, dim, window: n, sinks: 0, ...more };
+  const rule = { scale: 0.5, softcap: 0, slope: 0, window: n, leading: 0 };
+  const x = { q: values(0.7), k: values(1.3), lse: new Float32Array(n), dim, ...rule, ...more };
   const score = (i, j) => {
     let sum = 0;
     for (let d = 0; d < dim; ++d) sum += x.q[i * dim + d] * x.k[j * dim + d];
-    return sum * x.scale * (x.steer?.scale ?? 1);
+    const scaled = sum * x.scale * (x.steer?.scale ?? 1);
+    return (x.softcap ? x.softcap * Math.tanh(scaled / x.softcap) : scaled) + x.slope * (j - i);
   };
-  const seen = (i, j) => j <= i && (j >= i - x.window || j < x.sinks);
+  const seen = (i, j) => j <= i && (j >= i - x.window || j < x.leading);
   const weights = Array.from({ length: n }, (_, i) => {
     const powers = Array.from({ length: i + 1 }, (_, j) => (seen(i, j) ? Math.exp(score(i, j)) : 0));
     const all = powers.reduce((a, b) => a + b, 0);
@@ -47,7 +49,8 @@ function made(n, dim, more = {}) {
 
 test('weights out of Q, K and log-sum-exp are those of the softmax, in windows and with another temperature too', () => {
   const steer = { rowSpan: [], keySpan: [], keySpans: 0, value: new Float32Array(0), scale: 0.25 };
-  for (const more of [{}, { window: 3, sinks: 2 }, { steer }]) {
+  const every = { softcap: 0.4, slope: 0.3, window: 4, leading: 1, steer };
+  for (const more of [{}, { window: 3, leading: 2 }, { steer }, every]) {
     for (const dim of [1, 4, 7]) {
       const { x, weights } = made(12, dim, more);
       for (const i of [0, 5, 11]) {
@@ -71,7 +74,7 @@ test('the row of the tour adds up, whatever its knobs', () => {
     [0.5, -1],
     [2, 0.25],
   ];
-  const lesson = { q: rows, k: rows.map(([a, b]) => [b, a]), v: rows, weights: [] };
+  const lesson = { scale: Math.SQRT1_2, q: rows, k: rows.map(([a, b]) => [b, a]), v: rows, weights: [] };
   for (const play of [
     lessons.NO_PLAY,
     { ...lessons.NO_PLAY, temperature: 3 },

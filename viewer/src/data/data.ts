@@ -55,6 +55,7 @@ export interface PageData {
     window?: number; // row i sees the first `sinks` keys and keys [i - window, i]; absent: all keys up to i
     sinks?: number;
   };
+  scores: ScoreRule[]; // [layers]
   tokens: string[]; // [N]
   token_ids: number[]; // [N]
   measures: MeasureInfo[]; // [M]
@@ -79,6 +80,17 @@ export interface PageData {
   served?: { run: string; live: boolean; against?: boolean };
 }
 /**
+ * How scores are made of q . k in a layer (the engine's ScoreRule): softcap(scale q . k) + slope (j - i); row i sees
+ * the keys from i - left_window on and the first leading_keys. What is absent is not done. Sinks are in the LSE.
+ */
+export interface ScoreRule {
+  scale: number;
+  softcap?: number;
+  left_window?: number;
+  leading_keys?: number;
+  alibi_slopes?: number[]; // [heads]
+}
+/**
  * Biases by spans and scales of scores: head e of `exact` at row i and key j gets
  * value[e][row_span[i] * key_spans + key_span[j]] added to its score times scale[e]. null is minus infinity: not seen.
  */
@@ -92,7 +104,18 @@ export interface Steering {
 /** What tells the second run from the first. All else is the first's. */
 export type SecondRun = Pick<
   PageData,
-  'title' | 'model' | 'run' | 'means' | 'roles' | 'pool' | 'thumbs' | 'has_rows' | 'has_sizes' | 'exact' | 'telling'
+  | 'title'
+  | 'model'
+  | 'run'
+  | 'scores'
+  | 'means'
+  | 'roles'
+  | 'pool'
+  | 'thumbs'
+  | 'has_rows'
+  | 'has_sizes'
+  | 'exact'
+  | 'telling'
 > &
   Partial<Pick<PageData, 'steering' | 'js' | 'highlights'>>;
 
@@ -157,8 +180,8 @@ export function givenData(): PageData | { source: { base: string } } {
 
 /** The description once its lengths are checked; throws where they do not fit. */
 export function checkPageData(data: PageData): PageData {
-  if (data.schema_version !== 1) {
-    throw new Error(`the page's data has schema version ${data.schema_version}; this script reads version 1`);
+  if (data.schema_version !== 2) {
+    throw new Error(`the page's data has schema version ${data.schema_version}; this script reads version 2`);
   }
   const heads = data.model.layers * data.model.heads;
   if (data.tokens.length !== data.run.tokens || data.means.length !== heads || data.roles.length !== heads) {

@@ -4,10 +4,12 @@ export interface Exact {
   q: Float32Array; // [N, D]
   k: Float32Array; // [N, D]
   lse: Float32Array; // [N]
-  scale: number;
   dim: number; // D
-  window: number; // row i sees the first `sinks` keys and keys [i - window, i]
-  sinks: number;
+  scale: number; // of q . k
+  softcap: number; // c: s = c tanh(s / c); 0: none
+  slope: number; // ALiBi: s += slope (j - i)
+  window: number; // row i sees the first `leading` keys and keys [i - window, i]
+  leading: number;
   steer?: Steer;
 }
 /** How the scores of a steered head were changed: times `scale`, plus value[rowSpan[i] * keySpans + keySpan[j]]. */
@@ -24,7 +26,7 @@ export const partOf = (weight: number, all: number): number => (all === 0 ? 0 * 
 
 /** Weights of row i on keys [from, to), to <= i + 1, into out. */
 export function exactWeights(x: Exact, i: number, from: number, to: number, out: Float32Array | Float64Array): void {
-  const { q, k, dim, scale, sinks } = x;
+  const { q, k, dim, scale, softcap, slope, leading } = x;
   const lse = x.lse[i] ?? NaN;
   const qi = i * dim;
   const whole = dim - (dim % 4);
@@ -33,7 +35,7 @@ export function exactWeights(x: Exact, i: number, from: number, to: number, out:
   const spanned = steer && steer.value.length > 0;
   const spans = spanned ? steer.rowSpan[i]! * steer.keySpans : 0;
   for (let j = from; j < to; ++j) {
-    if (j < begin && j >= sinks) {
+    if (j < begin && j >= leading) {
       out[j - from] = 0; // outside the window: no weight at all
       continue;
     }
@@ -51,7 +53,10 @@ export function exactWeights(x: Exact, i: number, from: number, to: number, out:
     }
     for (; d < dim; ++d) a += q[qi + d]! * k[kj + d]!;
     let score = (a + b + (c + e)) * scale;
-    if (steer) score = score * steer.scale + (spanned ? steer.value[spans + steer.keySpan[j]!]! : 0);
+    if (steer) score *= steer.scale;
+    if (softcap) score = softcap * Math.tanh(score / softcap);
+    if (slope) score += slope * (j - i);
+    if (spanned) score += steer.value[spans + steer.keySpan[j]!]!;
     out[j - from] = Math.exp(score - lse);
   }
 }

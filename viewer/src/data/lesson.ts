@@ -8,6 +8,7 @@ export interface Lesson {
   row: number; // who asks
   key: number; // who is heard
   width: number; // W of the model: how many numbers a token is, before the head
+  scale: number; // of q . k_j: 1 over the root of D, unless the model says otherwise
   q: (number | null)[][]; // [n][D]
   k: (number | null)[][];
   v: (number | null)[][];
@@ -28,7 +29,7 @@ export const NO_PLAY: Play = { temperature: 1, from: 1, to: 0, mute: 0, masked: 
 /** All that is worked out for the token that asks. */
 export interface Row {
   dots: number[]; // q . k_j
-  scores: number[]; // q . k_j / sqrt(D), by temperature and muting
+  scores: number[]; // q . k_j times the scale, by temperature and muting
   lift: number; // taken from every score before the power, so that it stays a number; 0 where it does anyway
   powers: number[]; // exp(score - lift)
   sum: number; // of the powers
@@ -47,12 +48,11 @@ const total = (values: number[]): number => values.reduce((a, b) => a + b, 0);
 /** Works out a row under the knobs. */
 export function computeRow(lesson: Lesson, row: number, play: Play): Row {
   const q = lesson.q[row]!;
-  const root = Math.sqrt(q.length);
   const dots = lesson.k.slice(0, row + 1).map((k) => total(products(q, k)));
   const scores = dots.map((dot, j) => {
     const muted = j >= play.from && j <= play.to;
     if (muted && play.masked) return -Infinity;
-    return dot / root / play.temperature - (muted ? play.mute : 0);
+    return (dot * lesson.scale) / play.temperature - (muted ? play.mute : 0);
   });
   const top = Math.max(...scores);
   const lift = Math.abs(top) > 100 && top > -Infinity ? top : 0;

@@ -1,6 +1,7 @@
 // The page's own file as a source: packed sections (base64, then zlib), found by name, decoded when asked for, waited
 // for while the file is still being read. Exact heads bring Q, K and LSE, from which any weight is recomputed:
-// exp(q_i . k_j / sqrt(D) - LSE_i). Sums are f64; what differs from the engine is Q and K as binary16, nothing else.
+// exp(score of q_i . k_j - LSE_i), by the engine's rule of the layer. Sums are f64; what differs from the engine is Q
+// and K as binary16, nothing else.
 import { type PageData, headName, headOf, layerOf, secondData } from '../data/data';
 import { type Exact, type Steer, exactWeights } from '../data/exact';
 import { floats, halfPlanes } from '../data/quant';
@@ -113,7 +114,7 @@ export class FileSource implements Source {
       this.section(`k/${kvName}`, 2 * n * dim),
       this.section(`keys/${name}`, (data.has_sizes ? 8 : 4) * n),
     ]);
-    const { window = Infinity, sinks = 0 } = data.run;
+    const rule = data.scores[layerOf(data, head)]!;
     const lse = floats(qBytes, 2 * n * dim, n);
     const q = halfPlanes(qBytes, 0, n * dim);
     const steer = this.steer(head);
@@ -121,10 +122,12 @@ export class FileSource implements Source {
       q,
       k: halfPlanes(kBytes, 0, n * dim),
       lse,
-      scale: 1 / Math.sqrt(dim),
       dim,
-      window,
-      sinks,
+      scale: rule.scale,
+      softcap: rule.softcap ?? 0,
+      slope: rule.alibi_slopes?.[headOf(data, head)] ?? 0,
+      window: rule.left_window ?? Infinity,
+      leading: rule.leading_keys ?? 0,
       ...(steer ? { steer } : {}),
     };
     return new FileCells(n, exact, floats(keys, 0, n), data.has_sizes ? floats(keys, 4 * n, n) : null);
