@@ -312,7 +312,8 @@ std::vector<double> logits_of(const test::GgufBuilder& g, const Edit& edit) {
   const auto model = std::make_shared<const model::LoadedModel>(file.path(), LoadOptions{.threads = 2}, edit);
   const std::vector<int32_t> tokens = test::byte_tokens(length);
   // Future keys are seen only if they are there: one chunk.
-  const auto logits = Session(model, {.threads = 2, .max_tokens = length}).run(tokens, Logits::last);
+  Session session(model, {.threads = 2, .max_tokens = length});
+  const auto logits = session.run(tokens, Logits::last);
   return {logits.data, logits.data + logits.shape[1]};
 }
 
@@ -351,6 +352,28 @@ TEST(Architecture, EveryFieldIsRun) {
     complete(g, edited(edit));
     EXPECT_GT(apart(logits_of(g, edit), plain), 1e-3) << name << " changes nothing";
   }
+}
+
+// Some converters write Q, K and V, and gate and up, as one tensor each.
+TEST(Architecture, TensorsThatAreJoinedAreTheSame) {
+  test::GgufBuilder joined = test::tiny_llama();
+  for (int layer = 0; layer < layers; ++layer) {
+    const std::string blk = "blk." + std::to_string(layer) + ".";
+    const auto join = [&](const std::vector<std::string>& parts, const std::string& to) {
+      test::GgufBuilder::Tensor whole{blk + to, {width, 0}};
+      for (const std::string& part : parts) {
+        const auto at = std::find_if(joined.tensors.begin(), joined.tensors.end(),
+                                     [&](const auto& tensor) { return tensor.name == blk + part; });
+        whole.shape[1] += at->shape[1];
+        whole.data += at->data;
+        joined.tensors.erase(at);
+      }
+      joined.tensors.push_back(whole);
+    };
+    join({"attn_q.weight", "attn_k.weight", "attn_v.weight"}, "attn_qkv.weight");
+    join({"ffn_gate.weight", "ffn_up.weight"}, "ffn_up.weight");
+  }
+  EXPECT_EQ(logits_of(joined, {}), logits_of(test::tiny_llama(), {}));
 }
 
 // Families take several together.

@@ -342,7 +342,7 @@ TEST(HostileGguf, A25_A26_Tensors) {
   expect_refused({"bias", tiny([](GgufBuilder& g) {
                     g.tensors.push_back({"blk.0.attn_q.bias", {64}, 0, std::string(256, '\0')});
                   }),
-                  "'blk.0.attn_q.bias' is not known"});
+                  "'blk.0.attn_k.bias' is missing"});
   expect_refused({"split", with_u32("split.count", 3), "one of 3 parts"});
 }
 

@@ -1,5 +1,7 @@
 // Metadata that would change the result: read, or refused by name where their value is not the neutral one; and after
 // which tokens generation ends. A key of every kind that metadata.cc knows is tried with a neutral value and another.
+#include "model/metadata.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,6 +11,7 @@
 #include "bareattn/model.h"
 #include "bareattn/model_file.h"
 #include "gguf_builder.h"
+#include "model/load_gguf.h"
 
 namespace bareattn {
 namespace {
@@ -122,6 +125,29 @@ TEST(Metadata, UnknownKeysOfTheModelAreSaid) {
 }
 
 // A factor without a type is linear, as every reader of these files takes it; its old name says the same.
+// No family that is known reads these: one that does is what asks the settings here.
+TEST(Metadata, WhatAFamilyReadsIsNotRefused) {
+  const test::TemporaryFile path(tiny_llama()
+                                     .f32("llama.attn_logit_softcapping", 50)
+                                     .f32("llama.attention.scale", 0.3F)
+                                     .string("llama.hidden_activation", "gelu")
+                                     .f32("llama.new", 1)
+                                     .build());
+  const model::GgufFile file(path.path());
+  const model::GgufSettings settings(file, "llama.");
+  ModelConfig config;
+  config.architecture = "llama";
+  config.head_dim = 16;
+  EXPECT_EQ(settings.number("attn_logit_softcapping"), 50);
+  EXPECT_THROW(model::check_metadata(file, config, settings.asked()), FileError);
+  EXPECT_TRUE(settings.number("attention.scale"));
+  EXPECT_THROW(model::check_metadata(file, config, settings.asked()), FileError);
+  EXPECT_EQ(settings.string("hidden_activation"), "gelu");
+  EXPECT_EQ(model::check_metadata(file, config, settings.asked()), std::vector<std::string>{"llama.new"});
+  EXPECT_TRUE(settings.number("new"));
+  EXPECT_TRUE(model::check_metadata(file, config, settings.asked()).empty());
+}
+
 TEST(Metadata, ScalingOfPositionsWithoutATypeIsLinear) {
   const auto linear =
       logits_of(tiny_llama().string("llama.rope.scaling.type", "linear").f32("llama.rope.scaling.factor", 4));

@@ -376,7 +376,10 @@ TEST(Trace, WhatWasAlteredIsRefused) {
   EXPECT_HAS(replaced("\\\"heads\\\":4", "\\\"heads\\\":5"), "divide");
   EXPECT_HAS(replaced("\\\"heads\\\":4", "\\\"heads\\\":8"), "is not of the type");
   EXPECT_HAS(replaced("\\\"heads\\\":4", "\\\"heads\\\":0"), "1 to 65536");
-  EXPECT_HAS(replaced("\\\"layers\\\":2", "\\\"layers\\\":9"), "the trace's metadata say");
+  EXPECT_HAS(replaced("\\\"layers\\\":2", "\\\"layers\\\":9"), "'scores' has not one rule a layer");
+  EXPECT_HAS(replaced("\\\"head_dim\\\":16", "\\\"head_dim\\\":32"), "the trace's metadata say");
+  EXPECT_HAS(replaced("\\\"left_window\\\":-1", "\\\"left_window\\\":-2"), "'scores' has a negative window or softcap");
+  EXPECT_HAS(replaced("\\\"leading_keys\\\":0", "\\\"leading_kexs\\\":0"), "leading_keys");
   EXPECT_HAS(replaced("\\\"seconds\\\":", "\\\"secondz\\\":"), "seconds");
   for (const size_t size : {size_t{0}, size_t{7}, size_t{100}, header, whole.size() / 2, whole.size() - 1}) {
     write(whole.substr(0, size));

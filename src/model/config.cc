@@ -65,7 +65,8 @@ Architecture read_architecture(const GgufFile& file, std::vector<std::string>& w
               "the model's architecture is " + quoted(*architecture) + "; only " + family_names() + " can be run");
   }
   const std::string prefix = std::string(*architecture) + ".";
-  Architecture config = family(GgufSettings(file, prefix));
+  const GgufSettings settings(file, prefix);
+  Architecture config = family(settings);
   config.architecture = std::string(*architecture);
   warnings = file.warnings();
   const std::string_view name = file.bytes("general.name").value_or("");  // decides nothing
@@ -82,7 +83,7 @@ Architecture read_architecture(const GgufFile& file, std::vector<std::string>& w
     file.fail(stated, quoted(stated) + " is " + std::to_string(*size) + ", but the vocabulary has " +
                           std::to_string(config.vocab_size) + " tokens");
   }
-  for (const std::string& key : check_metadata(file, config))
+  for (const std::string& key : check_metadata(file, config, settings.asked()))
     warnings.push_back(quoted(key) +
                        " is not known and not used; if it changes what the model computes, results are wrong");
   return config;

@@ -211,14 +211,16 @@ bool is_in(std::string_view name, const Lists&... lists) {
 
 }  // namespace
 
-std::vector<std::string> check_metadata(const GgufFile& file, const ModelConfig& config) {
+std::vector<std::string> check_metadata(const GgufFile& file, const ModelConfig& config,
+                                        const std::set<std::string, std::less<>>& read) {
   const std::string model = config.architecture + ".", tokenizer = "tokenizer.ggml.";
-  for (const Neutral& one : of_model) check_neutral(file, model + one.key, one.values);
+  for (const Neutral& one : of_model)
+    if (!read.contains(one.key)) check_neutral(file, model + one.key, one.values);
   for (const Neutral& one : of_tokenizer) check_neutral(file, tokenizer + one.key, one.values);
   const bool yarn = config.rope_scaling.type == RopeScaling::Type::yarn;
   check_neutral(file, model + "rope.scaling.yarn_ext_factor", {-1, yarn ? 1.0 : 0.0});  // -1: as the type says
-  check_score_scale(file, config, model + "attention.scale");
-  check_name(file, model + "hidden_activation", {"silu", "swish"});
+  if (!read.contains("attention.scale")) check_score_scale(file, config, model + "attention.scale");
+  if (!read.contains("hidden_activation")) check_name(file, model + "hidden_activation", {"silu", "swish"});
   check_name(file, model + "tensor_data_layout", {"Meta AI original pth", "reference"});
   check_name(file, "general.type", {"model"});
   check_empty(file, tokenizer + "precompiled_charsmap");
@@ -226,10 +228,11 @@ std::vector<std::string> check_metadata(const GgufFile& file, const ModelConfig&
 
   std::vector<std::string> unknown;
   file.each_key([&](std::string_view key) {
-    const bool known = key.starts_with(model) ? is_in(key.substr(model.size()), of_model, harmless_of_model)
-                       : key.starts_with(tokenizer)
-                           ? is_in(key.substr(tokenizer.size()), of_tokenizer, harmless_of_tokenizer)
-                           : true;
+    const bool known =
+        key.starts_with(model)
+            ? (read.contains(key.substr(model.size())) || is_in(key.substr(model.size()), of_model, harmless_of_model))
+        : key.starts_with(tokenizer) ? is_in(key.substr(tokenizer.size()), of_tokenizer, harmless_of_tokenizer)
+                                     : true;
     if (!known) unknown.emplace_back(key);
   });
   std::sort(unknown.begin(), unknown.end());

@@ -3,6 +3,7 @@
 // as a table). FileError names the first key that asks for more. A key of the architecture that is in neither list is
 // given back, to be warned of. Where to go next: config.cc, which reads the others.
 #pragma once
+#include <set>
 #include <string>
 #include <vector>
 
@@ -11,8 +12,9 @@
 
 namespace bareattn::model {
 
-/// Refuses what would change the result and is not done. Returns the keys of `config`'s architecture and of the
-/// tokenizer that are not known, in alphabetical order.
-std::vector<std::string> check_metadata(const GgufFile& file, const ModelConfig& config);
+/// Refuses what would change the result and is not done; what the family asked for (`read`, without the prefix) is
+/// done. Returns the keys of `config`'s architecture and of the tokenizer that are not known, in alphabetical order.
+std::vector<std::string> check_metadata(const GgufFile& file, const ModelConfig& config,
+                                        const std::set<std::string, std::less<>>& read);
 
 }  // namespace bareattn::model

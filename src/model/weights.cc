@@ -138,7 +138,8 @@ class Loader {
     const int64_t f = a_.mlp_width;
     if (!a_.gated) {
       matrix(to.gate_up, blk + "ffn_up.weight", f, a_.width);
-    } else if (!has(blk + "ffn_gate.weight")) {  // one tensor: gate, then up
+    } else if (const TensorInfo* up = source_.find(blk + "ffn_up.weight");
+               up != nullptr && up->rows() == 2 * f && !has(blk + "ffn_gate.weight")) {  // one tensor: gate, then up
       const TensorInfo& both = find(blk + "ffn_up.weight", 2 * f, a_.width);
       matrix(to.gate_up, up_begin + f, a_.width, {{&both, 0, f, 0}, {&both, f, f, up_begin}});
     } else {

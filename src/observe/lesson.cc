@@ -76,10 +76,10 @@ std::vector<float> of_head(const std::vector<float>& values, int64_t head, int64
   return out;
 }
 
-/// The tour tells of scale, causal mask and softmax. Where a layer does more than that, its numbers would not fit.
-bool is_told(const ScoreRule& rule, int64_t n) {
-  return rule.softcap == 0.0F && rule.alibi_slopes.empty() && rule.sinks.empty() && rule.right_window == 0 &&
-         (rule.left_window < 0 || rule.left_window >= n);
+/// The tour tells of 1 / sqrt(D), causal mask and softmax. Where a layer does otherwise, its numbers would not fit.
+bool is_told(const ScoreRule& rule, int dim, int64_t n) {
+  return rule.scale == default_scale(dim) && rule.softcap == 0.0F && rule.alibi_slopes.empty() && rule.sinks.empty() &&
+         rule.right_window == 0 && (rule.left_window < 0 || rule.left_window >= n);
 }
 
 /// Chooses head, row and key, and keeps that head's weights. False where no weight is a number.
@@ -91,7 +91,7 @@ bool choose(const Model& model, const Keeper& keeper, Lesson& lesson) {
   float best = -1;
   for (int layer = 0; layer < model.config().layers; ++layer) {
     const ScoreRule& rule = rules.layer(layer);
-    if (!is_told(rule, n)) continue;
+    if (!is_told(rule, model.config().head_dim, n)) continue;
     const std::vector<float> all = layer_weights(model, rule, keeper.layer(layer), n);
     for (int head = 0; head < model.config().heads; ++head) {
       const auto of = all.begin() + head * n * n;

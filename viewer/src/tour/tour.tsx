@@ -137,7 +137,7 @@ export function Tour({ store, state, lesson }: { store: Store; state: State; les
           </h2>
           <p>{told.words}</p>
           <div class="formula">
-            <Formula step={here} asks={label(name(row), 10)} dim={dim} />
+            <Formula step={here} asks={label(name(row), 10)} dim={dim} scale={lesson.scale} />
           </div>
         </section>
         <section class="panel tour-stage" aria-label="The head at work">

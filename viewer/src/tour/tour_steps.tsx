@@ -121,8 +121,8 @@ const warmed = (at: string) => (
   </>
 );
 
-/** The formula of a step. */
-export function Formula({ step, asks, dim }: { step: StepName; asks: string; dim: number }) {
+/** The formula of a step; `scale` is 1 over the root of `dim`, as the engine rounds it. */
+export function Formula({ step, asks, dim, scale }: { step: StepName; asks: string; dim: number; scale: number }) {
   switch (step) {
     case 'Sentence':
     case 'All at once':
@@ -148,7 +148,7 @@ export function Formula({ step, asks, dim }: { step: StepName; asks: string; dim
             <mn>{dim}</mn>
           </msqrt>
           <O>=</O>
-          <N x={Math.sqrt(dim)} />
+          <N x={1 / scale} />
         </Line>
       );
     case 'Weights':
