@@ -294,10 +294,14 @@ def main():
             measure_faults(commands, choice.fault, figures)
         if not choice.faults and not choice.fault:
             measure_texts(commands, figures)
-        FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
-    summary, lines = fault_tables(figures)
-    print("\n".join(summary + [""] + lines + [""] + text_table(figures)))
-    for marker, table in (("file faults", summary), ("file faults one by one", lines), ("odd texts", text_table(figures))):
+        FIGURES.write_text(json.dumps(figures, separators=(",", ":")) + "\n")
+    tables = {}
+    if "faults" in figures:
+        tables["file faults"], tables["file faults one by one"] = fault_tables(figures)
+    if "texts" in figures:
+        tables["odd texts"] = text_table(figures)
+    for marker, table in tables.items():
+        print("\n".join(table) + "\n")
         put_between(ROOT / "docs/diagnosis.md", f"<!-- {marker} -->", "<!-- end -->", "\n".join(table) + "\n")
 
 

@@ -144,7 +144,9 @@ TEST(SteeredTrace, SaysWhatASteeredObservationSays) {
       for (size_t j = 0; j < weights.size(); ++j) {
         sum += static_cast<double>(weights[j]);
         // Of the last row alone an observation has Q in f32 and K nearly so: 2 D 2^-24 scale sum |q k| of the logit.
-        if (row == 499) EXPECT_NEAR(weights[j], truth[j], 1e-4F * truth[j]) << head.head << " key " << j;
+        if (row == 499) {
+          EXPECT_NEAR(weights[j], truth[j], 1e-4F * truth[j]) << head.head << " key " << j;
+        }
       }
       EXPECT_NEAR(sum, 1, 1e-5);
     }

@@ -26,6 +26,8 @@
 namespace bareattn::cli {
 namespace {
 
+using Json = nlohmann::ordered_json;
+
 struct DiffChoice {
   std::string a, b, precision = "f32";
   InputChoice input;
@@ -111,8 +113,7 @@ std::vector<double> head_js(const RunDiff& diff) {
   return all;
 }
 
-nlohmann::ordered_json json_of(const DiffChoice& choice, const Compared& compared) {
-  using Json = nlohmann::ordered_json;
+Json json_of(const DiffChoice& choice, const Compared& compared) {
   Json heads = Json::array(), tokens = Json::array();
   for (const HeadDiff& h : compared.diff.heads) {
     heads.push_back({{"layer", h.head.layer},

@@ -18,7 +18,7 @@ namespace {
 
 struct MeasuresOptions {
   RunOrText what;
-  MeasuresChoice measures{.groups = {"coverage", "scores", "repeats", "offsets"}};
+  MeasuresChoice measures{.groups = {"coverage", "scores", "repeats", "offsets"}, .spans = {}};
   int64_t rows = 0, top = 0;
   std::string sort;
   bool json = false, value_weighted = false;
