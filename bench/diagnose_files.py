@@ -32,6 +32,7 @@ HARM = 0.1  # nats per token
 
 LAYERS = range(30)
 DIM, HALF = 64, 32
+WORDS = {"before": "before", "after": "now"}
 NO_NAME = ("no-prediction",)  # what is wrong is no setting: all that can be said is that the model does not predict
 
 
@@ -248,13 +249,13 @@ def harmful(figures, entry):
 def fault_tables(figures):
     faults = {name: e for name, e in figures["faults"].items() if harmful(figures, e)}
     whens = [when for when in ("before", "after") if all(when in e for e in faults.values())]
-    summary = ["| of " + str(len(faults)) + " harmful faults | " + " | ".join(whens) + " |", "|---|" + "--:|" * len(whens)]
+    summary = ["| of " + str(len(faults)) + " harmful faults | " + " | ".join(WORDS[w] for w in whens) + " |", "|---|" + "--:|" * len(whens)]
     for word, what in (("right", "the right name first"), ("wrong", "a wrong name, as an error"), ("nothing", "nothing"),
                        ("refused", "file refused")):
         counts = [sum(e[when]["verdict"] == word for e in faults.values()) for when in whens]
         if any(counts):
             summary.append(f"| {what} | " + " | ".join(map(str, counts)) + " |")
-    lines = ["| fault in the file | nats per token | " + " | ".join(whens) + " |", "|---|--:|" + "---|" * len(whens)]
+    lines = ["| fault in the file | nats per token | " + " | ".join(WORDS[w] for w in whens) + " |", "|---|--:|" + "---|" * len(whens)]
     for name, e in faults.items():
         nll = e[whens[-1]].get("nll")
         cells = []
@@ -268,7 +269,7 @@ def fault_tables(figures):
 
 def text_table(figures):
     whens = [when for when in ("before", "after") if all(when in e for kind in figures["texts"].values() for e in kind.values())]
-    lines = ["| texts | count | " + " | ".join(f"with errors, {when}" for when in whens) + " | not probed |",
+    lines = ["| texts | count | " + " | ".join(f"with errors, {WORDS[when]}" for when in whens) + " | not probed |",
              "|---|--:|" + "--:|" * len(whens) + "--:|"]
     for kind, these in figures["texts"].items():
         errors = [sum(any(f["severity"] == "error" for f in e[when]["findings"]) for e in these.values()) for when in whens]

@@ -211,7 +211,9 @@ TEST(Agreement, SomeRowsAreTheRowsItSays) {
     EXPECT_EQ(some.rows, rows);
     for (size_t at = 0; at < some.pairs.size(); ++at) {
       EXPECT_EQ(some.pairs[at].output_cosine, all.pairs[at].output_cosine);
-      if (rows >= 64) EXPECT_NEAR(some.pairs[at].js, all.pairs[at].js, 0.3 * all.pairs[at].js + 1e-6);
+      if (rows >= 64) {
+        EXPECT_NEAR(some.pairs[at].js, all.pairs[at].js, 0.3 * all.pairs[at].js + 1e-6);
+      }
     }
   }
 }

@@ -360,7 +360,7 @@ TEST(Architecture, TensorsThatAreJoinedAreTheSame) {
   for (int layer = 0; layer < layers; ++layer) {
     const std::string blk = "blk." + std::to_string(layer) + ".";
     const auto join = [&](const std::vector<std::string>& parts, const std::string& to) {
-      test::GgufBuilder::Tensor whole{blk + to, {width, 0}};
+      test::GgufBuilder::Tensor whole{blk + to, {width, 0}, {}, {}};
       for (const std::string& part : parts) {
         const auto at = std::find_if(joined.tensors.begin(), joined.tensors.end(),
                                      [&](const auto& tensor) { return tensor.name == blk + part; });

@@ -288,9 +288,15 @@ TEST(AttentionBackward, NaNThatIsSeenShowsExactlyThere) {
           EXPECT_EQ(std::isnan(problem.d_k[at]), seen) << i;
           // dV is p^T dO: of a NaN in dO only that element
           EXPECT_EQ(std::isnan(problem.d_v[at]), seen && (input == &problem.q || d == 3)) << i;
-          if (!own) EXPECT_EQ(problem.d_q[at], clean[0][at]);
-          if (!seen) EXPECT_EQ(problem.d_k[at], clean[1][at]);
-          if (!seen) EXPECT_EQ(problem.d_v[at], clean[2][at]);
+          if (!own) {
+            EXPECT_EQ(problem.d_q[at], clean[0][at]);
+          }
+          if (!seen) {
+            EXPECT_EQ(problem.d_k[at], clean[1][at]);
+          }
+          if (!seen) {
+            EXPECT_EQ(problem.d_v[at], clean[2][at]);
+          }
         }
     (*input)[row * 16 + 3] = kept;
   }

@@ -178,7 +178,9 @@ TEST(AttentionMasking, B6PlusInfinityLogits) {
         const float x = o[static_cast<size_t>(i) * 4 + e];
         EXPECT_EQ(std::isnan(x), i == 2);
         EXPECT_EQ(std::isnan(exact[static_cast<size_t>(i) * 4 + e]), i == 2);
-        if (i != 2) EXPECT_EQ(x, clean[static_cast<size_t>(i) * 4 + e]);
+        if (i != 2) {
+          EXPECT_EQ(x, clean[static_cast<size_t>(i) * 4 + e]);
+        }
       }
   }
 }

@@ -14,9 +14,13 @@ TEST(AttentionShapes, B20EmptySizes) {
     if (axis == 2) n.heads = 0;
     Problem p(n, 1);
     const std::vector<float> o = p.run();
-    if (axis == 4) EXPECT_TRUE(same_bits(o, std::vector<float>(o.size(), 0.0F))) << "no key: 0";
+    if (axis == 4) {
+      EXPECT_TRUE(same_bits(o, std::vector<float>(o.size(), 0.0F))) << "no key: 0";
+    }
     if (axis == 5) expect_within_bound(p, o);  // D = 0: every score is 0, the mean of the values
-    if (axis != 4 && axis != 5) EXPECT_TRUE(o.empty());
+    if (axis != 4 && axis != 5) {
+      EXPECT_TRUE(o.empty());
+    }
   }
 }
 

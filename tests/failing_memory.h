@@ -36,6 +36,9 @@ inline void* memory_or_throw(std::size_t bytes, std::size_t alignment) {
 
 }  // namespace bareattn::test
 
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"  // what new gave is from malloc: the two above
+#endif
 void* operator new(std::size_t bytes) { return bareattn::test::memory_or_throw(bytes, alignof(std::max_align_t)); }
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
   return bareattn::test::memory_or_throw(bytes, static_cast<std::size_t>(alignment));

@@ -59,7 +59,9 @@ TEST(TraceWindow, HoldsAcrossSlices) {
       const auto at = static_cast<size_t>(j);
       ASSERT_NEAR(weights[at], want[at] / sum, 1e-4 * want[at] / sum) << i << " " << j;
       ASSERT_EQ(std::isinf(scores[at]), !seen(i, j)) << i << " " << j;
-      if (j >= from) ASSERT_EQ(part[static_cast<size_t>(j - from)], weights[at]);
+      if (j >= from) {
+        ASSERT_EQ(part[static_cast<size_t>(j - from)], weights[at]);
+      }
     }
   }
 }

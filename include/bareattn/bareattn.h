@@ -18,6 +18,7 @@
 #include "bareattn/length.h"              // past the trained context, windows
 #include "bareattn/lesson.h"              // one head on a short sentence, every number of it: the page's tour
 #include "bareattn/model.h"               // a model, a run of it, generation
+#include "bareattn/model_config.h"        // a model's sizes
 #include "bareattn/model_file.h"          // what a file says about its model, run or not; a tokenizer alone
 #include "bareattn/observation.h"         // every head over one text: measures, maps, roles
 #include "bareattn/page.h"                // the page: one HTML file

@@ -135,7 +135,8 @@ Agreement head_agreement(const Observation& observation, const AgreementOptions&
   const attend::PoolLease lease(options.threads);
   // Bands that are held at once: with many heads few, so that memory is bounded; with few, whole layers of them.
   const auto band_bytes = static_cast<int64_t>(pairs_of(config.heads) * sizeof(Sums) + 1);
-  const int64_t held = std::clamp<int64_t>(band_memory / band_bytes, lease.pool().size(), std::max<int64_t>(1, count));
+  const int64_t held =
+      std::min(std::max<int64_t>(band_memory / band_bytes, lease.pool().size()), std::max<int64_t>(1, count));
   const bool outputs = observation.measured().agreement;
   const double none = std::numeric_limits<double>::quiet_NaN();
   for (int layer = first; layer < first + layers; ++layer) {
