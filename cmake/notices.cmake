@@ -8,6 +8,7 @@ endforeach()
 set(inside
   "Highway=${BAREATTN_libhwy_VERSION}=Apache-2.0" "fmt=${BAREATTN_fmt_VERSION}=MIT" "simdjson=${BAREATTN_simdjson_VERSION}=Apache-2.0"
   "zlib=${ZLIB_VERSION_STRING}=Zlib" "OpenSSL=${OPENSSL_VERSION}=Apache-2.0" "PCRE2=${PCRE2_VERSION}=BSD-3-Clause"
+  "utf8proc=${UTF8PROC_VERSION}=MIT"
   "Boost=${Boost_VERSION_STRING}=BSL-1.0")
 find_file(BAREATTN_JSON_LICENCE copyright PATHS /usr/share/doc/nlohmann-json3-dev /usr/share/licenses/nlohmann-json NO_DEFAULT_PATH)
 list(APPEND inside "nlohmann-json=${nlohmann_json_VERSION}=MIT=$<$<BOOL:${BAREATTN_JSON_LICENCE}>:${BAREATTN_JSON_LICENCE}>")

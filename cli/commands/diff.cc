@@ -75,7 +75,7 @@ Compared compare_models(const DiffChoice& choice, const DiffOptions& options) {
     ProgressBar bar("Comparing", "");
     result.diff = diff(models[0], models[1], tokens[0], options, bar.callback());
   }
-  for (const int32_t id : tokens[0]) result.texts.push_back(models[0]->tokenizer().decode({&id, 1}));
+  for (const int32_t id : tokens[0]) result.texts.emplace_back(models[0]->tokenizer().piece(id));
   result.heads = models[0]->config().heads;
   for (int i = 0; i < 2; ++i) result.sha[i] = models[i]->sha256();
   return result;

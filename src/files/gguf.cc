@@ -88,7 +88,11 @@ void check_room(Cursor& cursor, const char* what, uint64_t count, uint64_t least
 
 }  // namespace
 
-GgufFile::GgufFile(const std::string& path) : file_(path) {
+GgufFile::GgufFile(const std::string& path) : GgufFile(path, OnePart{}) {
+  if (const auto parts = integer("split.count"); parts && *parts > 1) open_other_parts();
+}
+
+GgufFile::GgufFile(const std::string& path, OnePart) : file_(path) {
   const std::string_view text = file_.text();
   if (text.empty()) throw FileError(path, FileError::no_offset, "the file is empty");
   if (!text.starts_with("GGUF")) throw FileError(path, 0, "the file is " + what_it_is(text));
@@ -111,10 +115,6 @@ GgufFile::GgufFile(const std::string& path) : file_(path) {
   if (alignment < 8 || alignment > max_alignment || (alignment & (alignment - 1)) != 0) {
     fail("general.alignment", "general.alignment is " + std::to_string(alignment) + "; a power of two from 8 to " +
                                   std::to_string(max_alignment) + " is needed");
-  }
-  if (const auto parts = integer("split.count"); parts && *parts > 1) {
-    fail("split.count",
-         "the file is one of " + std::to_string(*parts) + " parts of a split model; merge them into one");
   }
   place_tensors(base::CheckedSize(position).align_up(alignment).value(), alignment);
   file_.check_unchanged();
@@ -187,13 +187,17 @@ void GgufFile::read_tensors(uint64_t& position, uint64_t count) {
     tensor.offset = cursor.get<uint64_t>("tensor offset");
     tensors_.push_back(tensor);
   }
+  check_names();
+  position = cursor.position();
+}
+
+void GgufFile::check_names() {
   std::sort(tensors_.begin(), tensors_.end(), [](const TensorInfo& a, const TensorInfo& b) { return a.name < b.name; });
   for (size_t i = 1; i < tensors_.size(); ++i) {
     if (tensors_[i - 1].name != tensors_[i].name) continue;
-    cursor.fail(std::max(tensors_[i - 1].record, tensors_[i].record),
-                "tensor " + quoted(tensors_[i].name) + " stands twice in the file");
+    fail_at(std::max(tensors_[i - 1].record, tensors_[i].record),
+            "tensor " + quoted(tensors_[i].name) + " stands twice in the file");
   }
-  position = cursor.position();
 }
 
 // Turns offsets in the data section into offsets in the file, and checks that the data lie one after the other, padded
@@ -267,7 +271,8 @@ void GgufFile::fail(std::string_view key, const std::string& sentence) const {
 }
 
 void GgufFile::fail_at(uint64_t offset, const std::string& sentence) const {
-  throw FileError(file_.path(), static_cast<int64_t>(offset), sentence);
+  const auto [part, at] = part_at(offset);
+  throw FileError(part->file_.path(), static_cast<int64_t>(at), sentence);
 }
 
 }  // namespace bareattn::model

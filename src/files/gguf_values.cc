@@ -301,4 +301,13 @@ std::optional<std::vector<int32_t>> GgufFile::integers(std::string_view key) con
   return all;
 }
 
+std::optional<std::vector<float>> GgufFile::floats(std::string_view key) const {
+  const auto count = array_length(key, ValueType::f32);
+  if (!count) return {};
+  Cursor cursor = find_value(key)->cursor;
+  std::vector<float> all(*count);
+  for (float& number : all) number = cursor.get<float>(key);
+  return all;
+}
+
 }  // namespace bareattn::model

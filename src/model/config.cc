@@ -11,6 +11,7 @@
 #include "model/limits.h"
 #include "model/load_gguf.h"
 #include "model/metadata.h"
+#include "text/pre_tokenizer_rules.h"
 
 namespace bareattn::model {
 namespace {
@@ -92,18 +93,19 @@ Architecture read_architecture(const GgufFile& file, std::vector<std::string>& w
 namespace {
 
 // What a vocabulary of short tokens takes is many times its bytes in the file: a string each, its place in the list of
-// pieces and in the index by text, and for a merge a place in a table. Counted before anything is copied.
+// pieces and in the indices by text, and for a merge a place in a table. Counted before anything is copied; what is
+// made of scores is counted where it is made (pieces.cc).
 void check_vocabulary_memory(const GgufFile& file) {
   const auto tokens = file.strings_size("tokenizer.ggml.tokens"), merges = file.strings_size("tokenizer.ggml.merges");
-  constexpr uint64_t token_place = 8 + 4 + 16, merge_place = 16, room = 56 << 20;
+  constexpr uint64_t token_place = 8 + 4 + 3 * 16, merge_place = 16, room = 56 << 20;
   const uint64_t needed = tokens.memory + tokens.text + tokens.count * token_place + merges.memory +
                           std::bit_ceil(2 * merges.count + 2) * merge_place;
-  if (needed <= file.file().size() + room) return;
+  if (needed <= file.size() + room) return;
   const auto megabytes = [](uint64_t bytes) { return std::to_string(bytes / 1'000'000) + " MB"; };
   file.fail("tokenizer.ggml.tokens", "the vocabulary's " + std::to_string(tokens.count) + " tokens and " +
                                          std::to_string(merges.count) + " merges would take " + megabytes(needed) +
-                                         " of memory; of a file of " + megabytes(file.file().size()) + " at most " +
-                                         megabytes(file.file().size() + room) + " are taken");
+                                         " of memory; of a file of " + megabytes(file.size()) + " at most " +
+                                         megabytes(file.size() + room) + " are taken");
 }
 
 // A merge is one way to cut a token in two, and no merge stands twice: a token of n bytes has at most n - 1. Checked
@@ -125,16 +127,12 @@ void check_merge_count(const GgufFile& file, const std::vector<std::string>& tok
 TokenizerSpec read_tokenizer(const GgufFile& file) {
   const int vocabulary = vocabulary_size(file);
   check_vocabulary_memory(file);
+  check_tokenizer_metadata(file);
   TokenizerSpec spec;
   const auto model = file.string("tokenizer.ggml.model");
   if (!model) file.fail("", "'tokenizer.ggml.model' is missing; the file does not say how text becomes tokens");
   spec.model = std::string(*model);
   spec.pre = std::string(file.string("tokenizer.ggml.pre").value_or(""));
-  if (spec.model == "gpt2" && !file.string("tokenizer.ggml.pre")) {
-    file.fail("",
-              "'tokenizer.ggml.pre' is missing; the file does not say how text is cut into words before it is merged, "
-              "and a wrong guess gives plausible wrong tokens");
-  }
   spec.tokens = *file.strings("tokenizer.ggml.tokens");
   check_merge_count(file, spec.tokens);
   const auto check_length = [&](const char* key, std::optional<uint64_t> length) {
@@ -147,13 +145,26 @@ TokenizerSpec read_tokenizer(const GgufFile& file) {
     spec.token_types = *file.integers("tokenizer.ggml.token_type");
   }
   check_length("tokenizer.ggml.scores", file.array_length("tokenizer.ggml.scores", ValueType::f32));
-  if (auto merges = file.strings("tokenizer.ggml.merges")) spec.merges = std::move(*merges);
+  if (spec.model == "llama") spec.scores = file.floats("tokenizer.ggml.scores").value_or(std::vector<float>{});
+  // Some files of pieces have both; scores are what their vocabulary was made with.
+  if (auto merges = file.strings("tokenizer.ggml.merges"); merges && spec.scores.empty())
+    spec.merges = std::move(*merges);
   spec.bos_id = token_id(file, "tokenizer.ggml.bos_token_id", vocabulary);
   spec.eos_id = token_id(file, "tokenizer.ggml.eos_token_id", vocabulary);
   spec.unknown_id = token_id(file, "tokenizer.ggml.unknown_token_id", vocabulary);
   spec.padding_id = token_id(file, "tokenizer.ggml.padding_token_id", vocabulary, true);
-  spec.add_bos = file.boolean("tokenizer.ggml.add_bos_token").value_or(false);
-  spec.add_space_prefix = file.boolean("tokenizer.ggml.add_space_prefix").value_or(false);
+  if (spec.model == "bert") {  // its own names for what begins and ends a text
+    const int32_t begin = token_id(file, "tokenizer.ggml.cls_token_id", vocabulary);
+    const int32_t end = token_id(file, "tokenizer.ggml.seperator_token_id", vocabulary);  // as GGUF spells it
+    spec.bos_id = begin >= 0 ? begin : spec.bos_id;
+    spec.eos_id = end >= 0 ? end : spec.eos_id;
+    spec.add_eos = file.boolean("tokenizer.ggml.add_eos_token").value_or(spec.eos_id >= 0);
+    spec.lower_case = file.boolean("tokenizer.ggml.normalizer.lowercase").value_or(true);
+  }
+  spec.add_bos = file.boolean("tokenizer.ggml.add_bos_token")
+                     .value_or(spec.bos_id >= 0 && text::adds_bos_by_default(spec.model, spec.pre));
+  spec.add_space_prefix =
+      file.boolean("tokenizer.ggml.add_space_prefix").value_or(text::adds_space_by_default(spec.model));
   spec.chat_template = std::string(file.string("tokenizer.chat_template").value_or(""));
   return spec;
 }

@@ -7,7 +7,7 @@ void GgufTensors::read(const TensorInfo& tensor, int64_t first, int64_t count, s
   const Storage storage = storage_of(tensor.type);
   const auto row = static_cast<uint64_t>(tensor.columns() / storage.block * storage.bytes);
   bytes.resize(row * static_cast<uint64_t>(count));
-  file_.file().read_at(tensor.offset + row * static_cast<uint64_t>(first), bytes);
+  file_.read_at(tensor.offset + row * static_cast<uint64_t>(first), bytes);
 }
 
 void GgufTensors::fail(const TensorInfo* tensor, const std::string& sentence) const {

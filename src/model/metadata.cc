@@ -74,9 +74,12 @@ const Neutral of_model[] = {
 };
 
 const Neutral of_tokenizer[] = {
+    {"remove_extra_whitespaces", {0}},
+};
+// The same, but of WordPiece ("bert"): there they are read (config.cc), and add_sep_token is about pairs of texts.
+const Neutral of_tokenizer_but_words[] = {
     {"add_eos_token", {0}},
     {"add_sep_token", {0}},
-    {"remove_extra_whitespaces", {0}},
     {"normalizer.lowercase", {0}},
     {"normalizer.strip_accents", {0}},
 };
@@ -211,28 +214,39 @@ bool is_in(std::string_view name, const Lists&... lists) {
 
 }  // namespace
 
+void check_tokenizer_metadata(const GgufFile& file) {
+  const std::string tokenizer = "tokenizer.ggml.";
+  for (const Neutral& one : of_tokenizer) check_neutral(file, tokenizer + one.key, one.values);
+  if (file.string(tokenizer + "model") != "bert") {
+    for (const Neutral& one : of_tokenizer_but_words) check_neutral(file, tokenizer + one.key, one.values);
+  } else {  // accents go where capitals go
+    const bool lower = file.boolean(tokenizer + "normalizer.lowercase").value_or(true);
+    check_neutral(file, tokenizer + "normalizer.strip_accents", {lower ? 1.0 : 0.0});
+  }
+  check_empty(file, tokenizer + "precompiled_charsmap");
+  check_empty(file, tokenizer + "suppress_tokens");
+}
+
 std::vector<std::string> check_metadata(const GgufFile& file, const ModelConfig& config,
                                         const std::set<std::string, std::less<>>& read) {
   const std::string model = config.architecture + ".", tokenizer = "tokenizer.ggml.";
   for (const Neutral& one : of_model)
     if (!read.contains(one.key)) check_neutral(file, model + one.key, one.values);
-  for (const Neutral& one : of_tokenizer) check_neutral(file, tokenizer + one.key, one.values);
   const bool yarn = config.rope_scaling.type == RopeScaling::Type::yarn;
   check_neutral(file, model + "rope.scaling.yarn_ext_factor", {-1, yarn ? 1.0 : 0.0});  // -1: as the type says
   if (!read.contains("attention.scale")) check_score_scale(file, config, model + "attention.scale");
   if (!read.contains("hidden_activation")) check_name(file, model + "hidden_activation", {"silu", "swish"});
   check_name(file, model + "tensor_data_layout", {"Meta AI original pth", "reference"});
   check_name(file, "general.type", {"model"});
-  check_empty(file, tokenizer + "precompiled_charsmap");
-  check_empty(file, tokenizer + "suppress_tokens");
 
   std::vector<std::string> unknown;
   file.each_key([&](std::string_view key) {
     const bool known =
         key.starts_with(model)
             ? (read.contains(key.substr(model.size())) || is_in(key.substr(model.size()), of_model, harmless_of_model))
-        : key.starts_with(tokenizer) ? is_in(key.substr(tokenizer.size()), of_tokenizer, harmless_of_tokenizer)
-                                     : true;
+        : key.starts_with(tokenizer)
+            ? is_in(key.substr(tokenizer.size()), of_tokenizer, of_tokenizer_but_words, harmless_of_tokenizer)
+            : true;
     if (!known) unknown.emplace_back(key);
   });
   std::sort(unknown.begin(), unknown.end());

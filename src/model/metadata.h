@@ -12,6 +12,9 @@
 
 namespace bareattn::model {
 
+/// Refuses what would change the ids of a text and is not done. Read as well by those who want the tokenizer alone.
+void check_tokenizer_metadata(const GgufFile& file);
+
 /// Refuses what would change the result and is not done; what the family asked for (`read`, without the prefix) is
 /// done. Returns the keys of `config`'s architecture and of the tokenizer that are not known, in alphabetical order.
 std::vector<std::string> check_metadata(const GgufFile& file, const ModelConfig& config,

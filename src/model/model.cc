@@ -7,7 +7,6 @@
 #include "bareattn/end_tokens.h"
 #include "bareattn/error.h"
 #include "base/float_environment.h"
-#include "base/sha256.h"
 #include "base/thread_pool.h"
 #include "model/config.h"
 #include "model/load_gguf.h"
@@ -44,7 +43,9 @@ LoadedModel::LoadedModel(const std::string& path, const LoadOptions& options,
   end_tokens_ = bareattn::end_tokens(tokenizer_->spec(), named_ends(file_));
   weights_ = load_weights(tensors, architecture_, precision_, pool);
   warnings_.insert(warnings_.end(), weights_.warnings.begin(), weights_.warnings.end());
-  file_.file().check_unchanged();
+  const auto& odd = tokenizer_->warnings();
+  warnings_.insert(warnings_.end(), odd.begin(), odd.end());
+  file_.check_unchanged();
 }
 
 const LoadedModel& loaded(const Model& model, const char* who) {
@@ -56,8 +57,8 @@ const LoadedModel& loaded(const Model& model, const char* who) {
 std::string LoadedModel::sha256() const {
   const std::lock_guard lock(mutex_);
   if (sha256_.empty()) {
-    file_.file().check_unchanged();
-    sha256_ = base::sha256(file_.file());
+    file_.check_unchanged();
+    sha256_ = file_.sha256();
   }
   return sha256_;
 }

@@ -3,7 +3,6 @@
 
 #include "bareattn/end_tokens.h"
 #include "bareattn/error.h"
-#include "base/sha256.h"
 #include "model/config.h"
 
 namespace bareattn {
@@ -30,18 +29,24 @@ ModelFile read_model_file(const std::string& path) {
   }
   try {
     out.tokenizer = model::make_tokenizer(file);
+    const auto& odd = out.tokenizer->warnings();
+    out.warnings.insert(out.warnings.end(), odd.begin(), odd.end());
     out.ends = end_tokens(out.tokenizer->spec(), model::named_ends(file));
   } catch (const InputError& error) {
     if (out.problem.empty()) out.problem = error.what();
   }
-  out.sha256 = base::sha256(file.file());
+  out.sha256 = file.sha256();
   return out;
 }
 
 std::shared_ptr<const Tokenizer> read_tokenizer(const std::string& path, std::vector<std::string>* warnings) {
   const model::GgufFile file(path);
-  if (warnings != nullptr) warnings->insert(warnings->end(), file.warnings().begin(), file.warnings().end());
-  return model::make_tokenizer(file);
+  auto tokenizer = model::make_tokenizer(file);
+  if (warnings != nullptr) {
+    for (const auto& from : {file.warnings(), tokenizer->warnings()})
+      warnings->insert(warnings->end(), from.begin(), from.end());
+  }
+  return tokenizer;
 }
 
 }  // namespace bareattn

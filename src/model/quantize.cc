@@ -61,7 +61,7 @@ void convert(const GgufFile& file, const TensorInfo& tensor, TensorType type, ba
   std::vector<float> row(columns);
   std::vector<std::byte> stored(columns / static_cast<size_t>(to.block) * static_cast<size_t>(to.bytes)), raw(bytes);
   for (int64_t r = 0; r < tensor.rows(); ++r) {
-    file.file().read_at(tensor.offset + static_cast<uint64_t>(r) * bytes, raw);
+    file.read_at(tensor.offset + static_cast<uint64_t>(r) * bytes, raw);
     model::dequantize(tensor.type, raw, tensor.columns(), row.data());
     if (to.block > 1 && !std::all_of(row.begin(), row.end(), [](float x) { return std::isfinite(x); })) {
       file.fail_at(tensor.offset, "tensor " + model::quoted(tensor.name) +
@@ -96,6 +96,7 @@ Quantized quantize(const std::string& from, const std::string& to, WeightType ty
   const base::DefaultFloatEnvironment environment;
   const GgufFile file(from);
   if (file.tensors().empty()) file.fail("", "the file holds no tensors");
+  if (file.parts() > 1) file.fail("split.count", "the model is split into several files; merge them into one first");
   const TypeInfo& wanted = info_of(type);
   const uint64_t alignment = file.integer("general.alignment").value_or(32);
   std::vector<TensorInfo> tensors(file.tensors().begin(), file.tensors().end());
@@ -125,7 +126,7 @@ Quantized quantize(const std::string& from, const std::string& to, WeightType ty
     out.write(std::string(aligned(out.position() - head.size(), alignment) - (out.position() - head.size()), '\0'));
     if (progress && !progress(static_cast<int64_t>(i) + 1, static_cast<int64_t>(tensors.size()))) throw Cancelled{};
   }
-  file.file().check_unchanged();
+  file.check_unchanged();
   result.bytes_before = static_cast<int64_t>(file.file().size());
   result.bytes_after = static_cast<int64_t>(out.position());
   out.commit();

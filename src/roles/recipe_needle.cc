@@ -4,6 +4,7 @@
 // head's strongest key is that token inside the needle. See recipes.h.
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "bareattn/attention.h"
 #include "roles/recipes.h"
@@ -67,7 +68,10 @@ Needle needle_tokens(const RecipeRun& run, int sample) {
     const std::string word = words[static_cast<size_t>(random.below(words.size()))];
     if (word != place && std::find(drawn.begin(), drawn.end(), word) == drawn.end()) drawn.push_back(word);
   }
-  const auto answer = tokenizer.encode(" " + drawn[0] + " " + drawn[1] + " " + drawn[2] + " " + drawn[3]);
+  const auto more = [&](const std::string& text) {
+    return *tokenizer.encode_within(std::numeric_limits<int64_t>::max(), text, {.continues = true});
+  };
+  const auto answer = more(" " + drawn[0] + " " + drawn[1] + " " + drawn[2] + " " + drawn[3]);
 
   std::vector<int32_t> hay;
   std::vector<int64_t> breaks{0};  // where a sentence could stand
@@ -86,13 +90,13 @@ Needle needle_tokens(const RecipeRun& run, int sample) {
   Needle needle;
   needle.tokens = {first_token(tokenizer)};
   needle.tokens.insert(needle.tokens.end(), hay.begin(), hay.begin() + at);
-  append(needle.tokens, tokenizer.encode(" The secret words of the " + place + " are"));
+  append(needle.tokens, more(" The secret words of the " + place + " are"));
   needle.begin = static_cast<int64_t>(needle.tokens.size());
   append(needle.tokens, answer);
   needle.end = static_cast<int64_t>(needle.tokens.size());
-  append(needle.tokens, tokenizer.encode("."));
+  append(needle.tokens, more("."));
   needle.tokens.insert(needle.tokens.end(), hay.begin() + at, hay.end());
-  append(needle.tokens, tokenizer.encode("\n\nQuestion: What are the secret words?\nAnswer: The secret words are"));
+  append(needle.tokens, more("\n\nQuestion: What are the secret words?\nAnswer: The secret words are"));
   needle.answer = static_cast<int64_t>(needle.tokens.size()) - 1;
   needle.tokens.insert(needle.tokens.end(), answer.begin(), answer.end() - 1);
   return needle;

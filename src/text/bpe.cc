@@ -18,13 +18,17 @@ uint64_t key_of(int32_t left, int32_t right) {
 
 }  // namespace
 
+size_t MergeTable::bytes_for(size_t merges) {
+  return std::bit_ceil(merges * 2 + 2) * sizeof(Slot);  // at most half full, so that a look-up always ends
+}
+
 MergeTable::MergeTable(size_t merges) : MergeTable(merges, base::process_seed()) {}
 
 MergeTable::MergeTable(size_t merges, uint64_t seed) {
   base::SplitMix64 random(seed);
   left_factor_ = random.next() | 1;
   right_factor_ = random.next() | 1;
-  const size_t size = std::bit_ceil(merges * 2 + 2);  // at most half full, so that a look-up always ends
+  const size_t size = bytes_for(merges) / sizeof(Slot);
   slots_.assign(size, Slot{kEmpty, {}});
   shift_ = 64 - std::countr_zero(size);
 }

@@ -19,6 +19,7 @@ class MergeTable {
   };
 
   explicit MergeTable(size_t merges);
+  static size_t bytes_for(size_t merges);  // what it takes
   MergeTable(size_t merges, uint64_t seed);
 
   /// False, and nothing changed, when the pair is already there. At most as many as the constructor was told.
@@ -51,6 +52,7 @@ struct BpeScratch {
     int32_t rank, at;           // merge the symbol `at` with the one to its right
     int32_t left_id, right_id;  // as they were when this was pushed: otherwise it is stale
   };
+  std::vector<int32_t> word;  // what a caller merges
   std::vector<Symbol> symbols;
   std::vector<Candidate> heap;
   std::vector<MergeTable::Merge> merges;

@@ -1,11 +1,6 @@
-// The table of pre-tokenizers, and PCRE2 around it. A rule is one or more patterns: each is applied to the pieces that
+// PCRE2 around the rules of pre_tokenizer_rules.h. A rule is one or more patterns: each is applied to the pieces that
 // the one before left, a match and what lies between matches both being pieces. Look-aheads see a piece's end as the
 // end of the text.
-//
-// Possessive quantifiers (++) say what is true anyway, that giving a character back cannot help, so that neither the
-// match limit nor the JIT stack can be reached by a run of a million letters. The white space class is written out:
-// PCRE2's \s would also take U+180E, which Unicode dropped in version 6.3, and neither llama.cpp nor the Rust regex
-// engines do.
 #include "text/pre_tokenizer.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -17,58 +12,11 @@
 
 #include "bareattn/error.h"
 #include "base/utf8.h"
+#include "text/pre_tokenizer_rules.h"
 #include "text/quote.h"
 
 namespace bareattn::text {
 namespace {
-
-#define SPACE R"(\x09-\x0D\x20\x85\xA0\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})"
-
-// Letters and numbers as of Unicode 16, the tables of Hugging Face tokenizers 0.23, which trained the models. PCRE2
-// 10.42 knows Unicode 14; what was assigned since is written out and changes nothing once PCRE2 knows it, too.
-// (The last two ranges of the numbers are of Unicode 17: its Digits pre-tokenizer has newer tables than its regex.)
-// ASCII stands first because PCRE2 tests plain characters by a bitmap and properties by a table.
-#define LETTER                                                                                                  \
-  R"(A-Za-z\p{L}\x{1C89}-\x{1C8A}\x{A7CB}-\x{A7CD}\x{A7DA}-\x{A7DC}\x{105C0}-\x{105F3}\x{10D4A}-\x{10D65})"     \
-  R"(\x{10D6F}-\x{10D85}\x{10EC2}-\x{10EC4}\x{1123F}-\x{11240}\x{11380}-\x{11389}\x{1138B}\x{1138E})"           \
-  R"(\x{11390}-\x{113B5}\x{113B7}\x{113D1}\x{113D3}\x{11BC0}-\x{11BE0}\x{11F02}\x{11F04}-\x{11F10})"            \
-  R"(\x{11F12}-\x{11F33}\x{1342F}\x{13441}-\x{13446}\x{13460}-\x{143FA}\x{16100}-\x{1611D}\x{16D40}-\x{16D6C})" \
-  R"(\x{18CFF}\x{1B132}\x{1B155}\x{1DF25}-\x{1DF2A}\x{1E030}-\x{1E06D}\x{1E4D0}-\x{1E4EB}\x{1E5D0}-\x{1E5ED})"  \
-  R"(\x{1E5F0}\x{2B739}\x{2EBF0}-\x{2EE5D}\x{31350}-\x{323AF})"
-#define NUMBER                                                                                                 \
-  R"(0-9\p{N}\x{10D40}-\x{10D49}\x{116D0}-\x{116E3}\x{11BF0}-\x{11BF9}\x{11F50}-\x{11F59}\x{16130}-\x{16139})" \
-  R"(\x{16D70}-\x{16D79}\x{1CCF0}-\x{1CCF9}\x{1D2C0}-\x{1D2D3}\x{1E4F0}-\x{1E4F9}\x{1E5F1}-\x{1E5FA})"         \
-  R"(\x{11DE0}-\x{11DE9}\x{16FF4}-\x{16FF6})"
-#define CONTRACTIONS "'s|'t|'re|'ve|'m|'ll|'d"
-
-// GPT-2's own pattern: contractions, then letters, numbers or other signs with at most one space before, then white
-// space, of which the last character is left to the word after it.
-constexpr const char* kGpt2 = CONTRACTIONS "| ?[" LETTER "]++| ?[" NUMBER "]++| ?[^" SPACE LETTER NUMBER "]++|[" SPACE
-                                           "]+(?![^" SPACE "])|[" SPACE "]++";
-
-// Every number character is cut out first, then GPT-2's pattern runs on what is between. As one pattern: a number is a
-// word alone (never with a space before it), and a number after white space counts as the end of the text.
-constexpr const char* kDigitsThenGpt2 = CONTRACTIONS "| ?[" LETTER "]++|[" NUMBER "]| ?[^" SPACE LETTER NUMBER
-                                                     "]++|[" SPACE "]+(?![^" SPACE NUMBER "])|[" SPACE "]++";
-
-// What llama.cpp does for a file that says "default": punctuation runs, GPT-2, number runs, numbers by threes.
-constexpr const char* kPunctuation = R"([\p{P}$+<=>^~|]++)";
-constexpr const char* kNumbers = "[" NUMBER "]++";
-constexpr const char* kThreeDigits = "[0-9][0-9][0-9]";
-
-struct Rule {
-  const char* name;
-  std::vector<const char*> patterns;
-};
-
-const std::vector<Rule>& rules() {
-  static const std::vector<Rule> table = {
-      {"smollm", {kDigitsThenGpt2}},
-      {"gpt-2", {kGpt2}},
-      {"default", {kPunctuation, kGpt2, kNumbers, kThreeDigits}},
-  };
-  return table;
-}
 
 std::string pcre2_message(int code) {
   PCRE2_UCHAR buffer[256] = {};
@@ -138,16 +86,12 @@ struct PreTokenizer::Pattern {
 };
 
 PreTokenizer::PreTokenizer(std::string_view name, bool jit) {
-  std::string known;
-  for (const Rule& rule : rules()) {
-    if (name == rule.name) {
-      for (const char* pattern : rule.patterns) patterns_.emplace_back(pattern, jit);
-      return;
-    }
-    known += (known.empty() ? "" : ", ") + std::string(rule.name);
+  const PreTokenizerRule* rule = find_pre_tokenizer(name);
+  if (rule == nullptr) {
+    throw InputError("tokenizer.ggml.pre is " + quoted(name) +
+                     ", a pre-tokenizer that is not known here (known: " + known_pre_tokenizers() + ")");
   }
-  throw InputError("tokenizer.ggml.pre is " + quoted(name) +
-                   ", a pre-tokenizer that is not known here (known: " + known + ")");
+  for (const char* pattern : rule->patterns) patterns_.emplace_back(pattern, jit);
 }
 
 PreTokenizer::~PreTokenizer() = default;

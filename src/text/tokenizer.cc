@@ -1,5 +1,6 @@
 // Text to ids: special tokens are taken out (special_tokens.h), the rest is cut into words (pre_tokenizer.h), and in
-// each word bytes merge (bpe.h). Ids to text: pieces one after the other.
+// each word bytes merge (bpe.h); for vocabularies that are no byte-level BPE a WordEncoder does both. Ids to text:
+// pieces one after the other.
 //
 // Any bytes come back exactly, even those that a vocabulary has no token for. SmolLM2's lacks 21 bytes (six control
 // characters, and bytes that stand in no assigned character); llama.cpp and Hugging Face tokenizers drop them in
@@ -12,14 +13,20 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <deque>
 #include <limits>
+#include <optional>
 #include <stdexcept>
 
 #include "bareattn/error.h"
 #include "text/chat_template.h"
+#include "text/compose.h"
+#include "text/pieces.h"
 #include "text/pre_tokenizer.h"
+#include "text/pre_tokenizer_rules.h"
 #include "text/quote.h"
 #include "text/vocabulary.h"
+#include "text/word_piece.h"
 
 namespace bareattn {
 namespace {
@@ -52,6 +59,19 @@ class WordCache {
   size_t mask_;
 };
 
+/// A spec without a name of its pre-tokenizer gets the default one, as in llama.cpp.
+TokenizerSpec completed(TokenizerSpec spec, std::vector<std::string>& warnings) {
+  if (spec.model != "gpt2") return spec;
+  if (spec.pre.empty()) {
+    warnings.emplace_back(
+        "the file does not name its pre-tokenizer (tokenizer.ggml.pre); 'default' is used, and where "
+        "that is another rule than the model's, tokens are wrong without a sign of it");
+    spec.pre = "default";
+  }
+  if (const auto* rule = text::find_pre_tokenizer(spec.pre)) spec.ignore_merges |= rule->ignore_merges;
+  return spec;
+}
+
 constexpr size_t kLongestCachedWord = 64;
 constexpr size_t kLongestWord = size_t{1} << 22;                      // merging takes 32 bytes a byte
 constexpr size_t kIdsAtOnce = size_t{1} << 16;                        // that a sink is given, or a little more
@@ -60,19 +80,28 @@ constexpr size_t kLongestText = std::numeric_limits<int32_t>::max();  // indices
 }  // namespace
 
 struct Tokenizer::Impl {
+  std::vector<std::string> warnings;
   TokenizerSpec spec;
-  text::PreTokenizer pre_tokenizer;
   text::Vocabulary vocabulary;
+  std::optional<text::PreTokenizer> pre_tokenizer;   // of byte-level BPE
+  std::unique_ptr<const text::WordEncoder> encoder;  // of the others
 
-  explicit Impl(TokenizerSpec&& s) : spec(std::move(s)), pre_tokenizer(spec.pre), vocabulary(spec) {}
+  explicit Impl(TokenizerSpec&& s) : spec(completed(std::move(s), warnings)), vocabulary(spec) {
+    if (spec.model == "llama")
+      encoder = std::make_unique<text::Pieces>(spec, vocabulary);
+    else if (spec.model == "bert")
+      encoder = std::make_unique<text::WordPiece>(spec, vocabulary);
+    else
+      pre_tokenizer.emplace(spec.pre);
+  }
 
   struct Work {
     std::string_view whole;  // the text of this call, for offsets in messages
     const Tokenizer::Sink& sink;
     WordCache cache;
     std::vector<int32_t> out;  // that the sink has not had
-    std::vector<int32_t> word;
     text::BpeScratch scratch;
+    std::deque<std::string> composed;  // the texts that words in the cache point into
 
     /// False: the sink wants no more.
     bool flush(size_t at_least) {
@@ -84,22 +113,34 @@ struct Tokenizer::Impl {
     }
   };
 
-  bool encode_words(std::string_view text, Work& work) const;  // false: the sink wants no more
+  // `prefixed`: as if a space stood before the text. False: the sink wants no more.
+  bool encode_words(std::string_view text, bool prefixed, Work& work) const;
   void encode_cached(std::string_view word, Work& work) const;
-  void encode_word(std::string_view word, Work& work) const;
+  void encode_word(std::string_view word, Work& work, bool prefixed = false) const;
   void append_escape(uint8_t byte, size_t offset, std::vector<int32_t>& out) const;
   int escaped_byte(std::span<const int32_t> ids) const;
   void check_id(int32_t id, const char* what) const;
 };
 
-bool Tokenizer::Impl::encode_words(std::string_view text, Work& work) const {
+bool Tokenizer::Impl::encode_words(std::string_view text, bool prefixed, Work& work) const {
+  const std::string_view whole = work.whole;
+  if (spec.compose && !text::is_composed(text)) {
+    text = work.composed.emplace_back(text::compose(text));
+    work.whole = text;
+  }
   size_t begin = 0;
   bool more = true;
-  pre_tokenizer.split(text, [&](size_t end) {
-    encode_cached(text.substr(begin, end - begin), work);
+  const auto see = [&](size_t end) {
+    const std::string_view word = text.substr(begin, end - begin);
+    if (begin == 0 && prefixed)
+      encode_word(word, work, true);
+    else
+      encode_cached(word, work);
     begin = end;
     return more = work.flush(kIdsAtOnce);
-  });
+  };
+  pre_tokenizer ? pre_tokenizer->split(text, see) : encoder->split(text, see);
+  work.whole = whole;
   return more;
 }
 
@@ -117,21 +158,26 @@ void Tokenizer::Impl::encode_cached(std::string_view word, Work& work) const {
   }
 }
 
-void Tokenizer::Impl::encode_word(std::string_view word, Work& work) const {
+void Tokenizer::Impl::encode_word(std::string_view word, Work& work, bool prefixed) const {
   if (word.size() > kLongestWord) {
     throw InputError("the text has a word of " + std::to_string(word.size()) + " bytes at offset " +
                      std::to_string(word.data() - work.whole.data()) + "; a word has at most " +
                      std::to_string(kLongestWord));
   }
-  work.word.clear();
+  if (encoder) return encoder->encode(word, prefixed, work.scratch, work.out);
+  if (spec.ignore_merges) {
+    if (const int32_t id = vocabulary.whole_word(word); id >= 0) return work.out.push_back(id);
+  }
+  std::vector<int32_t>& symbols = work.scratch.word;
+  symbols.clear();
   // A byte without a token stands as a negative number until the merging is done: it merges with nothing.
   for (const char c : word) {
     const auto byte = static_cast<uint8_t>(c);
     const int32_t id = vocabulary.byte_token(byte);
-    work.word.push_back(id >= 0 ? id : -1 - byte);
+    symbols.push_back(id >= 0 ? id : -1 - byte);
   }
-  text::merge_word(vocabulary.merges(), work.word, work.scratch);
-  for (const int32_t id : work.word) {
+  text::merge_word(vocabulary.merges(), symbols, work.scratch);
+  for (const int32_t id : symbols) {
     if (id >= 0) {
       work.out.push_back(id);
     } else {
@@ -214,25 +260,33 @@ void Tokenizer::encode(std::string_view text, const Encoding& how, const Sink& s
   for (size_t at = 0; at < text.size();) {
     const auto special = impl_->vocabulary.special_tokens().find(text, at, how.parse_special);
     const size_t end = special.id < 0 ? text.size() : special.begin;
-    if (!impl_->encode_words(text.substr(at, end - at), work)) return;
+    const bool prefixed = impl_->spec.add_space_prefix && !(at == 0 && how.continues);
+    if (!impl_->encode_words(text.substr(at, end - at), prefixed, work)) return;
     if (special.id < 0) break;
     work.out.push_back(special.id);
     if (!work.flush(kIdsAtOnce)) return;
     at = special.end;
   }
+  if (how.add_bos && impl_->spec.add_eos && impl_->spec.eos_id >= 0) work.out.push_back(impl_->spec.eos_id);
   static_cast<void>(work.flush(1));
 }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids) const {
   std::string out;
+  bool after_special = true;  // where add_space_prefix has put a space
   for (size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0 || ids[i] >= size()) impl_->check_id(ids[i], ("ids[" + std::to_string(i) + "]").c_str());
     if (const int byte = impl_->escaped_byte(ids.subspan(i)); byte >= 0) {
       out += static_cast<char>(byte);
       i += 4;
-    } else {
-      out += impl_->vocabulary.piece(ids[i]);
+      continue;
     }
+    std::string_view piece = impl_->vocabulary.piece(ids[i]);
+    const auto type = impl_->vocabulary.type(ids[i]);
+    const bool special = type != text::TokenType::normal && type != text::TokenType::byte;
+    if (after_special && !special && impl_->spec.add_space_prefix && piece.starts_with(' ')) piece.remove_prefix(1);
+    out += piece;
+    after_special = special;
   }
   return out;
 }
@@ -254,5 +308,6 @@ std::string Tokenizer::apply_chat_template(std::span<const ChatMessage> messages
 
 int32_t Tokenizer::size() const { return impl_->vocabulary.size(); }
 const TokenizerSpec& Tokenizer::spec() const { return impl_->spec; }
+const std::vector<std::string>& Tokenizer::warnings() const { return impl_->warnings; }
 
 }  // namespace bareattn

@@ -30,14 +30,29 @@ int byte_of_name(std::string_view token) {
   return value;
 }
 
+/// A token of pieces or words as text: U+2581 is a space.
+std::string with_spaces(std::string_view token) {
+  constexpr std::string_view mark = "\xE2\x96\x81";
+  std::string out;
+  for (size_t at = 0; at < token.size();) {
+    const bool space = token.substr(at).starts_with(mark);
+    out += space ? ' ' : token[at];
+    at += space ? mark.size() : 1;
+  }
+  return out;
+}
+
 void check_id(const char* name, int32_t id, size_t size) {
   if (id == -1 || (id >= 0 && static_cast<size_t>(id) < size)) return;
   refuse("tokenizer.ggml.{}_token_id is {}, but the vocabulary has {} tokens (ids 0 to {})", name, id, size, size - 1);
 }
 
 void check_header(const TokenizerSpec& spec) {
-  if (spec.model != "gpt2") {
-    refuse("tokenizer.ggml.model is {}; this build reads \"gpt2\" (byte-level BPE)", quoted(spec.model));
+  if (spec.model != "gpt2" && spec.model != "llama" && spec.model != "bert") {
+    refuse(
+        "tokenizer.ggml.model is {}; \"gpt2\" (byte-level BPE), \"llama\" (SentencePiece) and \"bert\" (WordPiece) are "
+        "read",
+        quoted(spec.model));
   }
   const size_t size = spec.tokens.size();
   if (size == 0) refuse("tokenizer.ggml.tokens is empty: a vocabulary needs at least one token");
@@ -57,7 +72,7 @@ void check_header(const TokenizerSpec& spec) {
   if (spec.add_bos && spec.bos_id < 0) {
     refuse("tokenizer.ggml.add_bos_token is true, but there is no tokenizer.ggml.bos_token_id");
   }
-  if (spec.add_space_prefix) {
+  if (spec.add_space_prefix && spec.model != "llama") {
     refuse(
         "tokenizer.ggml.add_space_prefix is true, which no byte-level BPE model here has: decoding would not give "
         "back the text");
@@ -70,7 +85,13 @@ Vocabulary::Vocabulary(const TokenizerSpec& spec) : spec_(spec), merges_(spec.me
   check_header(spec);
   read_tokens();
   read_merges();
-  prepare_escape();
+  if (byte_level()) prepare_escape();
+}
+
+bool Vocabulary::byte_level() const { return spec_.model == "gpt2"; }
+
+int32_t Vocabulary::whole_word(std::string_view word) const {
+  return words_ ? words_->find(word, [this](int32_t id) { return piece(id); }) : -1;
 }
 
 std::string_view Vocabulary::piece(int32_t id) const {
@@ -89,9 +110,9 @@ void Vocabulary::read_tokens() {
   const auto size = static_cast<int32_t>(spec_.tokens.size());
   starts_.reserve(spec_.tokens.size() + 1);
   starts_.push_back(0);
-  size_t bytes = 0;
-  for (const std::string& token : spec_.tokens) bytes += token.size();
-  pieces_.reserve(bytes);  // none is longer than its token
+  size_t total = 0;
+  for (const std::string& token : spec_.tokens) total += token.size();
+  pieces_.reserve(total);  // none is longer than its token
   for (int32_t id = 0; id < size; ++id) {
     const std::string& token = spec_.tokens[id];
     const auto kind = type(id);
@@ -101,9 +122,9 @@ void Vocabulary::read_tokens() {
     }
     if (kind == TokenType::normal || kind == TokenType::unused) {
       // A character outside the byte alphabet can only be padding of the vocabulary: no text leads to such a token.
-      const auto bytes = bytes_of_token(token);
+      const auto bytes = byte_level() ? bytes_of_token(token) : std::optional(with_spaces(token));
       pieces_ += bytes ? *bytes : token;
-      if (kind == TokenType::normal && bytes && bytes->size() == 1) {
+      if (byte_level() && kind == TokenType::normal && bytes && bytes->size() == 1) {
         byte_tokens_[static_cast<unsigned char>((*bytes)[0])] = id;
       }
     } else if (kind == TokenType::byte) {
@@ -124,6 +145,9 @@ void Vocabulary::read_tokens() {
   for (int b = 0; b < 256; ++b) {
     if (byte_tokens_[b] < 0) byte_tokens_[b] = named_bytes[b];
   }
+  if (spec_.ignore_merges) words_.emplace(spec_.tokens.size());
+  for (int32_t id = 0; words_ && id < size; ++id)
+    if (type(id) == TokenType::normal) words_->add(piece(id), id, [this](int32_t other) { return piece(other); });
   special_tokens_ = SpecialTokens(std::move(special));
 }
 

@@ -5,11 +5,13 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "bareattn/tokenizer.h"
+#include "base/seeded_hash.h"
 #include "text/bpe.h"
 #include "text/special_tokens.h"
 
@@ -33,11 +35,14 @@ class Vocabulary {
   std::string_view piece(int32_t id) const;
   TokenType type(int32_t id) const;
   int32_t byte_token(uint8_t byte) const { return byte_tokens_[byte]; }  // -1: none
+  /// The token that is this word, for vocabularies that take it without merging; -1: none.
+  int32_t whole_word(std::string_view word) const;
   const ByteEscape& escape() const { return escape_; }
   const MergeTable& merges() const { return merges_; }
   const SpecialTokens& special_tokens() const { return special_tokens_; }
 
  private:
+  bool byte_level() const;
   void read_tokens();
   void read_merges();
   void prepare_escape();
@@ -46,6 +51,7 @@ class Vocabulary {
   std::string pieces_;            // all pieces, one after the other
   std::vector<uint64_t> starts_;  // size() + 1 offsets into pieces_
   std::array<int32_t, 256> byte_tokens_{};
+  std::optional<base::TextIndex> words_;  // of the pieces; only with ignore_merges
   MergeTable merges_;
   SpecialTokens special_tokens_;
   ByteEscape escape_;

@@ -17,7 +17,8 @@ def byte_letters():
     return [chr(byte) if byte in plain else chr(next(spare)) for byte in range(256)]
 
 
-def write(path):
+def write(path, change=None):
+    """`change`: values that are other than here."""
     values = {
         "general.architecture": "llama", "general.name": "tiny", "llama.block_count": 2, "llama.context_length": 512,
         "llama.embedding_length": WIDTH, "llama.feed_forward_length": MLP, "llama.attention.head_count": HEADS,
@@ -26,6 +27,7 @@ def write(path):
         "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "smollm", "tokenizer.ggml.eos_token_id": 257,
         "tokenizer.ggml.tokens": [*byte_letters(), "th", "<|im_end|>"], "tokenizer.ggml.merges": ["t h"],
     }
+    values.update(change or {})
     shapes = {"token_embd.weight": (WIDTH, VOCABULARY), "output_norm.weight": (WIDTH,)}
     for layer in range(2):
         for name, shape in {"attn_norm": (WIDTH,), "attn_q": (WIDTH, HEADS * HEAD), "attn_k": (WIDTH, KV_HEADS * HEAD),
@@ -36,7 +38,9 @@ def write(path):
     for key, value in values.items():
         head += text(key)
         if isinstance(value, list):
-            head += struct.pack("<IIQ", 9, 8, len(value)) + b"".join(map(text, value))
+            one, kind = (text, 8) if isinstance(value[0], str) else (struct.Struct("<f").pack, 6) \
+                if isinstance(value[0], float) else (struct.Struct("<i").pack, 5)
+            head += struct.pack("<IIQ", 9, kind, len(value)) + b"".join(map(one, value))
         elif isinstance(value, str):
             head += struct.pack("<I", 8) + text(value)
         else:
