@@ -101,7 +101,7 @@ struct Evidence {
   int64_t odd_predictions = 0;      // tokens whose nats are not finite,
   int64_t first_odd = -1;           // ... and the row that predicts the first of them
   std::vector<ProbeResult> probes;
-  std::string not_probed;       // why nothing was probed, a sentence; empty: it was, or nobody wanted it
+  std::string not_probed;       // why nothing, or not all, was probed, a sentence; empty: it was, or nobody wanted it
   bool against = false;         // a control is there
   bool ran = false;             // the model was run for this: in pieces, shifted; not so from a trace
   double cache_difference = 0;  // largest |difference of LSE| between one run and the same in pieces

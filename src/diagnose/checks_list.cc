@@ -1,5 +1,6 @@
 // The checks by name: what each says, how grave it is, and in which order findings stand. See diagnosis.h.
 #include <algorithm>
+#include <string_view>
 
 #include "bareattn/diagnosis.h"
 #include "bareattn/error.h"
@@ -30,16 +31,19 @@ namespace {
 /// A check by name, and whether evidence can answer it.
 struct Check {
   CheckInfo info;
-  bool (*can)(const Evidence&);
+  bool (*can)(const Evidence&, std::string_view id);
 };
 
-bool always(const Evidence&) { return true; }
-bool ran(const Evidence& e) { return e.ran; }
-bool probed(const Evidence& e) { return !e.probes.empty(); }
-bool knows_bos(const Evidence& e) { return e.bos >= 0; }
-bool has_entropy(const Evidence& e) { return e.observation->measured().rows; }
-bool has_groups(const Evidence& e) { return e.observation->model().config().kv_heads > 1; }
-bool has_documents(const Evidence& e) { return !e.expectations.document.empty(); }
+bool always(const Evidence&, std::string_view) { return true; }
+bool ran(const Evidence& e, std::string_view) { return e.ran; }
+bool shifted(const Evidence& e, std::string_view) { return !e.shift_difference.empty(); }
+bool probed(const Evidence& e, std::string_view id) {
+  return std::any_of(e.probes.begin(), e.probes.end(), [&](const ProbeResult& p) { return p.check == id; });
+}
+bool knows_bos(const Evidence& e, std::string_view) { return e.bos >= 0; }
+bool has_entropy(const Evidence& e, std::string_view) { return e.observation->measured().rows; }
+bool has_groups(const Evidence& e, std::string_view) { return e.observation->model().config().kv_heads > 1; }
+bool has_documents(const Evidence& e, std::string_view) { return !e.expectations.document.empty(); }
 
 // From what is certain to what is likely, and from causes to what they cause: the order of findings of one severity.
 const std::vector<Check>& all_checks() {
@@ -75,7 +79,7 @@ const std::vector<Check>& all_checks() {
       {{"row-sum", "Weights do not sum to one", "LSE does not belong to Q and K, for no known reason.", error}, always},
       {{"cache-inconsistent", "Cache inconsistent", "Attention over a cache differs from attention in one run.", error},
        ran},
-      {{"rope-shift", "Positions not shift invariant", "Moving all positions changes the weights.", error}, ran},
+      {{"rope-shift", "Positions not shift invariant", "Moving all positions changes the weights.", error}, shifted},
       {{"wrong-rope-pairing", "Wrong RoPE pairing", "The model predicts better with another pairing of dimensions.",
         error},
        probed},
@@ -89,15 +93,15 @@ const std::vector<Check>& all_checks() {
        probed},
       {{"no-prediction", "Predicts no better than chance", "The model predicts hardly anything, with any setting.",
         error},
-       [](const Evidence& e) { return e.plain_nll > 0; }},
+       [](const Evidence& e, std::string_view) { return e.plain_nll > 0; }},
       {{"first-difference", "First layer that differs", "The run is its control up to some layer.", warning},
-       [](const Evidence& e) { return e.against; }},
+       [](const Evidence& e, std::string_view) { return e.against; }},
       {{"odd-file", "Odd model file", "The loader says that something is odd about the file.", warning}, always},
       {{"entropy-collapse", "Entropy collapse", "A layer looks at single tokens only.", warning}, has_entropy},
       {{"entropy-blow-up", "Entropy blow-up", "A layer looks at all tokens alike.", warning}, has_entropy},
       {{"duplicate-heads", "Duplicate heads", "Two heads of a layer have the same queries.", warning}, always},
       {{"dead-head", "Dead head", "A head writes nothing.", warning},
-       [](const Evidence& e) { return !e.blend_size.empty(); }},
+       [](const Evidence& e, std::string_view) { return !e.blend_size.empty(); }},
   };
   return all;
 }
@@ -117,7 +121,7 @@ std::vector<std::string> checks_asked(const Evidence& evidence, const std::vecto
   std::vector<std::string> asked;
   for (const Check& check : all_checks())
     if ((wanted.empty() || std::find(wanted.begin(), wanted.end(), check.info.id) != wanted.end()) &&
-        check.can(evidence))
+        check.can(evidence, check.info.id))
       asked.emplace_back(check.info.id);
   return asked;
 }

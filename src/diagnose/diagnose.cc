@@ -76,7 +76,8 @@ Diagnosis diagnose(const std::shared_ptr<const Model>& model, std::vector<int32_
   Variant base = options.variant != nullptr ? *options.variant : Variant();
   if (base.window < 0) base.window = options.expectations.window;
   options.variant = std::make_shared<const Variant>(base);
-  const auto probes = options.probes ? diagnosing::probes(model->config(), base) : std::vector<diagnosing::Probe>();
+  const auto probes =
+      options.probes ? diagnosing::probes(model->architecture(), base) : std::vector<diagnosing::Probe>();
   const auto total = static_cast<int64_t>(probes.size()) + 10;  // the best one is refined by four more and confirmed
   int64_t done = 0;
   const auto step = [&] {
@@ -108,12 +109,15 @@ Diagnosis diagnose(const std::shared_ptr<const Model>& model, std::vector<int32_
   const auto whole = diagnosing::observed_lse(*result.observation);
   evidence.cache_difference = diagnosing::largest_difference(whole, diagnosing::all_lse(model, tokens, options, true));
   step();
-  DiagnoseOptions other = options;
-  Variant shifted = base;
-  shifted.position_shift += 37;
-  other.variant = std::make_shared<const Variant>(std::move(shifted));
-  evidence.shift_difference =
-      diagnosing::differences(whole, diagnosing::all_lse(model, tokens, other, false), model->config().layers);
+  const bool rotates = diagnosing::rotates(model->architecture());
+  if (rotates) {
+    DiagnoseOptions other = options;
+    Variant shifted = base;
+    shifted.position_shift += 37;
+    other.variant = std::make_shared<const Variant>(std::move(shifted));
+    evidence.shift_difference =
+        diagnosing::differences(whole, diagnosing::all_lse(model, tokens, other, false), model->config().layers);
+  }
   step();
   if (wants_probes(evidence, options.checks)) {
     const auto plain = diagnosing::score_plain(model, options);
@@ -123,6 +127,8 @@ Diagnosis diagnose(const std::shared_ptr<const Model>& model, std::vector<int32_
     if (!probes.empty() && evidence.not_probed.empty())
       diagnosing::run_probes(probes, {model, tokens, options, scored, plain, step}, evidence);
   }
+  if (!rotates && evidence.not_probed.empty())
+    evidence.not_probed = "The model rotates no queries and keys: nothing was asked about rotary positions.";
   result.findings = diagnosing::run_checks(evidence, options.checks);
   if (options.control != nullptr) diagnosing::hold_against(*options.control, result, options);
   return result;

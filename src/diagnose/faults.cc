@@ -10,6 +10,7 @@
 #include "bareattn/steering.h"
 #include "base/float_environment.h"
 #include "base/random.h"
+#include "diagnose/gather.h"
 
 namespace bareattn {
 namespace {
@@ -65,8 +66,20 @@ std::vector<std::string> every_head_of(const std::vector<int>& layers) {
 
 // Three layers, so that a fault is neither everywhere nor a single head.
 std::vector<int> some_layers(Making& m) {
+  if (m.config.layers < 9) {
+    throw InputError("this fault is made in three layers of a model of at least 9; this one has " +
+                     std::to_string(m.config.layers));
+  }
   const int first = static_cast<int>(m.random.below(m.config.layers - 8));
   return {first, first + 3, first + 7};
+}
+
+// Faults of rotary positions, of models that have none; what pairs halves already cannot do it by mistake.
+void need_rotation(const Making& m, bool neighbours = false) {
+  if (!diagnosing::rotates(m.model.architecture()))
+    throw InputError("this model rotates no queries and keys: it cannot have a fault of rotary positions");
+  if (neighbours && m.model.architecture().pairing != Pairing::neighbours)
+    throw InputError("dimensions half a head apart are what this model pairs: this is no fault of it");
 }
 
 struct Entry {
@@ -96,17 +109,20 @@ const std::vector<Entry>& entries() {
        }},
       {{"rope-base", "wrong-rope-base", "airllm#368: theta 10,000 for a model trained with another"},
        [](Making& m) {
+         need_rotation(m);
          m.variant.rope_base = static_cast<float>(m.size({1000, 10000, 2000000}));
          m.run.what = fmt::format("rope base {:.0f}", m.variant.rope_base);
        }},
       {{"rope-pairing", "wrong-rope-pairing",
         "shainet PR#111: halves paired where neighbours were meant (SmolLM2-135M itself)"},
        [](Making& m) {
+         need_rotation(m, true);
          m.variant.q_reorder = m.variant.k_reorder = 1;
          m.run.what = "pairs half a head apart";
        }},
       {{"rope-limit", "rope-shift", "positions clipped at the length of a table (DEFault++ PTL)"},
        [](Making& m) {
+         need_rotation(m);
          m.variant.position_limit = static_cast<int64_t>(m.size({32, 48}));
          m.run.what = fmt::format("positions stop at {}", m.variant.position_limit - 1);
        }},
@@ -133,6 +149,7 @@ const std::vector<Entry>& entries() {
        }},
       {{"cache", "cache-inconsistent", "transformers#19045: positions off by one once there is a cache"},
        [](Making& m) {
+         need_rotation(m);
          m.variant.late_shift = static_cast<int64_t>(m.size({1, 2}));
          m.run.what = fmt::format("keys after the first call are {} positions too far", m.variant.late_shift);
        }},

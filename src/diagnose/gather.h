@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "bareattn/architecture.h"
 #include "bareattn/diagnosis.h"
 
 namespace bareattn::diagnosing {
@@ -50,7 +51,9 @@ struct Probe {
   double number = 0;  // of a scale, a base, a factor: what refined() refines; 0: nothing to refine
 };
 /// What might be otherwise, on top of the run under test.
-std::vector<Probe> probes(const ModelConfig& config, const Variant& base);
+std::vector<Probe> probes(const Architecture& config, const Variant& base);
+/// Whether any layer rotates queries and keys: without one, nothing can be asked of rotary positions.
+bool rotates(const Architecture& architecture);
 /// The same with its number times `factor`.
 Probe refined(const Probe& probe, const ModelConfig& config, const Variant& base, double factor);
 /// Why better predictions of this text would say nothing, as a sentence; empty where they would.

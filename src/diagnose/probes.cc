@@ -101,15 +101,21 @@ std::vector<Finding> check_probes(const Evidence& evidence) {
 
 namespace diagnosing {
 
-std::vector<Probe> probes(const ModelConfig& config, const Variant& base) {
-  std::vector<Probe> all;
+bool rotates(const Architecture& a) {
+  for (int layer = 0; layer < a.layers; ++layer)
+    if (a.layer(layer).rotary) return true;
+  return false;
+}
+
+namespace {
+
+// Settings of rotary positions. What is said of the order of dimensions is about a converter that brings halves to
+// neighbours: families whose halves rotate have none.
+void rotary_probes(const Architecture& config, const Variant& base, std::vector<Probe>& all) {
   const auto key = [&](const char* name) { return config.architecture + "." + name; };
-  const auto add = [&](const char* check, std::string label, std::string mend, double number = 0) -> Variant& {
-    return all.emplace_back(Probe{check, std::move(label), std::move(mend), base, number}).variant;
+  const auto add = [&](const char* check, std::string label, std::string mend) -> Variant& {
+    return all.emplace_back(Probe{check, std::move(label), std::move(mend), base}).variant;
   };
-  Probe scale{"wrong-scale", {}, {}, base, 1};
-  for (const double power : {-3.0, -2.0, -1.5, -1.0, -0.5, 0.5, 1.0, 1.5, 2.0, 3.0})
-    all.push_back(refined(scale, config, base, std::exp2(power)));
   const float own = base.rope_base > 0 ? base.rope_base : config.rope_base;
   Probe rope{"wrong-rope-base", {}, {}, base, 1};
   for (const double other : {1e4, 1e5, 5e5, 1e6})
@@ -124,33 +130,48 @@ std::vector<Probe> probes(const ModelConfig& config, const Variant& base) {
         fmt::format("{} has to be {}", key("rope.dimension_count"), other))
         .rope_dim = other;
   }
-  struct Order {
-    const char *label, *mend;
-    int q, k;
-  };
-  for (const Order& order :
-       {Order{"pairs half a head apart",
-              "the rows of attn_q and attn_k have to be reordered within each head, from halves to neighbours", 1, 1},
-        Order{"pairs of queries half a head apart",
-              "the rows of attn_q have to be reordered within each head, from halves to neighbours", 1, 0},
-        Order{"pairs of keys half a head apart",
-              "the rows of attn_k have to be reordered within each head, from halves to neighbours", 0, 1},
-        Order{"queries and keys reordered once less",
-              "the rows of attn_q and attn_k were reordered within each head twice", -1, -1},
-        Order{"queries reordered once less", "the rows of attn_q were reordered within each head twice", -1, 0},
-        Order{"keys reordered once less", "the rows of attn_k were reordered within each head twice", 0, -1}}) {
-    const int q = base.q_reorder + order.q, k = base.k_reorder + order.k;
-    if (std::abs(q) > 1 || std::abs(k) > 1) continue;
-    Variant& variant = add("wrong-rope-pairing", order.label, order.mend);
-    variant.q_reorder = q;
-    variant.k_reorder = k;
-  }
-  if (base.q_reorder == 1 && base.k_reorder == 1) {  // the fault under test, where it is one of the run
-    Variant& variant = add("wrong-rope-pairing", "neighbouring pairs", "");
-    variant.q_reorder = variant.k_reorder = 0;
+  if (config.pairing == Pairing::neighbours) {
+    struct Order {
+      const char *label, *mend;
+      int q, k;
+    };
+    for (const Order& order :
+         {Order{"pairs half a head apart",
+                "the rows of attn_q and attn_k have to be reordered within each head, from halves to neighbours", 1, 1},
+          Order{"pairs of queries half a head apart",
+                "the rows of attn_q have to be reordered within each head, from halves to neighbours", 1, 0},
+          Order{"pairs of keys half a head apart",
+                "the rows of attn_k have to be reordered within each head, from halves to neighbours", 0, 1},
+          Order{"queries and keys reordered once less",
+                "the rows of attn_q and attn_k were reordered within each head twice", -1, -1},
+          Order{"queries reordered once less", "the rows of attn_q were reordered within each head twice", -1, 0},
+          Order{"keys reordered once less", "the rows of attn_k were reordered within each head twice", 0, -1}}) {
+      const int q = base.q_reorder + order.q, k = base.k_reorder + order.k;
+      if (std::abs(q) > 1 || std::abs(k) > 1) continue;
+      Variant& variant = add("wrong-rope-pairing", order.label, order.mend);
+      variant.q_reorder = q;
+      variant.k_reorder = k;
+    }
+    if (base.q_reorder == 1 && base.k_reorder == 1) {  // the fault under test, where it is one of the run
+      Variant& variant = add("wrong-rope-pairing", "neighbouring pairs", "");
+      variant.q_reorder = variant.k_reorder = 0;
+    }
   }
   for (const int shift : {-1, 1})
     add("position-offset", fmt::format("queries {:+} positions", shift), "").query_shift += shift;
+}
+
+}  // namespace
+
+std::vector<Probe> probes(const Architecture& config, const Variant& base) {
+  std::vector<Probe> all;
+  const auto add = [&](const char* check, std::string label, std::string mend) -> Variant& {
+    return all.emplace_back(Probe{check, std::move(label), std::move(mend), base}).variant;
+  };
+  Probe scale{"wrong-scale", {}, {}, base, 1};
+  for (const double power : {-3.0, -2.0, -1.5, -1.0, -0.5, 0.5, 1.0, 1.5, 2.0, 3.0})
+    all.push_back(refined(scale, config, base, std::exp2(power)));
+  if (rotates(config)) rotary_probes(config, base, all);
   if (config.kv_heads < 2) return all;
   const int group = config.heads / config.kv_heads;
   const auto map = [&](std::string label, std::string mend, const auto& of_head) {
