@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <map>
+
 #include "bareattn/files.h"
 #include "bareattn/model_file.h"
 #include "commands/commands.h"
@@ -30,6 +32,31 @@ void tokenizer_lines(const ModelFile& file) {
   line("Chat", spec.chat_template.empty() ? "no template" : "has a template");
 }
 
+// "context of 8,192 tokens, RoPE base 10000"; layers that do otherwise are counted.
+std::string positions(const Architecture& a) {
+  std::map<float, int> bases;
+  for (int i = 0; i < a.layers; ++i)
+    if (a.layer(i).rotary) ++bases[a.layer(i).rope_base > 0 ? a.layer(i).rope_base : a.rope_base];
+  std::string text = fmt::format("context of {} tokens", grouped(a.context_length));
+  if (a.learned_positions) text += ", learned";
+  for (const auto& [base, layers] : bases)
+    text += fmt::format(", RoPE base {}", base) + (layers == a.layers ? "" : fmt::format(" in {} layers", layers));
+  return text;
+}
+
+// "8 tokens in 3 of 6 layers"; empty where every layer sees the whole text.
+std::string windows_of(const Architecture& a) {
+  std::map<int64_t, int> windows;
+  for (int i = 0; i < a.layers; ++i)
+    if (const int64_t left = a.layer(i).scores.left_window; left >= 0) ++windows[left + 1];
+  std::string text;
+  for (const auto& [tokens, layers] : windows) {
+    text += text.empty() ? "" : ", ";
+    text += fmt::format("{} tokens in {} of {} layers", grouped(tokens), layers, a.layers);
+  }
+  return text;
+}
+
 int info(const ModelChoice& choice) {
   const ModelFile file = read_model_file(named(choice));
   for (const std::string& warning : file.warnings) warn(warning);
@@ -42,11 +69,12 @@ int info(const ModelChoice& choice) {
   if (file.parameters > 0)
     line("Weights", fmt::format("{} parameters, mostly {}", grouped(file.parameters), file.file_type));
   if (file.config) {
-    const ModelConfig& c = *file.config;
+    const Architecture& c = *file.config;
     line("Layers", fmt::format("{} of {} query heads, {} key-value heads, head dim {}", c.layers, c.heads, c.kv_heads,
                                c.head_dim));
     line("Width", fmt::format("{}, in the MLP {}", c.width, c.mlp_width));
-    line("Positions", fmt::format("context of {} tokens, RoPE base {}", grouped(c.context_length), c.rope_base));
+    line("Positions", positions(c));
+    if (const std::string windows = windows_of(c); !windows.empty()) line("Windows", windows);
   }
   if (file.tokenizer) tokenizer_lines(file);
   if (!file.problem.empty()) fmt::print("{}{}\n", padded("Not run", 14), wrapped(printable(file.problem), 80, 14, 14));

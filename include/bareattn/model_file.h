@@ -15,7 +15,7 @@ struct ModelFile {
   int64_t parameters = 0;
   std::string sha256;
   std::vector<std::string> warnings;
-  std::shared_ptr<const ModelConfig> config;   // null where the metadata are none that can be run
+  std::shared_ptr<const Architecture> config;  // null where the metadata are none that can be run
   std::shared_ptr<const Tokenizer> tokenizer;  // null where there is none that can be made
   std::vector<int32_t> ends;                   // of its tokens, those that end what is generated
   std::string problem;                         // why one of the two is null, as Model::load would say it; else empty

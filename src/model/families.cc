@@ -14,7 +14,9 @@ struct Named {
   Family make;
 };
 constexpr Named families[] = {
-    {"llama", llama},
+    {"llama", llama},     {"qwen2", qwen2},     {"qwen3", qwen3},     {"gpt2", gpt2},
+    {"gptneox", gptneox}, {"gemma2", gemma2},   {"gemma3", gemma3},   {"phi3", phi3},
+    {"olmo2", olmo2},     {"smollm3", smollm3}, {"granite", granite},
 };
 
 void check_heads(const Settings& s, const Architecture& a) {
@@ -86,7 +88,51 @@ Architecture common(const Settings& s) {
   check_heads(s, a);
   a.rope_base = s.positive_float("rope.freq_base", 10000.0, 1e12);
   a.rope_scaling = read_scaling(s, a.context_length);
+  a.tied = !s.has_tensor("output.weight");
+  a.per_layer.resize(static_cast<size_t>(a.layers));
   return a;
+}
+
+Architecture common_gpt(const Settings& s) {
+  Architecture a = common(s);
+  a.norm = Norm::layer;
+  a.norm_epsilon = s.needed_float("attention.layer_norm_epsilon", 1.0);
+  a.norm_bias = a.qkv_bias = a.output_bias = a.mlp_bias = true;
+  a.gated = false;
+  return a;
+}
+
+void set_windows(const Settings& s, Architecture& a, const Windows& windows) {
+  const char *keys = "attention.sliding_window", *which = "attention.sliding_window_pattern";
+  const uint64_t seen = s.integer(keys).value_or(windows.keys);
+  if (seen > max_context)
+    s.fail(keys, "is " + std::to_string(seen) + "; up to " + std::to_string(max_context) + " can be run");
+  for (const char* same : {"attention.key_length", "attention.value_length", "rope.dimension_count"}) {
+    const std::string key = std::string(same) + "_swa";
+    const auto length = s.integer(key);
+    const int needed = std::string_view(same) == "rope.dimension_count" ? a.rope_dim : a.head_dim;
+    if (length && *length != static_cast<uint64_t>(needed))
+      s.fail(key, "is " + std::to_string(*length) + "; only " + std::to_string(needed) +
+                      ", as in the layers without a window, can be run");
+  }
+  const float base = s.float_unless_zero("rope.freq_base_swa", windows.rope_base, 1e12);
+  const auto listed = s.numbers(which);
+  const bool each = listed && listed->size() != 1;
+  if (each && listed->size() != a.per_layer.size())
+    s.fail(which, "has " + std::to_string(listed->size()) + " entries; " + std::to_string(a.layers) + " are needed");
+  const uint64_t period = each ? 0 : s.integer(which).value_or(windows.period);
+  for (size_t i = 0; seen != 0 && i < a.per_layer.size(); ++i) {
+    const bool has = each ? (*listed)[i] != 0 : period == 0 || i % period + 1 < period;
+    if (!has) continue;
+    a.per_layer[i].scores.left_window = static_cast<int64_t>(seen) - 1;
+    a.per_layer[i].rope_base = base;
+    a.per_layer[i].rope_scaled = windows.rope_scaled;
+  }
+}
+
+void set_score_scale(const Settings& s, Architecture& a, float otherwise) {
+  const float scale = s.float_unless_zero("attention.scale", otherwise);
+  for (LayerArchitecture& layer : a.per_layer) layer.scores.scale = scale;
 }
 
 }  // namespace bareattn::model

@@ -30,6 +30,9 @@ class GgufSettings final : public Settings {
   std::optional<uint64_t> integer(const std::string& key) const override { return file_.integer(asked(key)); }
   std::optional<double> number(const std::string& key) const override { return file_.number(asked(key)); }
   std::optional<bool> boolean(const std::string& key) const override { return file_.boolean(asked(key)); }
+  std::optional<std::vector<double>> numbers(const std::string& key) const override {
+    return file_.numbers(asked(key));
+  }
   std::optional<std::string_view> string(const std::string& key) const override { return file_.string(asked(key)); }
   bool has_tensor(const std::string& name) const override { return file_.find_tensor(name) != nullptr; }
   [[noreturn]] void fail(const std::string& key, const std::string& sentence) const override {

@@ -23,7 +23,7 @@ ModelFile read_model_file(const std::string& path) {
   out.file_type = model::most_used_type(file);
   for (const model::TensorInfo& tensor : file.tensors()) out.parameters += tensor.rows() * tensor.columns();
   try {
-    out.config = std::make_shared<const ModelConfig>(model::read_architecture(file, out.warnings));
+    out.config = std::make_shared<const Architecture>(model::read_architecture(file, out.warnings));
   } catch (const InputError& error) {
     out.problem = error.what();
   }

@@ -24,4 +24,8 @@ float Settings::needed_float(const std::string& key, double limit) const {
   return positive_float(key, 0, limit);
 }
 
+float Settings::float_unless_zero(const std::string& key, double fallback, double limit) const {
+  return number(key).value_or(0) == 0 ? static_cast<float>(fallback) : positive_float(key, fallback, limit);
+}
+
 }  // namespace bareattn::model

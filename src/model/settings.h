@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace bareattn::model {
 
@@ -16,6 +17,8 @@ class Settings {
   virtual std::optional<uint64_t> integer(const std::string& key) const = 0;
   virtual std::optional<double> number(const std::string& key) const = 0;
   virtual std::optional<bool> boolean(const std::string& key) const = 0;
+  /// One number or a list of them; bools are 0 and 1.
+  virtual std::optional<std::vector<double>> numbers(const std::string& key) const = 0;
   virtual std::optional<std::string_view> string(const std::string& key) const = 0;
   /// By GGUF's names: what a file holds decides, where no key says it.
   virtual bool has_tensor(const std::string& name) const = 0;
@@ -28,6 +31,8 @@ class Settings {
   float positive_float(const std::string& key, double fallback, double limit) const;
   /// The same of a key that must be there.
   float needed_float(const std::string& key, double limit) const;
+  /// The same, where 0 says what an absent key says: multipliers and caps that are not there.
+  float float_unless_zero(const std::string& key, double fallback, double limit = 1e6) const;
 };
 
 }  // namespace bareattn::model

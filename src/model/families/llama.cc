@@ -7,9 +7,8 @@ namespace bareattn::model {
 Architecture llama(const Settings& s) {
   Architecture a = common(s);
   a.norm_epsilon = s.needed_float("attention.layer_norm_rms_epsilon", 1.0);
-  a.qkv_bias = s.has_tensor("blk.0.attn_q.bias");
+  a.qkv_bias = s.has_tensor("blk.0.attn_q.bias") || s.has_tensor("blk.0.attn_qkv.bias");
   a.output_bias = s.has_tensor("blk.0.attn_output.bias");
-  a.tied = !s.has_tensor("output.weight");
   return a;
 }
 
