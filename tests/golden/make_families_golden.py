@@ -8,20 +8,17 @@ two heads a layer, three rows each. It runs in double: while it is built and run
 that norms, angles and softmax, which the library computes in "float32" whatever the model's type, are in double too; a
 second run, in float32 as the library ships it, must agree to 1e-4 of the largest logit.
 
-With --llama FOLDER (of a libllama.so; `llama_cpp`, the Python sources of llama-cpp-python, must be importable) llama.cpp
-runs each file, too, in F32: its largest difference is put into the JSON. docs/models.md shows it.
+check_families_llama.mjs runs the files in llama.cpp, which confirms names and conventions.
 
 How to run: python3 -m venv V; V/bin/pip install -r tests/torch/requirements.txt; V/bin/python
-tests/golden/make_families_golden.py [--llama FOLDER] [NAME ...]. Where to go next: tests/families_test.cc reads the files
+tests/golden/make_families_golden.py [NAME ...]. Where to go next: tests/families_test.cc reads the files
 and derives the bounds; tests/cli/test_families.py runs every command on them.
 """
-import argparse
-import ctypes
 import gzip
 import json
-import os
 import pathlib
 import re
+import sys
 import tempfile
 
 import gguf
@@ -255,14 +252,14 @@ def byte_letters():
     return [chr(byte) if byte in own else chr(next(spare)) for byte in range(256)]
 
 
-def add_tokenizer(w):
+def add_tokenizer(w, name):
     """256 bytes, 42 merges of frequent pairs, two control tokens."""
     merges = ("Ġ t|h e|Ġ a|i n|r e|o n|Ġt he|e r|Ġ s|a t|Ġ w|Ġ o|e n|Ġ c|i t|i s|a n|o r|e s|Ġ b|e d|Ġ f|in g|Ġ p|o u|"
               "Ġa n|a l|a r|Ġt o|Ġ m|Ġo f|Ġ in|Ġ d|Ġ h|Ġan d|i c|a s|l e|Ġt h|i on|o m|l l").split("|")
     tokens = byte_letters() + [merge.replace(" ", "") for merge in merges] + ["<|endoftext|>", "<|im_end|>"]
     assert len(set(tokens)) == VOCABULARY
     w.add_tokenizer_model("gpt2")
-    w.add_tokenizer_pre("gpt-2")
+    w.add_tokenizer_pre("qwen2" if name.startswith("qwen") else "gpt-2")
     w.add_token_list(tokens)
     w.add_token_types([1] * 298 + [3, 3])
     w.add_token_merges(merges)
@@ -274,14 +271,14 @@ def add_tokenizer(w):
 def write_gguf(path, name, model, entry):
     config = entry["config"]
     w = gguf.GGUFWriter(path, name)
-    w.add_name(f"tiny random {name}")
+    w.add_name("tiny random model")  # llama.cpp takes other ways for some names
     w.add_block_count(config.num_hidden_layers)
     w.add_context_length(CONTEXT)
     w.add_embedding_length(config.hidden_size)
     w.add_head_count(config.num_attention_heads)
     w.add_vocab_size(VOCABULARY)
     entry["keys"](w, config)
-    add_tokenizer(w)
+    add_tokenizer(w, name)
     for tensor, parameter in model.named_parameters():
         values = entry["change"](config, tensor, parameter.detach().double().numpy())
         kept = np.ascontiguousarray(values.astype(np.float32))
@@ -293,29 +290,11 @@ def write_gguf(path, name, model, entry):
     w.close()
 
 
-def llama_cpp_logits(folder, path, tokens):
-    os.environ["LLAMA_CPP_LIB_PATH"] = folder
-    import llama_cpp
-    llama_cpp.llama_log_set(QUIET, None)
-    if not hasattr(llama_cpp_logits, "ready"):
-        ctypes.CDLL(str(next(pathlib.Path(folder).glob("libggml.*")))).ggml_backend_load_all_from_path(folder.encode())
-        llama_cpp_logits.ready = True
-    llama = llama_cpp.Llama(str(path), n_ctx=CONTEXT, logits_all=True, verbose=False, type_k=0, type_v=0, n_threads=1)
-    llama.eval(tokens)
-    return np.array(llama.scores[: len(tokens)], dtype=np.float64)
-
-
-@ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
-def QUIET(level, text, data):
-    if level >= 4:
-        print(text.decode(), end="")
-
-
 def numbers(values):
     return [float(f"{x:.9g}") for x in values]
 
 
-def make(name, folder):
+def make(name):
     entry = FAMILIES[name]
     config = entry["config"]
     tokens = np.random.default_rng(5).integers(0, 298, TOKENS).tolist()
@@ -331,23 +310,16 @@ def make(name, folder):
         path = pathlib.Path(temporary) / f"{name}.gguf"
         write_gguf(path, name, model, entry)
         (HERE / f"{name}.gguf.gz").write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
-        if folder:
-            other = llama_cpp_logits(folder, path, tokens)
-            out["llama.cpp"] = float(f"{np.abs(other - logits).max() / np.abs(logits).max():.2g}")
     (HERE / f"{name}.json").write_text(json.dumps(out, separators=(",", ":")) + "\n")
     most = max(w[:, -1].max() for w in weights)
     print(name, "largest logit", np.abs(logits).max().round(2), "largest weight of the last row", most.round(3),
-          "f32 differs by", np.abs(single - logits).max(), "llama.cpp by", out.get("llama.cpp"))
+          "f32 differs by", np.abs(single - logits).max())
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--llama")
-    parser.add_argument("families", nargs="*")
-    arguments = parser.parse_args()
     HERE.mkdir(exist_ok=True)
-    for name in arguments.families or FAMILIES:
-        make(name, arguments.llama)
+    for name in sys.argv[1:] or FAMILIES:
+        make(name)
 
 
 if __name__ == "__main__":
