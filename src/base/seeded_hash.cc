@@ -33,8 +33,13 @@ size_t SeededHash::operator()(std::string_view text) const noexcept {
   uint64_t part = 0;
   std::memcpy(&part, text.data(), text.size());
   add(part);
-  add(0);  // the last part is multiplied too: a table uses the lower bits
-  return static_cast<size_t>(sum % prime);
+  add(0);  // the last part is multiplied too
+  // Of numbered texts this is an arithmetic progression, whose lower bits crowd at some points: they are mixed, one to
+  // one (the last steps of splitmix64, Steele et al. 2014).
+  sum %= prime;
+  sum = (sum ^ (sum >> 30)) * 0xbf58476d1ce4e5b9U;
+  sum = (sum ^ (sum >> 27)) * 0x94d049bb133111ebU;
+  return static_cast<size_t>(sum ^ (sum >> 31));
 }
 
 TextIndex::TextIndex(size_t most, SeededHash hash) : hash_(hash), slots_(std::bit_ceil(2 * most + 2), -1) {}
