@@ -23,6 +23,8 @@
 #include "folder.h"
 #include "gguf_builder.h"
 #include "golden_json.h"
+#include "model/layer.h"
+#include "model/loaded_model.h"
 #include "observe_dense.h"
 
 namespace bareattn {
@@ -183,6 +185,30 @@ std::vector<std::string> families() {
 INSTANTIATE_TEST_SUITE_P(Each, OfFamily, testing::ValuesIn(families()), [](const auto& of) { return of.param; });
 
 TEST(Families, ThereAreTen) { EXPECT_EQ(families().size(), 10U); }
+
+// Where a norm follows attention, its weights are part of what a head writes: of that divided by them, the root mean
+// square is one.
+TEST(Families, WhatAHeadWritesHasPassedTheNormAfterAttention) {
+  const auto model = std::dynamic_pointer_cast<const model::LoadedModel>(Case::of("gemma2").model);
+  const Architecture& a = model->architecture();
+  base::ThreadPool pool(1);
+  const model::RopeTables no_rope;
+  const model::Watch nobody(nullptr, a.layers);
+  const model::AttentionSteps steps;
+  const ScoreRules no_scores;
+  const model::Pass pass{a, model->weights(), no_rope, nobody, pool, no_scores, steps};
+  model::HeadWrites writes(pass, 1);
+  model::Rows x(1, a.width);
+  for (int i = 0; i < a.width; ++i) x.row(0)[i] = std::sin(static_cast<float>(i));
+  writes.take(1, x, 1);
+  const model::Rows& written = writes.of(0);
+  for (int head = 0; head < a.heads; ++head) {
+    double square = 0;
+    for (int i = 0; i < a.width; ++i)
+      square += std::pow(double{written.row(head)[i]} / model->weights().layers[1].attention_post_norm.weight[i], 2);
+    EXPECT_NEAR(square / a.width, 1, 1e-3) << head;
+  }
+}
 
 /// Why the file cannot be run after `key` was overwritten.
 std::string refusal(std::string file, const std::string& key, const std::string& with) {

@@ -219,8 +219,11 @@ const Rows& HeadWrites::of(int64_t row) {
     const float* value = qkv_.row(row) + (heads + a.kv_heads + h / group) * dim;
     std::copy(value, value + dim, z_.row(h) + h * dim);
   }
-  project(pass_.pool, z_.view(heads), pass_.weights.layers[static_cast<size_t>(layer_)].output, written_.row(0),
-          written_.stride());
+  const LayerWeights& weights = pass_.weights.layers[static_cast<size_t>(layer_)];
+  project(pass_.pool, z_.view(heads), weights.output, written_.row(0), written_.stride());
+  // Of what all heads write together the norm would be another number: the direction is right, and the final norm
+  // takes the size away.
+  if (norms(pass_, NormPlace::after)) normalize(pass_, written_, {0, heads}, weights.attention_post_norm, written_);
   return written_;
 }
 

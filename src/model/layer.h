@@ -64,7 +64,8 @@ struct Pass {
 void run_layer(const Pass& pass, int layer, attend::KvCache& cache, Workspace& work);
 
 /// The OV step: what each head would write into the stream from a weight of one on a row of x, W_O^h W_V^h norm(x_row),
-/// without output bias and post norm. Makes the rows' values once; then each row's outputs [Hq, W].
+/// without output bias; a norm after attention is taken of each head's output alone. Makes the rows' values once; then
+/// each row's outputs [Hq, W].
 class HeadWrites {
  public:
   HeadWrites(const Pass& pass, int64_t rows);
