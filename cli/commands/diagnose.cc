@@ -12,6 +12,7 @@
 #include "commands/commands.h"
 #include "console/interrupt.h"
 #include "console/progress.h"
+#include "console/warn.h"
 #include "options/input.h"
 #include "reports/broken_pages.h"
 #include "reports/diagnosis_report.h"
@@ -209,7 +210,8 @@ int break_text(const DiagnoseChoice& choice) {
   if (choice.list) return list_faults(), exit_ok;
   std::vector<std::string> names = choice.faults;
   if (names.empty()) throw InputError("no fault: give --fault NAME, or --list to see them");
-  if (names.size() == 1 && names[0] == "all") {
+  const bool all = names.size() == 1 && names[0] == "all";
+  if (all) {
     names.clear();
     for (const FaultInfo& fault : faults()) names.push_back(fault.name);
   }
@@ -227,6 +229,12 @@ int break_text(const DiagnoseChoice& choice) {
     }
   }
   const auto model = choice.model.load();
+  for (const FaultInfo& fault : all ? faults() : std::vector<FaultInfo>()) {
+    const std::string why = why_no_fault(fault, *model);
+    if (why.empty()) continue;
+    warn(fmt::format("'{}' is left out: {}", fault.name, why));
+    std::erase(names, fault.name);
+  }
   const auto tokens = tokens_of(choice, *model);
   const Terminal terminal = terminal_of(STDOUT_FILENO);
   Json runs = Json::array();

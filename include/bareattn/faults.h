@@ -14,6 +14,8 @@ struct FaultInfo {
   const char* stands_for;  // the real bug, one line
 };
 const std::vector<FaultInfo>& faults();
+/// Why this model cannot have the fault, a sentence: nothing that it would change is there. Empty: it can.
+std::string why_no_fault(const FaultInfo& fault, const Model& model);
 
 struct BrokenRun {
   std::vector<int32_t> tokens;

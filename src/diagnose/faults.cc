@@ -66,26 +66,31 @@ std::vector<std::string> every_head_of(const std::vector<int>& layers) {
 
 // Three layers, so that a fault is neither everywhere nor a single head.
 std::vector<int> some_layers(Making& m) {
-  if (m.config.layers < 9) {
-    throw InputError("this fault is made in three layers of a model of at least 9; this one has " +
-                     std::to_string(m.config.layers));
-  }
   const int first = static_cast<int>(m.random.below(m.config.layers - 8));
   return {first, first + 3, first + 7};
 }
 
-// Faults of rotary positions, of models that have none; what pairs halves already cannot do it by mistake.
-void need_rotation(const Making& m, bool neighbours = false) {
-  if (!diagnosing::rotates(m.model.architecture()))
-    throw InputError("this model rotates no queries and keys: it cannot have a fault of rotary positions");
-  if (neighbours && m.model.architecture().pairing != Pairing::neighbours)
-    throw InputError("dimensions half a head apart are what this model pairs: this is no fault of it");
-}
+/// What a model has to have, so that a fault changes something in it.
+enum class Needs : uint8_t { nothing, rotation, neighbours, groups, nine_layers };
 
 struct Entry {
   FaultInfo info;
   std::function<void(Making&)> make;
+  Needs needs = Needs::nothing;
 };
+
+std::string why_not(Needs needs, const Architecture& a) {
+  const bool rotary = needs == Needs::rotation || needs == Needs::neighbours;
+  if (rotary && !diagnosing::rotates(a))
+    return "this model rotates no queries and keys: it cannot have a fault of rotary positions";
+  if (needs == Needs::neighbours && a.pairing != Pairing::neighbours)
+    return "this model pairs dimensions half a head apart, as it should: that is no fault of it";
+  if (needs == Needs::groups && (a.kv_heads == 1 || a.kv_heads == a.heads))
+    return "this model has no groups of query heads: none can read another group's keys";
+  if (needs == Needs::nine_layers && a.layers < 9)
+    return "this fault is made in three layers of a model of at least 9; this one has " + std::to_string(a.layers);
+  return {};
+}
 
 using Kind = Intervention::Kind;
 
@@ -109,28 +114,29 @@ const std::vector<Entry>& entries() {
        }},
       {{"rope-base", "wrong-rope-base", "airllm#368: theta 10,000 for a model trained with another"},
        [](Making& m) {
-         need_rotation(m);
          m.variant.rope_base = static_cast<float>(m.size({1000, 10000, 2000000}));
          m.run.what = fmt::format("rope base {:.0f}", m.variant.rope_base);
-       }},
+       },
+       Needs::rotation},
       {{"rope-pairing", "wrong-rope-pairing",
         "shainet PR#111: halves paired where neighbours were meant (SmolLM2-135M itself)"},
        [](Making& m) {
-         need_rotation(m, true);
          m.variant.q_reorder = m.variant.k_reorder = 1;
          m.run.what = "pairs half a head apart";
-       }},
+       },
+       Needs::neighbours},
       {{"rope-limit", "rope-shift", "positions clipped at the length of a table (DEFault++ PTL)"},
        [](Making& m) {
-         need_rotation(m);
          m.variant.position_limit = static_cast<int64_t>(m.size({32, 48}));
          m.run.what = fmt::format("positions stop at {}", m.variant.position_limit - 1);
-       }},
+       },
+       Needs::rotation},
       {{"gqa-map", "wrong-gqa-map", "onnx PR#7274: keys tiled over the heads instead of repeated per group"},
        [](Making& m) {
          for (int h = 0; h < m.config.heads; ++h) m.variant.kv_of_head.push_back(h % m.config.kv_heads);
          m.run.what = "query head h reads key-value head h mod Hkv";
-       }},
+       },
+       Needs::groups},
       {{"window", "wrong-window", "transformers#35896: a sliding window in layers that have none"},
        [](Making& m) {
          m.variant.window = static_cast<int64_t>(m.size({15, 31, 40}));
@@ -149,10 +155,10 @@ const std::vector<Entry>& entries() {
        }},
       {{"cache", "cache-inconsistent", "transformers#19045: positions off by one once there is a cache"},
        [](Making& m) {
-         need_rotation(m);
          m.variant.late_shift = static_cast<int64_t>(m.size({1, 2}));
          m.run.what = fmt::format("keys after the first call are {} positions too far", m.variant.late_shift);
-       }},
+       },
+       Needs::rotation},
       {{"bos-double", "bos-doubled", "llama.cpp PR#15086: template and tokenizer both add the begin-of-text token"},
        [](Making& m) {
          const int32_t bos = m.model.tokenizer().spec().bos_id;
@@ -218,14 +224,16 @@ const std::vector<Entry>& entries() {
          m.biased({on_keys(Kind::boost, m.size({8, 16}), {begin, begin + 6}, every_head_of(layers))});
          m.run.what = fmt::format("tokens {} to {} boosted in layers {}, {}, {}", begin, begin + 5, layers[0],
                                   layers[1], layers[2]);
-       }},
+       },
+       Needs::nine_layers},
       {{"peripheral", "peripheral-made-central", "one key's score raised (a mask value of the wrong sign)"},
        [](Making& m) {
          const int64_t token = 3 + m.random.below(m.tokens() / 2);
          const auto layers = some_layers(m);
          m.biased({on_keys(Kind::boost, m.size({20, 100}), {token, token + 1}, every_head_of(layers))});
          m.run.what = fmt::format("token {} boosted in layers {}, {}, {}", token, layers[0], layers[1], layers[2]);
-       }},
+       },
+       Needs::nine_layers},
       {{"contradiction", "heads-in-contradiction", "per-head biases laid out for another number of heads"},
        [](Making& m) {
          const int layer = m.layer();
@@ -292,6 +300,12 @@ const std::vector<FaultInfo>& faults() {
   return all;
 }
 
+std::string why_no_fault(const FaultInfo& fault, const Model& model) {
+  for (const Entry& entry : entries())
+    if (std::string_view(fault.name) == entry.info.name) return why_not(entry.needs, model.architecture());
+  return {};
+}
+
 BrokenRun break_run(const std::string& fault, uint64_t seed, const Model& model, std::vector<int32_t> tokens) {
   const base::DefaultFloatEnvironment environment;
   const size_t colon = fault.find(':');
@@ -308,6 +322,7 @@ BrokenRun break_run(const std::string& fault, uint64_t seed, const Model& model,
     throw InputError("the text is " + std::to_string(tokens.size()) + " tokens long; a fault needs 48");
   for (const Entry& entry : entries()) {
     if (wanted != entry.info.name) continue;
+    if (const std::string why = why_not(entry.needs, model.architecture()); !why.empty()) throw InputError(why);
     Making making{Random(seed), number, model.config(), model, {}, {}};
     making.run.meant_tokens = tokens;
     making.run.tokens = std::move(tokens);

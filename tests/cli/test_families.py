@@ -107,12 +107,19 @@ def test_faults_that_a_model_cannot_have_are_refused(family):
     assert done.returncode == 0, done.stderr.decode()
     # Under a cap another scale is no common factor of the scores: that weights are wrong is found, not the reason.
     assert ("row-sum" if family.name == "gemma2" else "wrong-scale") in done.stdout.decode()
+    reasons = {"noise": "at least 9; this one has", "peripheral": "at least 9; this one has"}
     if family.name == "gpt2":
-        for fault in ("rope-base", "rope-pairing", "rope-limit", "cache"):
-            refused(broken(fault), 2, "rotates no queries and keys")
+        reasons |= dict.fromkeys(["rope-base", "rope-pairing", "rope-limit", "cache"], "rotates no queries and keys")
     elif family.name not in NEIGHBOURS:
-        refused(broken("rope-pairing"), 2, "half a head apart")
-    refused(broken("noise"), 2, "at least 9; this one has")
+        reasons["rope-pairing"] = "half a head apart"
+    if family.name in ("gpt2", "gptneox"):
+        reasons["gqa-map"] = "no groups of query heads"
+    for fault, reason in reasons.items():
+        refused(broken(fault), 2, reason)
+    done = broken("all")
+    assert done.returncode == 0, done.stderr.decode()
+    left_out = {line.split("'")[1] for line in done.stderr.decode().splitlines() if "is left out" in line}
+    assert left_out == set(reasons)
 
 
 def test_a_trace_is_served(family):
