@@ -15,7 +15,8 @@ GROUPS = ("rows", "distance", "spans", "columns", "map")
 
 
 class Model:
-    """A model file (GGUF, of the families in docs/models.md), read once and never changed; runs of it may go on in several threads.
+    """A model file (GGUF, of the families in docs/models.md), read once and never changed; runs of it may go on in several
+    threads.
 
     OSError for a file that cannot be used. `steering` of every method: None, the path of a steering file, or
     interventions (docs/steering.md). precision: "f32" or "bf16", of the projections; attention: the same of attention
